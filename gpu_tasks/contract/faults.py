@@ -1,0 +1,165 @@
+"""Every way a request can fail, as data: one closed list of codes, one sentence each.
+
+FaultError is the only exception that carries a fault between rooms; a room's own errors derive from it:
+    FaultError
+    ├── gpu_tasks.storage.StorageError
+    ├── gpu_tasks.media.errors.MediaError
+    └── flows.errors.PipelineError
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FaultCode(StrEnum):
+    """Codes on the wire. The first eight are the original service's and keep their names."""
+
+    RUNPOD_SUBMIT_FAILED = "runpod_submit_failed"
+    RUNPOD_STATUS_FAILED = "runpod_status_failed"
+    RUNPOD_JOB_FAILED = "runpod_job_failed"
+    RUNPOD_JOB_TIMEOUT = "runpod_job_timeout"
+    NO_FACE_DETECTED = "no_face_detected"
+    AUDIO_MERGE_FAILED = "audio_merge_failed"
+    MISSING_AUDIO_KEY = "missing_audio_key"
+    FACEFUSION_NOT_CONFIGURED = "facefusion_not_configured"
+
+    REQUEST_INVALID = "request_invalid"
+    NOTHING_TO_DO = "nothing_to_do"
+    KEY_NOT_ALLOWED = "key_not_allowed"
+    OPTION_UNSUPPORTED = "option_unsupported"
+    OBJECT_MISSING = "object_missing"
+    OBJECT_EMPTY = "object_empty"
+    OBJECT_TOO_LARGE = "object_too_large"
+    OBJECT_CORRUPT = "object_corrupt"
+    OUTPUT_EXISTS = "output_exists"
+    MEDIA_UNREADABLE = "media_unreadable"
+    MEDIA_UNSUPPORTED = "media_unsupported"
+    NO_VIDEO_STREAM = "no_video_stream"
+    NO_AUDIO_STREAM = "no_audio_stream"
+    NO_FACE_IN_SOURCE = "no_face_in_source"
+
+    RUNPOD_NOT_CONFIGURED = "runpod_not_configured"
+    ENGINE_UNAVAILABLE = "engine_unavailable"
+    REVISION_MISMATCH = "revision_mismatch"
+    CONTRACT_MISMATCH = "contract_mismatch"
+    RESULT_MISSING = "result_missing"
+    SUPERSEDED = "superseded"
+    OUT_OF_MEMORY = "out_of_memory"
+    DISK_FULL = "disk_full"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+    ORCHESTRATOR_UNAVAILABLE = "orchestrator_unavailable"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    CANCELLED = "cancelled"
+    UNAUTHORIZED = "unauthorized"
+    TASK_UNKNOWN = "task_unknown"
+    ROUTE_UNKNOWN = "route_unknown"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    INTERNAL = "internal"
+
+
+class FaultMeaning(NamedTuple):
+    """What a code says to a person, and whether the same job may succeed when it is tried again."""
+
+    sentence: str
+    retryable: bool
+
+
+MEANINGS: dict[FaultCode, FaultMeaning] = {
+    FaultCode.RUNPOD_SUBMIT_FAILED: FaultMeaning("RunPod did not accept the job.", retryable=True),
+    FaultCode.RUNPOD_STATUS_FAILED: FaultMeaning("RunPod did not tell how the job stands.", retryable=True),
+    FaultCode.RUNPOD_JOB_FAILED: FaultMeaning("The GPU worker did not finish the job.", retryable=True),
+    FaultCode.RUNPOD_JOB_TIMEOUT: FaultMeaning(
+        "The job took longer than allowed; shorten the clip or raise RUNPOD_JOB_TIMEOUT.", retryable=True
+    ),
+    FaultCode.NO_FACE_DETECTED: FaultMeaning(
+        "No face was found in the target video; use footage in which a face is visible.", retryable=False
+    ),
+    FaultCode.AUDIO_MERGE_FAILED: FaultMeaning("The result would have had no sound.", retryable=True),
+    FaultCode.MISSING_AUDIO_KEY: FaultMeaning("Lip-sync needs audio_key.", retryable=False),
+    FaultCode.FACEFUSION_NOT_CONFIGURED: FaultMeaning(
+        "Face swap is not set up here; set RUNPOD_FACEFUSION_ENDPOINT.", retryable=False
+    ),
+    FaultCode.REQUEST_INVALID: FaultMeaning("The request does not have the documented form.", retryable=False),
+    FaultCode.NOTHING_TO_DO: FaultMeaning(
+        "Give audio_key for lip-sync, source_keys for a face swap, or both.", retryable=False
+    ),
+    FaultCode.KEY_NOT_ALLOWED: FaultMeaning("The object key is not one that clients may use.", retryable=False),
+    FaultCode.OPTION_UNSUPPORTED: FaultMeaning("This option is not supported yet.", retryable=False),
+    FaultCode.OBJECT_MISSING: FaultMeaning("There is no object under this key; upload it first.", retryable=False),
+    FaultCode.OBJECT_EMPTY: FaultMeaning("The uploaded object has zero bytes.", retryable=False),
+    FaultCode.OBJECT_TOO_LARGE: FaultMeaning("The object is larger than allowed.", retryable=False),
+    FaultCode.OBJECT_CORRUPT: FaultMeaning("The stored object does not match its digest.", retryable=True),
+    FaultCode.OUTPUT_EXISTS: FaultMeaning(
+        "Another task already wrote this output key; choose a new one.", retryable=False
+    ),
+    FaultCode.MEDIA_UNREADABLE: FaultMeaning("The file could not be read as media.", retryable=False),
+    FaultCode.MEDIA_UNSUPPORTED: FaultMeaning("This kind of media is not supported.", retryable=False),
+    FaultCode.NO_VIDEO_STREAM: FaultMeaning("The target has no video in it.", retryable=False),
+    FaultCode.NO_AUDIO_STREAM: FaultMeaning("The driving audio has no sound in it.", retryable=False),
+    FaultCode.NO_FACE_IN_SOURCE: FaultMeaning(
+        "No face was found in a source image; use a clear frontal picture.", retryable=False
+    ),
+    FaultCode.RUNPOD_NOT_CONFIGURED: FaultMeaning(
+        "RunPod is not set up here; set RUNPOD_API_KEY and RUNPOD_WAV2LIP_ENDPOINT.", retryable=False
+    ),
+    FaultCode.ENGINE_UNAVAILABLE: FaultMeaning("The asked engine is not available here.", retryable=False),
+    FaultCode.REVISION_MISMATCH: FaultMeaning("Flow and worker hold different model revisions.", retryable=False),
+    FaultCode.CONTRACT_MISMATCH: FaultMeaning("Flow and worker speak different contract versions.", retryable=False),
+    FaultCode.RESULT_MISSING: FaultMeaning("The worker said it was done but left no result.", retryable=True),
+    FaultCode.SUPERSEDED: FaultMeaning("A newer attempt of the same job took over.", retryable=False),
+    FaultCode.OUT_OF_MEMORY: FaultMeaning("The worker ran out of memory.", retryable=True),
+    FaultCode.DISK_FULL: FaultMeaning("The worker ran out of disk space.", retryable=True),
+    FaultCode.STORAGE_UNAVAILABLE: FaultMeaning("The media store does not answer.", retryable=True),
+    FaultCode.ORCHESTRATOR_UNAVAILABLE: FaultMeaning("The orchestrator does not answer; try again.", retryable=True),
+    FaultCode.DEADLINE_EXCEEDED: FaultMeaning("The deadline of the request has passed.", retryable=False),
+    FaultCode.CANCELLED: FaultMeaning("The task was cancelled.", retryable=False),
+    FaultCode.UNAUTHORIZED: FaultMeaning("The API key is missing or wrong.", retryable=False),
+    FaultCode.TASK_UNKNOWN: FaultMeaning("There is no task with this id.", retryable=False),
+    FaultCode.ROUTE_UNKNOWN: FaultMeaning("There is nothing at this address; see /docs.", retryable=False),
+    FaultCode.PAYLOAD_TOO_LARGE: FaultMeaning("The request body is larger than allowed.", retryable=False),
+    FaultCode.INTERNAL: FaultMeaning("Something went wrong on our side; the log has the details.", retryable=True),
+}
+
+
+class Fault(BaseModel):
+    """A failure as data: what stands in replies and records. `detail` is a sentence for a person."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: FaultCode
+    detail: str
+    stage: str | None = None
+
+    @property
+    def is_retryable(self) -> bool:
+        """Tell whether the same job may succeed when it is tried again."""
+        return MEANINGS[self.code].retryable
+
+
+class FaultError(Exception):
+    """An error whose fault can be shown to the caller as it stands.
+
+    Args:
+        code: What happened.
+        detail: One more sentence with the particulars (a key, a size, a limit); never a secret, URL or path.
+        stage: The stage in which it happened, where known.
+    """
+
+    def __init__(self, code: FaultCode, detail: str = "", *, stage: str | None = None) -> None:
+        self.fault = Fault(code=code, detail=f"{MEANINGS[code].sentence} {detail}".rstrip(), stage=stage)
+        # All arguments reach Exception so that the error survives pickling out of a process pool.
+        super().__init__(code, detail)
+        self._stage = stage
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the arguments, keyword included, in another process."""
+        return (_rebuild, (type(self), self.args[0], self.args[1], self._stage))
+
+    def __str__(self) -> str:
+        return f"[{self.fault.code}] {self.fault.detail}"
+
+
+def _rebuild(kind: type[FaultError], code: FaultCode, detail: str, stage: str | None) -> FaultError:
+    return kind(code, detail, stage=stage)

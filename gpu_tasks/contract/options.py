@@ -1,0 +1,89 @@
+"""The request's option objects, with the original service's names and defaults."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gpu_tasks.contract.artifacts import InputKey, OutputKey
+
+Percent = Annotated[int, Field(ge=0, le=100)]
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]{0,63}$")]
+
+
+class SyncMode(StrEnum):
+    """What happens when the driving audio and the target video differ in length."""
+
+    LOOP = "loop"
+    BOUNCE = "bounce"
+    CUT_OFF = "cut_off"
+    SILENCE = "silence"
+    REMAP = "remap"
+
+
+class EngineChoice(StrEnum):
+    """What a caller may ask for. `auto` is resolved before anything is fingerprinted."""
+
+    AUTO = "auto"
+    DRAFT = "draft"
+    NEURAL = "neural"
+
+
+class _Options(BaseModel):
+    # Strict: `true` is not a number and "30" is not one either; a wrong type is named, not guessed.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Wav2LipOptions(_Options):
+    enhancer: Annotated[str, Field(pattern=r"^[a-z0-9_.\-]{1,64}$")] = "auto"
+    blending: Percent = 30
+    denoise: bool = False
+    face_mode: Annotated[int, Field(ge=0, le=2)] = 0
+    pingpong: bool = False
+    fade: bool = False
+    frame_enhancer: bool = False
+    face_mask: bool = True
+    face_occluder: bool = False
+    output_prefix: OutputKey = "outputs/wav2lip"
+
+
+class FaceFusionOptions(_Options):
+    processors: Annotated[
+        tuple[Literal["face_swapper", "face_enhancer", "frame_enhancer"], ...], Field(strict=False)
+    ] = (
+        "face_swapper",
+        "face_enhancer",
+    )
+    face_swapper_model: ModelName = "hyperswap_1a_256"
+    face_enhancer_model: ModelName = "gfpgan_1.4"
+    face_enhancer_blend: Percent = 30
+    face_detector_model: ModelName = "yolo_face"
+    face_mask_types: Annotated[tuple[Literal["box", "occlusion", "area", "region"], ...], Field(strict=False)] = (
+        "box",
+    )
+    output_video_encoder: ModelName = "libx264"
+    output_video_preset: ModelName = "veryfast"
+    execution_providers: Annotated[tuple[ModelName, ...], Field(strict=False)] = ("cuda",)
+    execution_thread_count: Annotated[int, Field(ge=1, le=64)] = 4
+    execution_queue_count: Annotated[int, Field(ge=1, le=8)] = 1
+
+
+class FaceSelection(_Options):
+    """Which faces of the target are changed."""
+
+    mode: Literal["many", "one", "reference"] = "many"
+    reference_key: InputKey | None = None
+    position: Annotated[int, Field(ge=0, le=63)] = 0
+
+
+class FaceMapping(_Options):
+    """One source for one face of the target, found by a reference picture or by position from the left."""
+
+    source_index: Annotated[int, Field(ge=0, le=63)]
+    reference_key: InputKey | None = None
+    position: Annotated[int, Field(ge=0, le=63)] | None = None
+
+
+def changed_options(options: BaseModel) -> tuple[str, ...]:
+    """Names of the options that a caller set to something else than the default, in the order of the model."""
+    return tuple(name for name, field in type(options).model_fields.items() if getattr(options, name) != field.default)

@@ -1,0 +1,88 @@
+"""What flow and worker leave in the bucket about a job, and what a worker says while and after it works.
+
+Claim, start marker and receipt are written with conditional puts: the first writer wins, and every execution leaves
+a name. A result is a receipt that names an object which exists with that digest.
+"""
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gpu_tasks.contract.artifacts import Artifact, Digest
+from gpu_tasks.contract.faults import Fault
+from gpu_tasks.contract.jobs import Engine, Stage
+from gpu_tasks.contract.media import FaceCoverage, VideoInfo
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Claim(_Model):
+    """Who submits an attempt: written with the intent before submitting, then with the job id."""
+
+    fingerprint: Digest
+    stage: Stage
+    attempt: int = Field(ge=1)
+    task_id: str
+    cause: str
+    claimed_at: datetime
+    endpoint_id: str
+    job_id: str | None = None
+
+
+class StartMarker(_Model):
+    """One execution of an attempt on a worker, written before models load."""
+
+    fingerprint: Digest
+    stage: Stage
+    attempt: int = Field(ge=1)
+    execution: int = Field(ge=1)
+    job_id: str
+    worker_id: str
+    started_at: datetime
+
+
+class Receipt(_Model):
+    """The result of a job. `work_seconds` is the wall time of the work on the worker, which is what is billed."""
+
+    fingerprint: Digest
+    stage: Stage
+    attempt: int = Field(ge=1)
+    execution: int = Field(ge=1)
+    artifact: Artifact
+    video: VideoInfo
+    has_audio: bool
+    faces: FaceCoverage
+    engine: Engine
+    model_revisions: dict[str, str]
+    encoder: str
+    work_seconds: float = Field(ge=0)
+    job_id: str
+    worker_id: str
+    finished_at: datetime
+    notes: tuple[str, ...] = ()
+
+
+class Progress(_Model):
+    """What a worker reports while it works. RunPod delivers reports unordered: `sequence` orders them."""
+
+    sequence: int = Field(ge=0)
+    done: int = Field(ge=0)
+    total: int = Field(gt=0)
+    message: str = ""
+
+
+class JobReply(_Model):
+    """What a handler returns: a receipt or a fault, never a key that the RunPod SDK takes for its own."""
+
+    receipt: Receipt | None = None
+    fault: Fault | None = None
+    log_tail: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.receipt is None) == (self.fault is None):
+            raise ValueError("a reply holds either a receipt or a fault")
+        return self
