@@ -26,7 +26,6 @@ class FaultCode(StrEnum):
     FACEFUSION_NOT_CONFIGURED = "facefusion_not_configured"
 
     REQUEST_INVALID = "request_invalid"
-    NOTHING_TO_DO = "nothing_to_do"
     KEY_NOT_ALLOWED = "key_not_allowed"
     OPTION_UNSUPPORTED = "option_unsupported"
     OBJECT_MISSING = "object_missing"
@@ -77,12 +76,11 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
         "No face was found in the target video; use footage in which a face is visible.", retryable=False
     ),
     FaultCode.AUDIO_MERGE_FAILED: FaultMeaning("The result would have had no sound.", retryable=True),
-    FaultCode.MISSING_AUDIO_KEY: FaultMeaning("Lip-sync needs audio_key.", retryable=False),
     FaultCode.FACEFUSION_NOT_CONFIGURED: FaultMeaning(
         "Face swap is not set up here; set RUNPOD_FACEFUSION_ENDPOINT.", retryable=False
     ),
     FaultCode.REQUEST_INVALID: FaultMeaning("The request does not have the documented form.", retryable=False),
-    FaultCode.NOTHING_TO_DO: FaultMeaning(
+    FaultCode.MISSING_AUDIO_KEY: FaultMeaning(
         "Give audio_key for lip-sync, source_keys for a face swap, or both.", retryable=False
     ),
     FaultCode.KEY_NOT_ALLOWED: FaultMeaning("The object key is not one that clients may use.", retryable=False),

@@ -1,0 +1,72 @@
+"""The request: what a caller asks. Everything that reads or makes one imports it from here."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from gpu_tasks.contract.artifacts import InputKey, OutputKey
+from gpu_tasks.contract.options import (
+    EngineChoice,
+    FaceFusionOptions,
+    FaceMapping,
+    FaceSelection,
+    SyncMode,
+    Wav2LipOptions,
+)
+
+MAX_SOURCES = 16
+
+# Flow name / deployment name: how a run is created, on whatever kind of work pool.
+DEPLOYMENT = "pipeline/lipswap"
+_Label = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class Trim(BaseModel):
+    """Part of the target to use, in seconds from its start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    end: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> Self:
+        if self.end is not None and self.end <= self.start:
+            raise ValueError("trim.end must be greater than trim.start")
+        return self
+
+
+class PipelineRequest(BaseModel):
+    """One request: driving audio + target video + optional source faces -> one video.
+
+    No `source_keys`: lip-sync only. No `audio_key`: face swap only. Neither: refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    audio_key: InputKey | None = None
+    target_key: InputKey
+    source_keys: tuple[InputKey, ...] = Field(default=(), max_length=MAX_SOURCES)
+    output_key: OutputKey | None = None
+    wav2lip_output_key: OutputKey | None = None
+    retain_intermediate: bool = True
+    wav2lip: Wav2LipOptions = Wav2LipOptions()
+    facefusion: FaceFusionOptions = FaceFusionOptions()
+    engine: EngineChoice = EngineChoice.AUTO
+    sync_mode: SyncMode = SyncMode.LOOP
+    trim: Trim | None = None
+    face_selection: FaceSelection = FaceSelection()
+    face_map: tuple[FaceMapping, ...] = Field(default=(), max_length=MAX_SOURCES)
+    consent: dict[str, Any] = Field(default_factory=dict)
+    webhook_url: str | None = Field(default=None, max_length=2048)
+    priority: int = Field(default=0, ge=-10, le=10)
+    deadline_seconds: float | None = Field(default=None, gt=0, le=7 * 24 * 3600, allow_inf_nan=False)
+    labels: dict[_Label, Annotated[str, StringConstraints(max_length=256)]] = Field(default_factory=dict, max_length=16)
+
+    @property
+    def wants_lip_sync(self) -> bool:
+        return self.audio_key is not None
+
+    @property
+    def wants_face_swap(self) -> bool:
+        return bool(self.source_keys)
