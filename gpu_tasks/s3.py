@@ -1,0 +1,79 @@
+"""The boto3 client as every S3 store accepts it, and what its errors mean."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.settings import R2Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# boto3 repeats a request that got no answer, but not a body that broke off half-way with one of these.
+BODY_BROKE_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+
+_POOL_CONNECTIONS = 32
+
+
+class StorageError(FaultError):
+    """The bucket does not have the object, has another one, or does not answer."""
+
+
+def make_client(settings: R2Settings, *, attempts: int, connect_seconds: float, read_seconds: float) -> "S3Client":
+    """Return a client with our limits; nothing is sent yet. Threads may share it."""
+    config = Config(
+        # R2 refuses the checksum trailers that boto3 sends by default.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        signature_version="s3v4",
+        s3={"addressing_style": "path"},
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        connect_timeout=connect_seconds,
+        read_timeout=read_seconds,
+        max_pool_connections=_POOL_CONNECTIONS,
+    )
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=settings.endpoint,
+        region_name=settings.region,
+        aws_access_key_id=settings.access_key_id,
+        aws_secret_access_key=settings.secret_access_key.get_secret_value(),
+        config=config,
+    )
+
+
+@contextmanager
+def answered(key: str) -> Iterator[None]:
+    """Turn what boto3 raises into a StorageError about `key`; its cause stays attached."""
+    try:
+        yield
+    except ClientError as error:
+        status = status_of(error)
+        if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
+            raise StorageError(FaultCode.STORAGE_UNAVAILABLE, "The bucket does not exist; see R2_BUCKET.") from error
+        if status == HTTPStatus.NOT_FOUND:
+            raise StorageError(FaultCode.OBJECT_MISSING, f"Key: {key}.") from error
+        if status == HTTPStatus.FORBIDDEN:
+            raise StorageError(FaultCode.STORAGE_UNAVAILABLE, "It refuses our credentials.") from error
+        raise StorageError(FaultCode.STORAGE_UNAVAILABLE, f"It answers with status {status}.") from error
+    except BotoCoreError as error:
+        raise StorageError(FaultCode.STORAGE_UNAVAILABLE) from error
+
+
+def status_of(error: BaseException | None) -> int | None:
+    """Return the HTTP status with which the store refused, None when it did not answer."""
+    if not isinstance(error, ClientError):
+        return None
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")

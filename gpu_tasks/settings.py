@@ -1,0 +1,47 @@
+"""Settings of the bucket and of a worker process, read from the environment once at a process entry."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# S3 allows a signature to live for a week at most.
+_MAX_PRESIGN_SECONDS = 7 * 24 * 3600
+
+
+class R2Settings(BaseSettings):
+    """How to reach the bucket; any S3 store that keeps conditional puts will do."""
+
+    model_config = SettingsConfigDict(env_prefix="R2_", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    endpoint: str
+    bucket: str
+    access_key_id: str
+    secret_access_key: SecretStr
+    region: str = "auto"
+    public_base_url: str | None = None
+    presign_expiry: int = Field(default=900, ge=1, le=_MAX_PRESIGN_SECONDS)
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_an_address(cls, endpoint: str) -> str:
+        if not endpoint.startswith(("https://", "http://")):
+            raise ValueError("R2_ENDPOINT is an address such as https://<account>.r2.cloudflarestorage.com")
+        return endpoint.rstrip("/")
+
+
+class WorkerSettings(BaseSettings):
+    """What a GPU worker needs to know besides the bucket."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True)
+
+    r2: R2Settings = Field(default_factory=R2Settings)
+    # RunPod names the worker under this variable; a worker started by hand has none.
+    worker_id: str = Field(default="local", validation_alias="RUNPOD_POD_ID")
+    scratch_root: Path = Field(
+        default=Path(tempfile.gettempdir()) / "lipswap-worker", validation_alias="LIPSWAP_SCRATCH_ROOT"
+    )
+    threads: int = Field(default=os.cpu_count() or 1, ge=1, validation_alias="LIPSWAP_WORKER_THREADS")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", validation_alias="LIPSWAP_LOG_LEVEL")
