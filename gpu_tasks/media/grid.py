@@ -1,0 +1,132 @@
+"""The constant-frame-rate grid of a video: exact frame rate, start and length, found from its packets.
+
+Headers lie, containers round timestamps (Matroska to milliseconds), edit lists hide packets. So the timestamps of all
+shown packets are read once (demuxed, not decoded) and the rate is the one whose grid they lie on.
+"""
+
+from array import array
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from gpu_tasks.contract.faults import FaultCode
+from gpu_tasks.media.errors import MediaError, reading
+
+STANDARD_RATES = (
+    Fraction(12),
+    Fraction(15),
+    Fraction(24000, 1001),
+    Fraction(24),
+    Fraction(25),
+    Fraction(30000, 1001),
+    Fraction(30),
+    Fraction(48),
+    Fraction(50),
+    Fraction(60000, 1001),
+    Fraction(60),
+    Fraction(120),
+)
+_RATE_WITHOUT_EVIDENCE = Fraction(25)
+_LOWEST_RATE = Fraction(1)
+_HIGHEST_RATE = Fraction(240)
+# A grid slot is repeated where a frame is missing; beyond this mean a file only pretends to be a video.
+_MOST_SLOTS_PER_FRAME = 60
+# A rate near a standard one is taken for it when timestamps jitter too much to tell.
+_NEAR = 0.02
+
+
+class FrameGrid(NamedTuple):
+    """Slot i is shown from `start_seconds + i / fps`; the video has `frame_count` slots."""
+
+    start_seconds: Fraction
+    fps: Fraction
+    frame_count: int
+
+    def index_at(self, seconds: Fraction) -> int:
+        """Return the slot nearest to a time on the stream's own clock."""
+        return int((seconds - self.start_seconds) * self.fps + Fraction(1, 2))
+
+
+def find_grid(container: InputContainer, stream: VideoStream) -> FrameGrid:
+    """Read all packets of the stream and return its grid. The container stands at its end afterwards.
+
+    Raises:
+        MediaError: MEDIA_UNREADABLE when the file is cut off or has no frames, MEDIA_UNSUPPORTED when its frame rate is
+            not that of a video.
+    """
+    if stream.time_base is None:
+        raise MediaError(FaultCode.MEDIA_UNREADABLE, "Its video has no clock.")
+    with reading():
+        stamps = np.sort(np.frombuffer(array("q", _shown(container, stream)), dtype=np.int64))
+    if not stamps.size:
+        raise MediaError(FaultCode.MEDIA_UNREADABLE, "Its video has no frames.")
+    ticks = stamps - stamps[0]
+    fps = _rate(ticks, stream.time_base, _header_rates(stream))
+    if not _LOWEST_RATE <= fps <= _HIGHEST_RATE:
+        raise MediaError(FaultCode.MEDIA_UNSUPPORTED, f"{float(fps):.3f} frames per second is not a video.")
+    grid = FrameGrid(
+        start_seconds=int(stamps[0]) * stream.time_base,
+        fps=fps,
+        frame_count=int(int(ticks[-1]) * stream.time_base * fps + Fraction(1, 2)) + 1,
+    )
+    if grid.frame_count > _MOST_SLOTS_PER_FRAME * stamps.size:
+        raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its frames are spread too thinly over time.")
+    return grid
+
+
+def _shown(container: InputContainer, stream: VideoStream) -> Iterator[int]:
+    """Yield the timestamp of every packet that is shown, in file order."""
+    for packet in container.demux(stream):
+        # AVI has decoding times only; edit lists mark what is needed for decoding but never shown.
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is None or packet.is_discard:
+            continue
+        if packet.is_corrupt and "mov" in container.format.name:
+            raise MediaError(FaultCode.MEDIA_UNREADABLE, "The file is cut off.")
+        yield stamp
+
+
+def _header_rates(stream: VideoStream) -> list[Fraction]:
+    return [rate for rate in (stream.guessed_rate, stream.base_rate, stream.average_rate) if rate]
+
+
+def _rate(ticks: NDArray[np.int64], time_base: Fraction, headers: list[Fraction]) -> Fraction:
+    """Return the rate whose grid carries every timestamp; for a variable rate the one that loses the fewest frames."""
+    if ticks.size == 1:
+        return headers[0] if headers else _RATE_WITHOUT_EVIDENCE
+    mean = float((ticks.size - 1) / (int(ticks[-1]) * time_base)) if ticks[-1] else 0.0
+    nearest_first = sorted(STANDARD_RATES, key=lambda rate: abs(float(rate) - mean))
+    evenly = Fraction(1, int(ticks[1]) * time_base) if ticks[1] else _RATE_WITHOUT_EVIDENCE
+    for rate in [*(rate for rate in headers if rate in STANDARD_RATES), *nearest_first, evenly, *headers]:
+        if _carries(rate, ticks, time_base):
+            return rate
+    return _quick_rate(ticks, time_base)
+
+
+def _carries(rate: Fraction, ticks: NDArray[np.int64], time_base: Fraction) -> bool:
+    """Tell whether frame i lies in slot i for all i, as exactly as the container's clock can say it."""
+    tick_in_slots = float(time_base * rate)
+    deviation = np.abs(ticks * tick_in_slots - np.arange(ticks.size))
+    return bool(deviation.max() <= min(tick_in_slots + 1e-3, 0.45))
+
+
+def _quick_rate(ticks: NDArray[np.int64], time_base: Fraction) -> Fraction:
+    """Rate of the quicker frames: gaps (dropped frames, still screens) are longer than the rate they interrupt."""
+    steps = np.diff(ticks)
+    step = float(np.quantile(steps[steps > 0], 0.25)) if (steps > 0).any() else 0.0
+    if not step:
+        raise MediaError(FaultCode.MEDIA_UNREADABLE, "All its frames have the same time.")
+    measured = 1 / (step * float(time_base))
+    near = [rate for rate in STANDARD_RATES if abs(float(rate) / measured - 1) < _NEAR]
+    return min(near, key=lambda rate: _strain(rate, ticks, time_base), default=Fraction(round(measured * 1000), 1000))
+
+
+def _strain(rate: Fraction, ticks: NDArray[np.int64], time_base: Fraction) -> float:
+    """Mean distance of the timestamps from the slots of a rate, in slots."""
+    position = ticks * float(time_base * rate)
+    return float(np.abs(position - np.rint(position)).mean())

@@ -1,0 +1,172 @@
+"""Frames of a video, upright and in BGR, each at its exact place on the constant-frame-rate grid."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import Colorspace, VideoReformatter
+from numpy.typing import NDArray
+
+from gpu_tasks.contract.faults import FaultCode
+from gpu_tasks.contract.media import VideoInfo
+from gpu_tasks.media.errors import MediaError, reading
+from gpu_tasks.media.grid import find_grid
+from gpu_tasks.media.opening import open_media, video_stream
+
+# Display matrices turn counter-clockwise, in quarters; keys are degrees as FFmpeg reports them, modulo 360.
+_UPRIGHT = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+# H.273: 2 is "unspecified". Players then take BT.709 for HD and BT.601 for SD, and so do we.
+_UNSPECIFIED_MATRIX = 2
+_SD_WIDTH, _SD_HEIGHT = 1024, 576
+# A last frame that the decoder withholds is repeated; more than one is a cut-off file.
+_MOST_MISSING_FRAMES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame. `pixels` is HWC uint8 BGR, upright and the caller's own; `pts_seconds` counts from the first frame."""
+
+    index: int
+    pts_seconds: Fraction
+    pixels: NDArray[np.uint8]
+
+
+class VideoReader:
+    """Streams frames [start_frame, stop_frame) of a video in order; a context and an iterable.
+
+    One frame per slot of the grid, without holes: slots that a variable-rate file leaves empty repeat the frame before,
+    frames beyond one per slot are left out. Memory does not grow with the length of the video.
+
+    Args:
+        path: A local file that we named ourselves.
+        start_frame: First slot. Reached by seeking to the keyframe before it.
+        stop_frame: Slot to stop before; None is the end of the video.
+
+    Raises:
+        MediaError: At opening as `open_media` and `find_grid` do. While iterating MEDIA_UNREADABLE when frames cannot
+            be decoded.
+    """
+
+    info: VideoInfo
+
+    def __init__(self, path: Path, *, start_frame: int = 0, stop_frame: int | None = None) -> None:
+        with ExitStack() as stack:
+            self._container = stack.enter_context(open_media(path))
+            self._stream = video_stream(self._container)
+            self._grid = find_grid(self._container, self._stream)
+            self._stream.thread_type = "AUTO"
+            self._to_bgr = VideoReformatter()
+            first = next(self._decoded_from(0), None)
+            if first is None:
+                raise MediaError(FaultCode.MEDIA_UNREADABLE, "No frame could be decoded.")
+            self.info = self._describe(first[1])
+            self._open = stack.pop_all()
+        self._range = (start_frame, self.info.frame_count if stop_frame is None else stop_frame)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._open.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames(*self._range)
+
+    def frames(self, start_frame: int, stop_frame: int) -> Iterator[Frame]:
+        """Stream another range of the same file; one range at a time.
+
+        Raises:
+            ValueError: The range is not inside the video.
+            MediaError: MEDIA_UNREADABLE when frames cannot be decoded.
+        """
+        if not 0 <= start_frame <= stop_frame <= self.info.frame_count:
+            raise ValueError(f"frames {start_frame}..{stop_frame} of a video of {self.info.frame_count}")
+        return self._frames(start_frame, stop_frame)
+
+    def _frames(self, start_frame: int, stop_frame: int) -> Iterator[Frame]:
+        slot, shown = start_frame, None
+        for index, frame in self._decoded_from(start_frame):
+            # Until a frame of a later slot comes, the one before it stays on the screen.
+            while shown is not None and slot < min(index, stop_frame):
+                yield self._frame(slot, shown)
+                slot += 1
+            if slot == stop_frame:
+                return
+            shown = frame
+        # The decoder's last frame fills what is left: its own slot and at most the tolerated missing ones.
+        if shown is None or stop_frame - slot > 1 + _MOST_MISSING_FRAMES:
+            raise MediaError(FaultCode.MEDIA_UNREADABLE, f"Only {slot} of {stop_frame} frames could be decoded.")
+        while slot < stop_frame:
+            yield self._frame(slot, shown)
+            slot += 1
+
+    def _decoded_from(self, start_frame: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield decoded frames with their slots; the first is the one on the screen at `start_frame`, or before it."""
+        decoded = self._decode_after_seek(start_frame)
+        first = next(decoded, None)
+        if start_frame and (first is None or first[0] > start_frame):
+            # Some containers (MPEG-TS, AVI) seek past what was asked: read from the start instead.
+            decoded = self._decode_after_seek(0)
+            first = next(decoded, None)
+        if first is None:
+            return
+        yield first
+        yield from decoded
+
+    def _decode_after_seek(self, start_frame: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        time_base = self._stream.time_base or Fraction(1, 1)
+        target = self._grid.start_seconds + Fraction(start_frame) / self._grid.fps
+        next_index = 0
+        with reading():
+            self._container.seek(int(target / time_base), stream=self._stream, backward=True)
+            for frame in self._container.decode(self._stream):
+                if frame.is_corrupt:
+                    raise MediaError(FaultCode.MEDIA_UNREADABLE, "A frame is damaged.")
+                # Without a time of its own a frame follows the one before it.
+                index = next_index if frame.pts is None else self._grid.index_at(frame.pts * time_base)
+                next_index = index + 1
+                yield index, frame
+
+    def _frame(self, index: int, frame: av.VideoFrame) -> Frame:
+        """Convert to upright BGR, with the matrix and range that the frame is tagged with."""
+        bgr = self._to_bgr.reformat(frame, format="bgr24", src_colorspace=_matrix(frame)).to_ndarray()
+        pixels = cv2.rotate(bgr, _UPRIGHT[turn]) if (turn := _quarter_turns(frame)) else bgr
+        return Frame(index, Fraction(index) / self._grid.fps, np.asarray(pixels, dtype=np.uint8))
+
+    def _describe(self, frame: av.VideoFrame) -> VideoInfo:
+        turn = _quarter_turns(frame)
+        lies = turn in (90, 270)
+        return VideoInfo(
+            width=frame.height if lies else frame.width,
+            height=frame.width if lies else frame.height,
+            fps=self._grid.fps,
+            frame_count=self._grid.frame_count,
+            duration_seconds=float(self._grid.frame_count / self._grid.fps),
+            codec=self._stream.codec_context.name,
+            rotation_degrees=turn,
+        )
+
+
+def _quarter_turns(frame: av.VideoFrame) -> int:
+    """Counter-clockwise degrees that bring a frame upright: 0, 90, 180 or 270."""
+    return round(frame.rotation / 90) * 90 % 360
+
+
+def _matrix(frame: av.VideoFrame) -> int | None:
+    """The matrix to decode with where the frame names none; None leaves it to the tag."""
+    if frame.colorspace != _UNSPECIFIED_MATRIX:
+        return None
+    is_hd = frame.width > _SD_WIDTH or frame.height > _SD_HEIGHT
+    return Colorspace.ITU709 if is_hd else Colorspace.ITU601
