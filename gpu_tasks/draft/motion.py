@@ -1,0 +1,127 @@
+"""The dense motion of the lower face: for every pixel of the result, where it lay in the frame."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from gpu_tasks.draft.mouth import COLUMNS, REACH, MouthColumns
+from gpu_tasks.faces.align import Window, bounding_window
+from gpu_tasks.faces.arrays import Floats
+
+_SPREAD = 0.16  # of the mouth width, from fully rounded to fully spread
+_SPREAD_REACH = 0.35  # mouth widths above and below the lips over which drawing them wide fades
+_FIELD_PX = (
+    220  # longest side of the computed field; a larger face gets a coarser field, enlarged, never coarser pixels
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MotionField:
+    """One value per pixel of a window, (height, width) float32 each, pixels of the frame.
+
+    Attributes:
+        source_x, source_y: Where the pixel lay in the frame.
+        below_upper: How far the pixel is below the moved upper lip's inner edge; negative above it.
+        above_lower: How far it is above the moved lower lip's inner edge; negative below it.
+        t: Its column.
+        v: Its place along the column.
+    """
+
+    source_x: Floats
+    source_y: Floats
+    below_upper: Floats
+    above_lower: Floats
+    t: Floats
+    v: Floats
+
+
+def motion_window(columns: MouthColumns, frame_shape: tuple[int, ...]) -> Window:
+    """Smallest window that holds everything the motion can touch."""
+    reach = REACH * columns.axes.width_px
+    top = float(columns.nose.min())
+    bottom = float((columns.chin + columns.jaw_shift + columns.neck_px).max())
+    corners = np.array([[-reach, top], [reach, top], [reach, bottom], [-reach, bottom]], np.float32)
+    return bounding_window(columns.axes.to_frame(corners), 1, frame_shape)
+
+
+def motion_field(columns: MouthColumns, window: Window, spread: float) -> MotionField:
+    """Compute the motion over a window.
+
+    Args:
+        columns: The plan.
+        window: `motion_window` of it.
+        spread: 0 rounded, 0.5 as in the frame, 1 drawn wide.
+    """
+    height, width = window.bottom - window.top, window.right - window.left
+    step = max(1.0, max(height, width) / _FIELD_PX)
+    rows, cols = max(2, round(height / step)), max(2, round(width / step))
+    # cell centres in pixels, as cv2.resize places them
+    x = (np.arange(cols, dtype=np.float32) + 0.5) * (width / cols) - 0.5 + window.left
+    y = (np.arange(rows, dtype=np.float32) + 0.5) * (height / rows) - 0.5 + window.top
+    axes = columns.axes
+    away_x, away_y = (x - axes.origin[0])[None, :], (y - axes.origin[1])[:, None]
+    t = away_x * axes.along[0] + away_y * axes.along[1]
+    v = away_x * axes.down[0] + away_y * axes.down[1]
+    fields = [*_shifts(columns, t, v, spread), t, v]
+    if step > 1:
+        fields = [
+            np.asarray(cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+            for field in fields
+        ]
+    shift_t, shift_upper, shift_lower, below_upper, above_lower, t, v = fields
+    shift_v = np.where(below_upper < above_lower, shift_upper, shift_lower)
+    full_x = np.arange(window.left, window.right, dtype=np.float32)[None, :]
+    full_y = np.arange(window.top, window.bottom, dtype=np.float32)[:, None]
+    source_x = full_x - shift_t * axes.along[0] - shift_v * axes.down[0]
+    source_y = full_y - shift_t * axes.along[1] - shift_v * axes.down[1]
+    return MotionField(
+        np.asarray(source_x, np.float32),
+        np.asarray(source_y, np.float32),
+        below_upper,
+        above_lower,
+        t,
+        v,
+    )
+
+
+def _shifts(columns: MouthColumns, t: Floats, v: Floats, spread: float) -> tuple[Floats, ...]:
+    """Motion along t, motion along v for what belongs to the upper and to the lower lip, distances to their edges."""
+    width = columns.axes.width_px
+    far = np.abs(t) / width
+    # grows to the corners, fades to the cheeks; gone at the nose, where the window ends
+    pull = np.sign(t) * np.minimum(far, 0.5) * np.clip((REACH - far) / (REACH - 0.5), 0, 1)
+    pull *= np.exp(-((v / (_SPREAD_REACH * width)) ** 2))
+    nose = np.float32(columns.nose.mean())
+    pull *= np.clip((v - nose) / (0.15 * width), 0, 1)
+    shift_t = np.asarray((spread - 0.5) * _SPREAD * width * pull, np.float32)
+
+    table = np.stack(
+        [
+            columns.nose,
+            columns.outer_upper + columns.upper_shift,
+            columns.inner_upper + columns.upper_shift,
+            columns.upper_shift,
+            columns.inner_lower + columns.lower_shift,
+            columns.outer_lower + columns.lower_shift,
+            columns.chin + columns.jaw_shift,
+            columns.neck_px,
+            columns.lower_shift,
+            columns.jaw_shift,
+        ]
+    )
+    column = np.clip(np.rint((t - shift_t - columns.t[0]) / (columns.t[1] - columns.t[0])), 0, COLUMNS - 1)
+    at = table[:, column.astype(np.intp)]
+    nose_v, upper_outer, upper_inner, upper, lower_inner, lower_outer, chin, neck, lower, jaw = at
+    shift_upper = upper * _eased((v - nose_v) / np.maximum(upper_outer - nose_v, 1))
+    to_chin = _eased((v - lower_outer) / np.maximum(chin - lower_outer, 1))
+    to_neck = _eased((v - chin) / neck)
+    shift_lower = (lower + (jaw - lower) * to_chin) * (1 - to_neck)
+    floats = (shift_t, shift_upper, shift_lower, v - upper_inner, lower_inner - v)
+    return tuple(np.asarray(field, np.float32) for field in floats)
+
+
+def _eased(x: Floats) -> Floats:
+    """Smoothstep: 0 below 0, 1 above 1, without a kink at either end."""
+    x = np.clip(x, 0, 1)
+    return np.asarray(x * x * (3 - 2 * x), np.float32)
