@@ -241,24 +241,24 @@ class ArtifactStore:
 
     def _download(self, key: str, destination: Path, *, max_bytes: int | None) -> Artifact:
         for attempt in range(1, _STREAM_ATTEMPTS + 1):
+            with answered(key):
+                answer = self._client.get_object(Bucket=self._bucket, Key=key)
             try:
-                with answered(key), destination.open("wb") as file:
-                    answer = self._client.get_object(Bucket=self._bucket, Key=key)
-                    with closing(answer["Body"]) as body:
-                        # Known before the first byte, so a huge object costs nothing.
-                        _check_size(answer["ContentLength"], key=key, max_bytes=max_bytes)
-                        sha256, size_bytes = _digest(body, key=key, max_bytes=max_bytes, copy_to=file)
-                    return Artifact(
-                        key=key,
-                        sha256=sha256,
-                        size_bytes=size_bytes,
-                        media_type=answer.get("ContentType", "application/octet-stream"),
-                    )
+                with answered(key), closing(answer["Body"]) as body, destination.open("wb") as file:
+                    # Known before the first byte, so a huge object costs nothing.
+                    _check_size(answer["ContentLength"], key=key, max_bytes=max_bytes)
+                    sha256, size_bytes = _digest(body, key=key, max_bytes=max_bytes, copy_to=file)
             except StorageError as error:
                 # boto3 repeats a request that got no answer, but not a body that broke off half-way.
-                broke_off = isinstance(error.__cause__, BODY_BROKE_OFF)
-                if not broke_off or attempt == _STREAM_ATTEMPTS:
+                if attempt == _STREAM_ATTEMPTS or not isinstance(error.__cause__, BODY_BROKE_OFF):
                     raise
+                continue
+            return Artifact(
+                key=key,
+                sha256=sha256,
+                size_bytes=size_bytes,
+                media_type=answer.get("ContentType", "application/octet-stream"),
+            )
         raise AssertionError("the last attempt returns or raises")
 
     def _put_json(self, key: str, model: BaseModel, condition: dict[str, str]) -> bool:
