@@ -1,0 +1,261 @@
+"""The mirror of run records in Redis: any Redis client can read it, one script writes it, losing it loses nothing."""
+
+import asyncio
+import hashlib
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Annotated
+
+from prefect.blocks.core import Block
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisError
+
+from blocks.connections import shared
+from blocks.redis_url import check_redis_url
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.records import TaskRecord
+
+Change = Callable[[TaskRecord | None], TaskRecord | None]
+
+# Set the record only when nobody has written since it was read, keep its age limit, tell the watchers. One script, so
+# that no reader sees one without the other. Only commands that every hosted Redis knows.
+_SET_IF_UNCHANGED = """
+local stored = redis.call('GET', KEYS[1])
+if (stored and redis.sha1hex(stored) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+redis.call('PUBLISH', ARGV[4], ARGV[5])
+return 1
+"""
+
+_CONFLICT_SECONDS = 10.0
+_REREAD_SECONDS = 15.0
+_MAX_CONNECTIONS = 16
+_SOCKET_SECONDS = 5.0
+
+
+class JobStoreError(FaultError):
+    """Redis does not answer, or holds something that is no record."""
+
+
+class JobStore(Block):
+    """Keeps the newest record of every run in Redis for `GET /status` and other readers.
+
+    Example:
+        Read the record of a run:
+        ```python
+        from blocks.job_store import JobStore
+
+        store = JobStore.load("BLOCK_NAME")
+        record = await store.read("5f0f4f3c-...")
+        ```
+    """
+
+    _block_type_name = "Lipswap job store"
+    _block_type_slug = "lipswap-job-store"
+    _logo_url = "https://avatars.githubusercontent.com/u/1529926?s=200"  # type: ignore[assignment]  # Prefect takes text
+    _documentation_url = "https://redis.io/docs/latest/"  # type: ignore[assignment]  # the same
+
+    redis_url: Annotated[SecretStr, AfterValidator(check_redis_url)] = Field(
+        description="Address of Redis, rediss:// unless it is on this machine."
+    )
+    prefix: str = Field(default="ff:task", min_length=1, description="First part of every key and channel.")
+    ttl_seconds: int = Field(default=604800, gt=0, description="How long a record is kept after its last change.")
+
+    async def read(self, task_id: str) -> TaskRecord | None:
+        """Return the record of a run, None when there is none.
+
+        Raises:
+            JobStoreError: Redis is away or holds something else under the key.
+        """
+        with _answered():
+            stored = await self._commands().get(self._key(task_id))
+        return parse_record(stored) if stored else None
+
+    async def change(self, task_id: str, change: Change) -> TaskRecord | None:
+        """Apply `change` to the stored record until nobody else wrote in between; return what is stored then.
+
+        `change` is called with the stored record or None. When it returns None or its argument, nothing is written.
+
+        Raises:
+            JobStoreError: Redis is away, or others wrote without end.
+        """
+        deadline = time.monotonic() + _CONFLICT_SECONDS
+        while True:
+            with _answered():
+                stored = await self._commands().get(self._key(task_id))
+            before = parse_record(stored) if stored else None
+            after = change(before)
+            if after is None or after == before:
+                return before
+            with _answered():
+                is_set = await self._set_if_unchanged(stored, after)
+            if is_set:
+                return after
+            if time.monotonic() > deadline:
+                raise JobStoreError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "Too many writers changed one record.")
+            await asyncio.sleep(random.uniform(0.0, 0.02))  # noqa: S311  # spreads writers, guards nothing
+
+    async def watch(self, task_id: str) -> AsyncIterator[TaskRecord]:
+        """Yield the record now and after every change, newest only, and stop after a final one.
+
+        Raises:
+            JobStoreError: Redis is away; the caller may begin again.
+        """
+        async with self._subscribed(self._channel(task_id)) as messages:
+            revision = -1
+            while True:
+                record = await self.read(task_id)
+                if record is not None and record.revision > revision:
+                    revision = record.revision
+                    yield record
+                    if record.status.is_final:
+                        return
+                # A message lost with its connection is made up for by reading again after a while.
+                await _next_message(messages, _REREAD_SECONDS)
+
+    async def wake(self, fingerprint: str) -> None:
+        """Tell whoever waits for a job that its status is worth reading now."""
+        with _answered():
+            await self._commands().publish(self._wake_channel(fingerprint), "")
+
+    @asynccontextmanager
+    async def woken(self, fingerprint: str) -> AsyncIterator["Waker"]:
+        """Listen for `wake(fingerprint)`; without Redis the waker only lets time pass."""
+        async with AsyncExitStack() as stack:
+            messages: PubSub | None = None
+            # Being woken is speed, not truth.
+            with suppress(JobStoreError):
+                messages = await stack.enter_async_context(self._subscribed(self._wake_channel(fingerprint)))
+            yield Waker(messages)
+
+    async def ping(self) -> None:
+        """Return when Redis answers.
+
+        Raises:
+            JobStoreError: It does not.
+        """
+        with _answered():
+            await self._commands().ping()
+
+    async def _set_if_unchanged(self, stored: bytes | str | None, after: TaskRecord) -> bool:
+        digest = ""
+        if stored:
+            seen = stored.encode() if isinstance(stored, str) else stored
+            digest = hashlib.sha1(seen).hexdigest()  # noqa: S324  # what Redis' scripts can compute
+        script = self._commands().register_script(_SET_IF_UNCHANGED)
+        return bool(
+            await script(
+                keys=[self._key(after.task_id)],
+                args=[
+                    digest,
+                    after.model_dump_json(),
+                    self.ttl_seconds,
+                    self._channel(after.task_id),
+                    after.revision,
+                ],
+            )
+        )
+
+    @asynccontextmanager
+    async def _subscribed(self, channel: str) -> AsyncIterator[PubSub]:
+        with _answered():
+            pubsub = self._listener().pubsub(ignore_subscribe_messages=True)
+            await pubsub.subscribe(channel)
+        try:
+            yield pubsub
+        finally:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it without types
+
+    def _commands(self) -> Redis:
+        url = self.redis_url.get_secret_value()
+        return shared(("redis commands", url), lambda: Redis.from_pool(_pool(url)))
+
+    def _listener(self) -> Redis:
+        # Apart from the commands: a reply that is waited for longer than the socket's timeout is no error here.
+        url = self.redis_url.get_secret_value()
+        return shared(
+            ("redis listener", url),
+            lambda: Redis.from_url(
+                url, socket_timeout=None, socket_connect_timeout=_SOCKET_SECONDS, health_check_interval=30
+            ),
+        )
+
+    def _key(self, task_id: str) -> str:
+        return f"{self.prefix}:{task_id}"
+
+    def _channel(self, task_id: str) -> str:
+        return f"{self.prefix}:events:{task_id}"
+
+    def _wake_channel(self, fingerprint: str) -> str:
+        return f"{self.prefix}:wake:{fingerprint}"
+
+
+def _pool(url: str) -> BlockingConnectionPool:
+    # Callers wait for one of few connections: hosted plans count them.
+    return BlockingConnectionPool.from_url(
+        url,
+        max_connections=_MAX_CONNECTIONS,
+        timeout=_SOCKET_SECONDS,
+        socket_timeout=_SOCKET_SECONDS,
+        socket_connect_timeout=_SOCKET_SECONDS,
+        health_check_interval=30,
+        retry=Retry(ExponentialWithJitterBackoff(), 3),
+    )
+
+
+class Waker:
+    """Waits until somebody calls or time has passed."""
+
+    def __init__(self, messages: PubSub | None) -> None:
+        self._messages = messages
+
+    async def wait(self, seconds: float) -> bool:
+        """Return True as soon as somebody wakes us, False after `seconds`."""
+        deadline = time.monotonic() + seconds
+        if self._messages is not None:
+            try:
+                return await _next_message(self._messages, seconds)
+            except JobStoreError:
+                self._messages = None
+        await asyncio.sleep(max(0.0, deadline - time.monotonic()))
+        return False
+
+
+def parse_record(stored: bytes | str) -> TaskRecord:
+    """Read a record as it stands in Redis.
+
+    Raises:
+        JobStoreError: It is no record.
+    """
+    try:
+        fields = json.loads(stored)
+        # Written for readers and computed anew from the status.
+        fields.pop("state", None)
+        return TaskRecord.model_validate(fields)
+    except (ValueError, AttributeError, ValidationError) as error:
+        raise JobStoreError(FaultCode.INTERNAL, "The stored record could not be read.") from error
+
+
+async def _next_message(messages: PubSub, seconds: float) -> bool:
+    """Wait for a message; the confirmation of the subscription is none."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        with _answered():
+            if await messages.get_message(timeout=left) is not None:
+                return True
+    return False
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise JobStoreError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "Redis does not answer.") from error

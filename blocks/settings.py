@@ -1,0 +1,58 @@
+"""Settings of the processes around Prefect (shim, orchestrator worker, deploy), read once at a process entry.
+
+The names and meanings of the original service's variables keep working; an empty value counts as not set.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from blocks.redis_url import check_redis_url
+from gpu_tasks.settings import R2Settings
+
+_MEGABYTE = 1024 * 1024
+
+
+class WorkerType(StrEnum):
+    """On which kind of Prefect work pool runs are executed."""
+
+    INPROCESS = "inprocess"
+    PROCESS = "process"
+
+
+def _without_slash(address: str) -> str:
+    return address.rstrip("/")
+
+
+class OrchestratorSettings(BaseSettings):
+    """What `deployments.deploy` writes into blocks, and what a process needs before it can read blocks."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True)
+
+    r2: R2Settings = Field(default_factory=R2Settings)
+
+    runpod_api_key: SecretStr | None = Field(default=None, validation_alias="RUNPOD_API_KEY")
+    runpod_api_base: Annotated[str, AfterValidator(_without_slash)] = Field(
+        default="https://api.runpod.ai/v2", validation_alias="RUNPOD_API_BASE"
+    )
+    runpod_wav2lip_endpoint: str | None = Field(default=None, validation_alias="RUNPOD_WAV2LIP_ENDPOINT")
+    runpod_facefusion_endpoint: str | None = Field(default=None, validation_alias="RUNPOD_FACEFUSION_ENDPOINT")
+    runpod_poll_interval: float = Field(default=5.0, gt=0, le=300, validation_alias="RUNPOD_POLL_INTERVAL")
+    runpod_job_timeout: float = Field(default=1800.0, gt=0, le=24 * 3600, validation_alias="RUNPOD_JOB_TIMEOUT")
+
+    # A password stands in the address: SecretStr keeps it out of logs and of the Prefect UI.
+    jobstore_redis_url: Annotated[SecretStr, AfterValidator(check_redis_url)] = Field(
+        validation_alias="JOBSTORE_REDIS_URL"
+    )
+    jobstore_prefix: str = Field(default="ff:task", min_length=1, validation_alias="JOBSTORE_PREFIX")
+    jobstore_ttl: int = Field(default=604800, gt=0, validation_alias="JOBSTORE_TTL")
+
+    allow_draft: bool = Field(default=False, validation_alias="LIPSWAP_ALLOW_DRAFT")
+    worker_type: WorkerType = Field(default=WorkerType.INPROCESS, validation_alias="LIPSWAP_WORKER_TYPE")
+    max_runs: int = Field(default=100, ge=1, validation_alias="LIPSWAP_MAX_RUNS")
+    max_video_bytes: int = Field(default=2048 * _MEGABYTE, gt=0, validation_alias="LIPSWAP_MAX_VIDEO_BYTES")
+    max_audio_bytes: int = Field(default=256 * _MEGABYTE, gt=0, validation_alias="LIPSWAP_MAX_AUDIO_BYTES")
+    max_image_bytes: int = Field(default=32 * _MEGABYTE, gt=0, validation_alias="LIPSWAP_MAX_IMAGE_BYTES")
+    max_seconds: float = Field(default=1800.0, gt=0, validation_alias="LIPSWAP_MAX_SECONDS")
