@@ -1,11 +1,13 @@
-"""Sound of any layout and rate as plain samples."""
+"""Sound of any layout and rate as plain samples, on the clock of the picture it belongs to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
 import numpy as np
+from av.audio.layout import AudioLayout
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -13,14 +15,18 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.media.errors import MediaError, reading
-from gpu_tasks.media.opening import audio_stream, open_media
+from gpu_tasks.media.opening import audio_stream, moving_pictures, open_media
+
+# A track that starts later than this after the picture is a broken clock, and filling the gap would eat the memory.
+_LONGEST_LEAD_SECONDS = 600
 
 
 def load_mono(path: Path, *, sample_rate: int = 16_000) -> NDArray[np.float32]:
     """Decode, mix down and resample the first audio stream of a file.
 
-    Time 0 is the first sample; encoder delay that the container states is cut. Samples that are no numbers (NaN,
-    infinite) become silence before they are mixed, what is beyond full scale is clipped.
+    Time 0 is the first video frame where the file has video, else the first sample; encoder delay that the container
+    states is cut. Samples that are no numbers (NaN, infinite) become silence before they are mixed, what is beyond
+    full scale is clipped.
 
     Args:
         path: A local file.
@@ -36,15 +42,15 @@ def load_mono(path: Path, *, sample_rate: int = 16_000) -> NDArray[np.float32]:
         stream = audio_stream(container)
         if stream is None:
             raise MediaError(FaultCode.NO_AUDIO_STREAM)
-        frames = resampled(container, stream, layout="mono", sample_rate=sample_rate)
-        pieces = [np.asarray(frame.to_ndarray()[0], dtype=np.float32) for frame in frames]
+        pieces = list(resampled(container, stream, layout="mono", sample_rate=sample_rate))
     if not pieces:
         raise MediaError(FaultCode.NO_AUDIO_STREAM)
-    return np.clip(np.concatenate(pieces), -1.0, 1.0)
+    mono: NDArray[np.float32] = np.concatenate(pieces, axis=1)[0]
+    return mono
 
 
 def audio_seconds(path: Path) -> float:
-    """Return the exact length of the first audio stream, from its decoded samples.
+    """Return the exact length of the first audio stream, from its decoded samples, with time 0 as in `load_mono`.
 
     Raises:
         MediaError: NO_AUDIO_STREAM when there is none or it is empty, MEDIA_UNREADABLE when it is damaged.
@@ -58,25 +64,76 @@ def audio_seconds(path: Path) -> float:
 
 
 def decoded_seconds(container: InputContainer, stream: AudioStream) -> Fraction:
-    """Decode a stream to its end and return its length; 0 when it holds nothing."""
+    """Decode a stream to its end and return when it ends; 0 when it holds nothing."""
     with reading():
-        return sum((Fraction(frame.samples, frame.sample_rate) for frame in container.decode(stream)), Fraction(0))
+        frames = container.decode(stream)
+        first = next(frames, None)
+        if first is None:
+            return Fraction(0)
+        end = _lead_seconds(container, first)
+        for frame in chain((first,), frames):
+            end += Fraction(frame.samples, frame.sample_rate)
+    return max(end, Fraction(0))
 
 
 def resampled(
     container: InputContainer, stream: AudioStream, *, layout: str, sample_rate: int
-) -> Iterator[av.AudioFrame]:
-    """Stream a track as planar float32 frames of another layout and rate, nothing lost at the end.
+) -> Iterator[NDArray[np.float32]]:
+    """Stream a track in another layout and rate from time 0 on, nothing lost at the end.
+
+    Args:
+        container: The opened file.
+        stream: Its track.
+        layout: FFmpeg's name of the channel layout of the result.
+        sample_rate: Of the result, in Hz.
+
+    Yields:
+        float32 (channels, n), -1..1; pieces of any length.
 
     Raises:
         MediaError: MEDIA_UNREADABLE when the stream is damaged.
     """
-    resampler = AudioResampler(format="fltp", layout=layout, rate=sample_rate)
     with reading():
-        for frame in container.decode(stream):
+        frames = container.decode(stream)
+        first = next(frames, None)
+    if first is None:
+        return
+    channels = AudioLayout(layout).nb_channels
+    lead = round(_lead_seconds(container, first) * sample_rate)
+    if lead > 0:
+        yield np.zeros((channels, lead), dtype=np.float32)
+    surplus = max(0, -lead)
+    resampler = AudioResampler(format="fltp", layout=layout, rate=sample_rate)
+    for frame in _converted(chain((first,), frames), resampler):
+        samples = np.clip(np.asarray(frame.to_ndarray(), dtype=np.float32), -1.0, 1.0)
+        kept = samples[:, surplus:]
+        surplus = max(0, surplus - samples.shape[1])
+        if kept.size:
+            yield kept
+
+
+def _converted(frames: Iterable[av.AudioFrame], resampler: AudioResampler) -> Iterator[av.AudioFrame]:
+    with reading():
+        for frame in frames:
             yield from resampler.resample(_cleaned(frame))
         # The filter holds back its last samples until it is told that there are no more.
         yield from resampler.resample(None)
+
+
+def starts_with_its_clock(container: InputContainer, stream: AudioStream) -> bool:
+    """Tell whether time 0 of the file is also time 0 of its picture (or, without one, of its sound)."""
+    return not (next(moving_pictures(container), None) or stream).start_time
+
+
+def _lead_seconds(container: InputContainer, first: av.AudioFrame) -> Fraction:
+    """By how much the first decoded sound comes after the first picture (negative: before it)."""
+    picture = next(moving_pictures(container), None)
+    if picture is None or picture.start_time is None or first.pts is None or first.time_base is None:
+        return Fraction(0)
+    lead = first.pts * first.time_base - picture.start_time * (picture.time_base or Fraction(1))
+    if lead > _LONGEST_LEAD_SECONDS:
+        raise MediaError(FaultCode.MEDIA_UNREADABLE, "Its sound starts long after its picture.")
+    return lead
 
 
 def _cleaned(frame: av.AudioFrame) -> av.AudioFrame:
@@ -85,8 +142,7 @@ def _cleaned(frame: av.AudioFrame) -> av.AudioFrame:
     if samples.dtype.kind != "f" or np.isfinite(samples).all():
         return frame
     finite = np.nan_to_num(samples.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    cleaned = av.AudioFrame.from_ndarray(
-        finite, format="fltp" if frame.format.is_planar else "flt", layout=frame.layout.name
-    )
+    sample_format = "fltp" if frame.format.is_planar else "flt"
+    cleaned = av.AudioFrame.from_ndarray(finite, format=sample_format, layout=frame.layout.name)
     cleaned.sample_rate, cleaned.pts, cleaned.time_base = frame.sample_rate, frame.pts, frame.time_base
     return cleaned

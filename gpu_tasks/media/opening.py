@@ -4,6 +4,7 @@ Names and extensions count for nothing. FFmpeg would otherwise pick image2, conc
 playlist makes it open other files and addresses.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +74,11 @@ def open_media(path: Path) -> InputContainer:
         )
 
 
+def is_media(path: Path) -> bool:
+    """Tell by content whether a file is of a kind that `open_media` takes (it may still be broken)."""
+    return sniff(_head(path)) is not None
+
+
 def sniff(head: bytes) -> Demuxer | None:
     """Tell the demuxer for a file's first bytes (at least 512, where it has them), None when none is allowed."""
     kind = head[4:8]
@@ -90,13 +96,18 @@ def sniff(head: bytes) -> Demuxer | None:
     return _sniff_raw_audio(head)
 
 
+def moving_pictures(container: InputContainer) -> Iterator[VideoStream]:
+    """Yield the video streams that are no covers or thumbnails."""
+    return (stream for stream in container.streams.video if not stream.disposition & _PICTURES)
+
+
 def video_stream(container: InputContainer) -> VideoStream:
     """Return the first stream of moving pictures; covers and thumbnails are none.
 
     Raises:
         MediaError: NO_VIDEO_STREAM, or MEDIA_UNSUPPORTED when FFmpeg has no decoder for it.
     """
-    stream = next((each for each in container.streams.video if not each.disposition & _PICTURES), None)
+    stream = next(moving_pictures(container), None)
     if stream is None:
         raise MediaError(FaultCode.NO_VIDEO_STREAM)
     if stream.codec_context is None:

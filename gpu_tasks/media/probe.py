@@ -1,6 +1,5 @@
 """What a media file is, found by reading it: headers are claims."""
 
-from fractions import Fraction
 from pathlib import Path
 
 from gpu_tasks.contract.faults import FaultCode
@@ -44,7 +43,7 @@ def _audio(path: Path) -> AudioInfo | None:
         stream = audio_stream(container)
         if stream is None:
             return None
-        seconds: Fraction = decoded_seconds(container, stream)
+        seconds = decoded_seconds(container, stream)
         return AudioInfo(
             sample_rate=stream.codec_context.sample_rate,
             channels=stream.codec_context.layout.nb_channels,
