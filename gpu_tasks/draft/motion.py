@@ -11,6 +11,7 @@ from gpu_tasks.faces.arrays import Floats
 
 _SPREAD = 0.16  # of the mouth width, from fully rounded to fully spread
 _SPREAD_REACH = 0.35  # mouth widths above and below the lips over which drawing them wide fades
+_LIP_EDGE_PX, _LIP_EDGE_FADE_PX = 1.2, 3.0
 _FIELD_PX = (
     220  # longest side of the computed field; a larger face gets a coarser field, enlarged, never coarser pixels
 )
@@ -108,15 +109,19 @@ def _shifts(columns: MouthColumns, t: Floats, v: Floats, spread: float) -> tuple
             columns.neck_px,
             columns.lower_shift,
             columns.jaw_shift,
+            np.clip((columns.inner_lower - columns.inner_upper) / 2, 0, 1) * _LIP_EDGE_PX,
         ]
     )
     column = np.clip(np.rint((t - shift_t - columns.t[0]) / (columns.t[1] - columns.t[0])), 0, COLUMNS - 1)
     at = table[:, column.astype(np.intp)]
-    nose_v, upper_outer, upper_inner, upper, lower_inner, lower_outer, chin, neck, lower, jaw = at
+    nose_v, upper_outer, upper_inner, upper, lower_inner, lower_outer, chin, neck, lower, jaw, inward = at
     shift_upper = upper * _eased((v - nose_v) / np.maximum(upper_outer - nose_v, 1))
     to_chin = _eased((v - lower_outer) / np.maximum(chin - lower_outer, 1))
     to_neck = _eased((v - chin) / neck)
     shift_lower = (lower + (jaw - lower) * to_chin) * (1 - to_neck)
+    # next to an open mouth the first pixel of a lip is half teeth and dark: fetch the lip from a little further in
+    shift_upper += inward * np.clip(1 - np.abs(v - upper_inner) / _LIP_EDGE_FADE_PX, 0, 1)
+    shift_lower -= inward * np.clip(1 - np.abs(v - lower_inner) / _LIP_EDGE_FADE_PX, 0, 1)
     floats = (shift_t, shift_upper, shift_lower, v - upper_inner, lower_inner - v)
     return tuple(np.asarray(field, np.float32) for field in floats)
 

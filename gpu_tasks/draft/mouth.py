@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpu_tasks.faces.align import transform
 from gpu_tasks.faces.arrays import Floats
 from gpu_tasks.faces.mesh import (
     CHIN,
@@ -63,12 +64,12 @@ class MouthAxes:
 
     def to_mouth(self, points: Floats) -> Floats:
         """Map (n, 2) frame pixels to (n, 2) t and v."""
-        away = points - self.origin
-        return np.asarray(np.stack([away @ self.along, away @ self.down], axis=1), np.float32)
+        turn = np.stack([self.along, self.down])
+        return transform(points, np.concatenate([turn, -(turn @ self.origin)[:, None]], axis=1))
 
     def to_frame(self, points: Floats) -> Floats:
         """Map (n, 2) t and v to (n, 2) frame pixels."""
-        return (self.origin + points[:, :1] * self.along + points[:, 1:] * self.down).astype(np.float32)
+        return np.asarray(self.origin + points[:, :1] * self.along + points[:, 1:] * self.down, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
