@@ -1,0 +1,33 @@
+"""What a deployment permits, as a block that operators edit without a restart."""
+
+from prefect.blocks.core import Block
+from pydantic import Field
+
+
+class PipelinePolicy(Block):
+    """Limits and permissions of one deployment.
+
+    Example:
+        Forbid the draft engine from the next run on:
+        ```python
+        from blocks.policy import PipelinePolicy
+
+        policy = PipelinePolicy.load("BLOCK_NAME")
+        policy.draft_allowed = False
+        policy.save("BLOCK_NAME", overwrite=True)
+        ```
+    """
+
+    _block_type_name = "Lipswap policy"
+    _block_type_slug = "lipswap-policy"
+    _logo_url = "https://avatars.githubusercontent.com/u/39270919?s=200"  # type: ignore[assignment]  # Prefect takes text
+    _documentation_url = "https://docs.prefect.io/v3/concepts/blocks"  # type: ignore[assignment]  # the same
+
+    draft_allowed: bool = Field(default=False, description="Whether engine=auto may fall back on the draft engine.")
+    max_attempts: int = Field(
+        default=3, ge=1, le=10, description="How often one run submits one GPU job before it gives up."
+    )
+    max_video_bytes: int = Field(default=2 * 1024**3, gt=0, description="Largest target video, in bytes.")
+    max_audio_bytes: int = Field(default=256 * 1024**2, gt=0, description="Largest driving audio, in bytes.")
+    max_image_bytes: int = Field(default=32 * 1024**2, gt=0, description="Largest source image, in bytes.")
+    max_seconds: float = Field(default=1800.0, gt=0, description="Longest result, in seconds.")

@@ -1,0 +1,74 @@
+"""The block documents of a deployment: their names, and how they are made from settings.
+
+Documents are written by `deployments.deploy` and loaded by name at run time; between two deploys an operator may edit
+them in the Prefect UI.
+"""
+
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from blocks.job_store import JobStore
+from blocks.policy import PipelinePolicy
+from blocks.r2 import R2Bucket, r2_credentials
+from blocks.runpod import RunPodEndpoint
+from blocks.settings import OrchestratorSettings
+from gpu_tasks.contract.artifacts import RESULTS
+from gpu_tasks.contract.jobs import Stage
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+CREDENTIALS = "lipswap-r2"
+MEDIA = "lipswap-media"
+TASK_RESULTS = "lipswap-results"
+WAV2LIP = "lipswap-wav2lip"
+FACEFUSION = "lipswap-facefusion"
+JOBS = "lipswap-jobs"
+POLICY = "lipswap-policy"
+
+# How flows name the storage of their task results before any block is loaded.
+RESULT_STORAGE = f"{R2Bucket.get_block_type_slug()}/{TASK_RESULTS}"
+
+ENDPOINTS = {Stage.WAV2LIP: WAV2LIP, Stage.FACEFUSION: FACEFUSION}
+
+
+async def register(settings: OrchestratorSettings, *, client: "PrefectClient") -> None:
+    """Write every block type and document; running it again brings all back to the settings."""
+    credentials = r2_credentials(settings.r2)
+    # Saved first, so that both buckets refer to one document and a new key is entered in one place.
+    await credentials.asave(CREDENTIALS, overwrite=True, client=client)
+    for name, folder in ((MEDIA, ""), (TASK_RESULTS, RESULTS)):
+        bucket = R2Bucket(
+            bucket_name=settings.r2.bucket,
+            credentials=credentials,
+            bucket_folder=folder,
+            public_base_url=settings.r2.public_base_url,
+            presign_expiry_seconds=settings.r2.presign_expiry,
+        )
+        await bucket.asave(name, overwrite=True, client=client)
+    for stage, endpoint_id in (
+        (Stage.WAV2LIP, settings.runpod_wav2lip_endpoint),
+        (Stage.FACEFUSION, settings.runpod_facefusion_endpoint),
+    ):
+        endpoint = RunPodEndpoint(
+            api_base=settings.runpod_api_base,
+            # A block document holds no null secret: empty means not set up.
+            api_key=settings.runpod_api_key or SecretStr(""),
+            endpoint_id=endpoint_id or "",
+            poll_interval_seconds=settings.runpod_poll_interval,
+            job_timeout_seconds=settings.runpod_job_timeout,
+        )
+        await endpoint.asave(ENDPOINTS[stage], overwrite=True, client=client)
+    jobs = JobStore(
+        redis_url=settings.jobstore_redis_url, prefix=settings.jobstore_prefix, ttl_seconds=settings.jobstore_ttl
+    )
+    await jobs.asave(JOBS, overwrite=True, client=client)
+    policy = PipelinePolicy(
+        draft_allowed=settings.allow_draft,
+        max_video_bytes=settings.max_video_bytes,
+        max_audio_bytes=settings.max_audio_bytes,
+        max_image_bytes=settings.max_image_bytes,
+        max_seconds=settings.max_seconds,
+    )
+    await policy.asave(POLICY, overwrite=True, client=client)
