@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.media.errors import MediaError, reading
-from gpu_tasks.media.opening import audio_stream, moving_pictures, open_media
+from gpu_tasks.media.opening import MOV, audio_stream, moving_pictures, open_media
 
 # A track that starts later than this after the picture is a broken clock, and filling the gap would eat the memory.
 _LONGEST_LEAD_SECONDS = 600
@@ -66,7 +67,7 @@ def audio_seconds(path: Path) -> float:
 def decoded_seconds(container: InputContainer, stream: AudioStream) -> Fraction:
     """Decode a stream to its end and return when it ends; 0 when it holds nothing."""
     with reading():
-        frames = container.decode(stream)
+        frames = _frames(container, stream)
         first = next(frames, None)
         if first is None:
             return Fraction(0)
@@ -94,7 +95,7 @@ def resampled(
         MediaError: MEDIA_UNREADABLE when the stream is damaged.
     """
     with reading():
-        frames = container.decode(stream)
+        frames = _frames(container, stream)
         first = next(frames, None)
     if first is None:
         return
@@ -136,13 +137,37 @@ def _lead_seconds(container: InputContainer, first: av.AudioFrame) -> Fraction:
     return lead
 
 
+def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
+    """Decode a track; the last frame is cut to the length that an MP4 states for it.
+
+    AAC comes in blocks of 1024 samples, and decoders return the whole last one, encoder padding included.
+    """
+    held: av.AudioFrame | None = None
+    for frame in container.decode(stream):
+        if held is not None:
+            yield held
+        held = frame
+    if held is not None:
+        yield _without_padding(held) if container.format.name == MOV.name else held
+
+
+def _without_padding(last: av.AudioFrame) -> av.AudioFrame:
+    stated = round(last.duration * (last.time_base or 0) * last.sample_rate)
+    if not 0 < stated < last.samples or not last.format.is_planar:
+        return last
+    return _like(last, last.to_ndarray()[:, :stated])
+
+
 def _cleaned(frame: av.AudioFrame) -> av.AudioFrame:
     """Silence samples that are no numbers: one of them would spread over the whole filter length."""
     samples = frame.to_ndarray()
     if samples.dtype.kind != "f" or np.isfinite(samples).all():
         return frame
-    finite = np.nan_to_num(samples.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    sample_format = "fltp" if frame.format.is_planar else "flt"
-    cleaned = av.AudioFrame.from_ndarray(finite, format=sample_format, layout=frame.layout.name)
-    cleaned.sample_rate, cleaned.pts, cleaned.time_base = frame.sample_rate, frame.pts, frame.time_base
-    return cleaned
+    return _like(frame, np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0))
+
+
+def _like(frame: av.AudioFrame, samples: NDArray[Any]) -> av.AudioFrame:
+    """Make a frame of other samples with the clock and layout of a given one."""
+    made = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=frame.format.name, layout=frame.layout.name)
+    made.sample_rate, made.pts, made.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return made

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import av
 import numpy as np
@@ -22,7 +22,8 @@ from gpu_tasks.media.errors import MediaError, reading, writing
 from gpu_tasks.media.opening import MOV, audio_stream, open_media, video_stream
 from gpu_tasks.media.probe import probe
 
-AnyPacket = Packet[VideoStream] | Packet[AudioStream]
+# In quotes: Packet is generic to the type checker only.
+AnyPacket: TypeAlias = "Packet[VideoStream] | Packet[AudioStream]"
 
 SAMPLE_RATE = 48_000
 _STEREO = 2

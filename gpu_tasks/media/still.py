@@ -19,6 +19,7 @@ _OPAQUE = 255
 _ALPHA_CHANNEL = 3
 _BGRA_CHANNELS = 4
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_JPEG_SYNC = 0xFF
 _JPEG_END = b"\xff\xd9"
 # ITU T.81 table B.1: SOF0..SOF15 hold the size; C4, C8 and CC in between are other segments.
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -76,16 +77,18 @@ def _decoded(encoded: NDArray[np.uint8], flags: int) -> NDArray[np.generic]:
 
 def _on_white(stored: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Flatten HWC BGRA of 8 or 16 bits onto white."""
-    full = float(np.iinfo(stored.dtype).max)
-    scaled = stored.astype(np.float32) / full
+    full_scale = _OPAQUE if stored.dtype == np.uint8 else 0xFFFF
+    scaled = stored.astype(np.float32) / full_scale
     alpha = scaled[..., _ALPHA_CHANNEL:]
-    return np.rint((scaled[..., :_ALPHA_CHANNEL] * alpha + (1.0 - alpha)) * _OPAQUE).astype(np.uint8)
+    flattened = scaled[..., :_ALPHA_CHANNEL] * alpha + (1.0 - alpha)
+    return np.asarray(np.rint(flattened * _OPAQUE), dtype=np.uint8)
 
 
 def _header(content: bytes) -> _Header:
     try:
         if content.startswith(_PNG_MAGIC):
-            return _Header(*struct.unpack_from(">II", content, 16), position=16)
+            width, height = struct.unpack_from(">II", content, 16)
+            return _Header(width, height, position=16)
         if content.startswith(b"\xff\xd8\xff"):
             return _jpeg_header(content)
         if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
@@ -99,10 +102,10 @@ def _jpeg_header(content: bytes) -> _Header:
     position = 2
     while True:
         # Segments may be preceded by any number of fill bytes FF.
-        while content[position] == content[position + 1] == 0xFF:
+        while content[position] == content[position + 1] == _JPEG_SYNC:
             position += 1
         sync, marker, length = struct.unpack_from(">BBH", content, position)
-        if sync != 0xFF:  # noqa: PLR2004  # every JPEG marker starts with FF
+        if sync != _JPEG_SYNC:
             raise MediaError(FaultCode.MEDIA_UNREADABLE, "The picture is damaged.")
         if marker in _JPEG_FRAME_MARKERS:
             height, width = struct.unpack_from(">HH", content, position + 5)
