@@ -14,7 +14,9 @@ _MAX_PRESIGN_SECONDS = 7 * 24 * 3600
 class R2Settings(BaseSettings):
     """How to reach the bucket; any S3 store that keeps conditional puts will do."""
 
-    model_config = SettingsConfigDict(env_prefix="R2_", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="R2_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     endpoint: str
     bucket: str
@@ -35,7 +37,9 @@ class R2Settings(BaseSettings):
 class WorkerSettings(BaseSettings):
     """What a GPU worker needs to know besides the bucket."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     r2: R2Settings = Field(default_factory=R2Settings)
     # RunPod names the worker under this variable; a worker started by hand has none.

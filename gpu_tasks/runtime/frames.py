@@ -1,0 +1,111 @@
+"""One streaming pass over a target: decode, change, encode, with memory that does not grow with its length."""
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob
+from gpu_tasks.contract.media import FaceCoverage
+from gpu_tasks.media.join import join
+from gpu_tasks.media.timeline import frames_on_timeline
+from gpu_tasks.media.writer import DEFAULT_PRESET, X264, VideoWriter
+from gpu_tasks.runtime.pipeline import Bench, Product
+
+Pixels = NDArray[np.uint8]
+
+
+class Changed(NamedTuple):
+    """A frame after the change, HWC uint8 BGR of the same size, and whether a face was found in it."""
+
+    pixels: Pixels
+    has_face: bool
+
+
+class Encoding(NamedTuple):
+    encoder: str
+    preset: str
+
+
+DEFAULT_ENCODING = Encoding(X264, DEFAULT_PRESET)
+
+
+def render(  # noqa: PLR0913  # what goes in, what is done, what comes out: each by name
+    job: Wav2LipJob | FaceFusionJob,
+    bench: Bench,
+    change: Callable[[int, Pixels], Changed],
+    *,
+    sound: Path | None,
+    encoding: Encoding = DEFAULT_ENCODING,
+    notes: tuple[str, ...] = (),
+) -> Product:
+    """Change every frame of the job's part of the timeline and lay the sound under it.
+
+    Args:
+        job: Names target, timeline, segment and quality.
+        bench: Where the work is done.
+        change: Called with the frame's index on the whole timeline and its pixels, HWC uint8 BGR, in order.
+        sound: A file whose first audio stream goes under a whole video. Segments stay silent: the parts of a sound
+            would click where they are joined.
+        encoding: What the caller wants; the product tells what ran.
+        notes: For the receipt.
+
+    Raises:
+        FaultError: NO_FACE_DETECTED when no frame of a whole video has a face (a segment may well have none), and
+            what media and storage raise.
+    """
+    part = job.frames
+    frame_count = part.stop_frame - part.start_frame
+    silent = bench.folder / "silent.mp4"
+    with_face = 0
+    with ExitStack() as stack:
+        frames = cast(
+            "Generator[tuple[int, Pixels]]", frames_on_timeline(bench.path_of(job.target), job.timeline, part)
+        )
+        writer: VideoWriter | None = None
+        for done, (index, pixels) in enumerate(stack.enter_context(closing(frames))):
+            bench.checkpoint()
+            bench.report(done, frame_count, "changing frames")
+            if writer is None:
+                writer = stack.enter_context(_open_writer(silent, pixels, job, encoding))
+            changed = change(index, pixels)
+            with_face += changed.has_face
+            writer.write(changed.pixels)
+        if writer is None:
+            raise FaultError(FaultCode.MEDIA_UNREADABLE, "The target has no frames.")
+        if not with_face and job.segment is None:
+            raise FaultError(FaultCode.NO_FACE_DETECTED)
+    bench.checkpoint()
+    path = silent
+    if sound is not None and job.segment is None:
+        path = _with_sound(silent, sound, job.timeline.fps, frame_count)
+    return Product(
+        path=path,
+        faces=FaceCoverage(frames_looked_at=frame_count, frames_with_face=with_face),
+        encoder=writer.encoder,
+        notes=notes,
+    )
+
+
+def _open_writer(path: Path, first: Pixels, job: Wav2LipJob | FaceFusionJob, encoding: Encoding) -> VideoWriter:
+    height, width = first.shape[:2]
+    return VideoWriter(
+        path,
+        width=width,
+        height=height,
+        fps=job.timeline.fps,
+        quality=job.quality,
+        encoder=encoding.encoder,
+        preset=encoding.preset,
+    )
+
+
+def _with_sound(silent: Path, sound: Path, fps: Fraction, frame_count: int) -> Path:
+    whole = silent.with_name("whole.mp4")
+    join([silent], destination=whole, fps=fps, audio_from=sound, duration_seconds=float(frame_count / fps))
+    return whole
