@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +113,12 @@ class Answer:
     body: Any
 
 
+async def comes_true(look: Callable[[], Awaitable[bool]], *, seconds: float, what: str) -> None:
+    """Return when `look` says so, or fail with `what` after `seconds`."""
+    seen: bool = await await_until(look, seconds=seconds, what=what)
+    assert seen
+
+
 class EndpointClient:
     """One endpoint, of a plane or of the real service, as a client sees it."""
 
@@ -149,6 +155,14 @@ class EndpointClient:
             return body if body["status"] in statuses else None
 
         return await await_until(view, seconds=seconds, what=f"the job is one of {statuses}")
+
+    async def until_gone(self, job_id: str, seconds: float = 5) -> None:
+        """Return when the job is unknown."""
+
+        async def gone() -> bool:
+            return (await self.get(f"status/{job_id}")).status == 404
+
+        await comes_true(gone, seconds=seconds, what="the job is gone")
 
     async def set_faults(self, **faults: Any) -> None:  # noqa: ANN401 - fields of the model
         """Replace the injected faults of this endpoint; none without arguments."""

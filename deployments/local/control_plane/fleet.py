@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from deployments.local.control_plane.settings import EndpointConfig, Scaler
+from deployments.local.control_plane.settings import EndpointConfig, Scaler, Timings
 
 
 class Phase(StrEnum):
@@ -40,6 +40,7 @@ class Worker:
     leases: dict[str, Lease] = field(default_factory=dict)
     idle_since: float = field(default_factory=time.monotonic)
     polls: int = 0
+    last_stop_poll: float = 0.0
     stop_signal: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stopping(self) -> tuple[str, ...]:
@@ -54,10 +55,16 @@ class Worker:
             self.idle_since = time.monotonic()
         return lease
 
-    def overdue(self, grace_seconds: float) -> bool:
-        """A synchronous handler blocks the SDK's loop and never sees a stop: only a kill ends its work."""
-        limit = time.monotonic() - grace_seconds
-        return any(lease.stop_since is not None and lease.stop_since < limit for lease in self.leases.values())
+    def ignores_a_stop(self, timings: Timings) -> bool:
+        """Whether only a kill can end a job of this worker.
+
+        A synchronous handler blocks the SDK's loop, which then neither sees the stop nor polls for the next one.
+        """
+        now = time.monotonic()
+        silent = now - self.last_stop_poll > timings.kill_grace_seconds
+        grace = timings.kill_grace_seconds if silent else timings.cleanup_grace_seconds
+        stops = (lease.stop_since for lease in self.leases.values())
+        return any(stop is not None and now - stop > grace for stop in stops)
 
     def idle_for(self) -> float:
         """Seconds without any lease."""

@@ -108,13 +108,15 @@ class Limits(Settings):
 class Timings(Settings):
     """How the plane itself waits.
 
-    The SDK gives up a long poll after 90 s, so a hold is far shorter. `kill_grace_seconds` passes between
-    a stop signal and the kill of a worker that did not obey it.
+    The SDK gives up a long poll after 90 s, so a hold is far shorter. A worker that is told to stop a job and
+    does not ask for stops again within `kill_grace_seconds` is blocked by a synchronous handler and killed; one
+    that asks has `cleanup_grace_seconds` to let the job go.
     """
 
     poll_hold_seconds: Annotated[float, Field(gt=0, lt=90)] = 25
     stop_repeat_seconds: float = 0.25
     kill_grace_seconds: float = 5
+    cleanup_grace_seconds: float = 15
     tick_seconds: float = 0.1
     ping_interval_seconds: Annotated[int, Field(ge=1)] = 1
     missed_pings: Annotated[int, Field(ge=1)] = 3

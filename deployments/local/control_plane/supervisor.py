@@ -68,7 +68,7 @@ class Supervisor:
     def _end_workers(self, endpoint: Endpoint) -> None:
         no_capacity = endpoint.faults.current.no_capacity
         for worker in tuple(endpoint.workers.values()):
-            if worker.overdue(self._config.timings.kill_grace_seconds):
+            if worker.ignores_a_stop(self._config.timings):
                 self._kill(endpoint, worker, "a job was told to stop and did not")
             elif worker.phase is Phase.RETIRING and not worker.leases:
                 self._kill(endpoint, worker, "it asked for a fresh worker")

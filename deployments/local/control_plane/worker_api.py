@@ -1,6 +1,7 @@
 """The worker side of SDK 1.12: take a job, report on it, hear which to stop, say which are in progress."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -73,6 +74,7 @@ class WorkerApi:
         endpoint, worker = self._who(request)
         timings = endpoint.timings
         worker.stop_signal.clear()
+        worker.last_stop_poll = time.monotonic()
         if any(worker.leases[job_id].stop_sent for job_id in worker.stopping()):
             await asyncio.sleep(timings.stop_repeat_seconds)
         elif not worker.stopping():
