@@ -1,0 +1,160 @@
+"""Our own processes: the one-shot deploy, the orchestrator worker and the API."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from enum import StrEnum, unique
+
+from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter
+
+from deployments.local.errors import NotReady
+from deployments.local.gpu_endpoints import GpuEndpointsAddress, bucket_environment, thread_limits
+from deployments.local.http_probe import ask
+from deployments.local.layout import HOST, DataDirectory
+from deployments.local.object_store import ObjectStoreAddress
+from deployments.local.prefect_server import PrefectAddress, prefect_environment
+from deployments.local.processes import Program
+from deployments.local.services import Service, ServiceName
+from deployments.local.valkey_server import ValkeyAddress
+
+_PROCESS_POOL = "lipswap-process"
+_POLL_SECONDS = "0.5"
+_JOB_SECONDS = "1800"
+_RECORD_PREFIX = "ff:task"
+_RECORD_SECONDS = "604800"
+_WORKER_QUERY_SECONDS = "1"
+_POOLS_AT_MOST = 20
+
+
+@unique
+class WorkerType(StrEnum):
+    """How the orchestrator runs flows."""
+
+    IN_PROCESS = "in-process"
+    PROCESS = "process"
+
+
+class Neighbours(BaseModel):
+    """Everything our processes talk to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    prefect: PrefectAddress
+    gpu: GpuEndpointsAddress
+    store: ObjectStoreAddress
+    valkey: ValkeyAddress
+    worker_type: WorkerType
+    api_secret: SecretStr | None
+
+
+class _Pool(BaseModel):
+    name: str
+
+
+class _Worker(BaseModel):
+    last_heartbeat_time: datetime | None
+
+
+_POOLS = TypeAdapter(list[_Pool])
+_WORKERS = TypeAdapter(list[_Worker])
+
+
+def deploy_service(directory: DataDirectory, neighbours: Neighbours) -> Service:
+    """Return the one-shot step that registers blocks, work pools and the deployment with Prefect."""
+    return Service(
+        name=ServiceName.DEPLOY,
+        program=_python(directory, ServiceName.DEPLOY, _environment(directory, neighbours), "deployments.deploy"),
+        depends_on=frozenset({ServiceName.PREFECT_SERVER}),
+        start_seconds=60.0,
+        one_shot=True,
+    )
+
+
+def orchestrator_service(directory: DataDirectory, neighbours: Neighbours) -> Service:
+    """Return the worker that runs the flows: ours in one process, or Prefect's own with a process per run."""
+    name = ServiceName.ORCHESTRATOR
+    command = {
+        WorkerType.IN_PROCESS: ("flows.worker",),
+        WorkerType.PROCESS: ("prefect", "worker", "start", "--type", "process", "--pool", _PROCESS_POOL),
+    }[neighbours.worker_type]
+    environment = _environment(directory, neighbours) | thread_limits()
+    environment["PREFECT_WORKER_QUERY_SECONDS"] = _WORKER_QUERY_SECONDS
+    began = time.time()
+    return Service(
+        name=name,
+        program=_python(directory, name, environment, *command),
+        depends_on=frozenset(
+            {ServiceName.DEPLOY, ServiceName.VALKEY, ServiceName.OBJECT_STORE, ServiceName.CONTROL_PLANE}
+        ),
+        probe=lambda: _probe_worker(neighbours.prefect, began),
+        start_seconds=60.0,
+        stop_seconds=3.0,
+    )
+
+
+def api_service(directory: DataDirectory, neighbours: Neighbours, port: int) -> Service:
+    """Return the HTTP API as a service."""
+    name = ServiceName.API
+    environment = _environment(directory, neighbours) | {"LIPSWAP_API_HOST": HOST, "LIPSWAP_API_PORT": str(port)}
+    if neighbours.api_secret:
+        environment["FF_API_SECRET"] = neighbours.api_secret.get_secret_value()
+    return Service(
+        name=name,
+        program=_python(directory, name, environment, "api_shim"),
+        depends_on=frozenset(
+            {ServiceName.PREFECT_SERVER, ServiceName.VALKEY, ServiceName.OBJECT_STORE, ServiceName.CONTROL_PLANE}
+        ),
+        probe=lambda: _probe_api(port),
+        start_seconds=60.0,
+        stop_seconds=3.0,
+    )
+
+
+def _environment(directory: DataDirectory, neighbours: Neighbours) -> dict[str, str]:
+    gpu = neighbours.gpu
+    return (
+        prefect_environment(directory, neighbours.prefect, "orchestrator")
+        | bucket_environment(neighbours.store)
+        | {
+            "RUNPOD_API_KEY": gpu.api_key.get_secret_value(),
+            "RUNPOD_API_BASE": gpu.api_base,
+            "RUNPOD_WAV2LIP_ENDPOINT": gpu.wav2lip_endpoint,
+            "RUNPOD_FACEFUSION_ENDPOINT": gpu.facefusion_endpoint,
+            "RUNPOD_POLL_INTERVAL": _POLL_SECONDS,
+            "RUNPOD_JOB_TIMEOUT": _JOB_SECONDS,
+            "JOBSTORE_REDIS_URL": neighbours.valkey.url().get_secret_value(),
+            "JOBSTORE_PREFIX": _RECORD_PREFIX,
+            "JOBSTORE_TTL": _RECORD_SECONDS,
+            "LIPSWAP_ALLOW_DRAFT": "true",
+            "LIPSWAP_WORKER_TYPE": neighbours.worker_type,
+        }
+    )
+
+
+def _python(
+    directory: DataDirectory, name: ServiceName, environment: dict[str, str], module: str, *arguments: str
+) -> Program:
+    # An empty working directory: Prefect's process worker copies it for every run.
+    cwd = directory.of(name) / "work"
+    cwd.mkdir(exist_ok=True)
+    return Program(
+        command=(sys.executable, "-m", module, *arguments),
+        log_path=directory.log(name),
+        directory=cwd,
+        environment=environment,
+    )
+
+
+async def _probe_api(port: int) -> None:
+    await ask(f"http://{HOST}:{port}/health")
+
+
+async def _probe_worker(prefect: PrefectAddress, began: float) -> None:
+    """Ask Prefect for a worker whose heartbeat is younger than this stack; those of earlier ones stay listed."""
+    answer = await ask(f"{prefect.api_url}/work_pools/filter", body={"limit": _POOLS_AT_MOST})
+    for pool in _POOLS.validate_json(answer):
+        answer = await ask(f"{prefect.api_url}/work_pools/{pool.name}/workers/filter", body={})
+        beats = [worker.last_heartbeat_time for worker in _WORKERS.validate_json(answer)]
+        if any(beat and beat.astimezone(UTC).timestamp() > began for beat in beats):
+            return
+    raise NotReady("no worker has reported to Prefect yet")

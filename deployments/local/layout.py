@@ -1,0 +1,149 @@
+"""Where a stack keeps its files, and the loopback ports it listens on."""
+
+import os
+import random
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deployments.local.errors import DataDirectoryUnusable, NoFreePort
+
+HOST = "127.0.0.1"
+
+PREFERRED_PORTS = MappingProxyType({"api": 8000, "prefect": 4200, "page": 7860})
+# Below the ranges from which Linux (32768+) and macOS (49152+) take the ports of outgoing connections:
+# a service that is started again finds its port free.
+_RANGE = range(10_240, 32_000)
+_TRIES = 200
+
+
+class Ports(BaseModel):
+    """One loopback port per listener."""
+
+    model_config = ConfigDict(frozen=True)
+
+    api: int
+    prefect: int
+    page: int
+    control_plane: int
+    postgres: int
+    valkey: int
+    s3: int
+    s3_grpc: int
+    weed_master: int
+    weed_master_grpc: int
+    weed_volume: int
+    weed_volume_grpc: int
+    weed_filer: int
+    weed_filer_grpc: int
+    weed_admin: int
+    weed_admin_grpc: int
+
+
+class DataDirectory:
+    """The paths under one data directory. Nothing of a stack's state is elsewhere (for root, see postgres_place)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.lock = self.root / "supervisor.lock"
+        self.credentials = self.root / "credentials.json"
+        self.ports = self.root / "ports.json"
+        self.children = self.root / "children.json"
+        self.logs = self.root / "logs"
+        self.home = self.root / "home"
+
+    def of(self, service: str) -> Path:
+        """Return the directory that belongs to one service alone."""
+        path = self.root / service
+        path.mkdir(exist_ok=True)
+        return path
+
+    def log(self, service: str) -> Path:
+        return self.logs / f"{service}.log"
+
+    def mark(self, service: str) -> str:
+        """Return what a service's processes carry in their environment; with an empty name, what all carry."""
+        return f"{self.root}:{service}"
+
+    def create(self) -> None:
+        """Make the directories, closed to others.
+
+        Raises:
+            DataDirectoryUnusable: it belongs to another user or cannot be written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            # Root's Postgres runs under another account: it may pass through, not list.
+            self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
+            for path in (self.logs, self.home):
+                path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise DataDirectoryUnusable(
+                f"The data directory {self.root} cannot be used: {error.strerror}. Choose another one."
+            ) from error
+
+
+def choose_ports(path: Path, preferred: Mapping[str, int]) -> tuple[Ports, tuple[str, ...]]:
+    """Choose every port: the one of last time, else the preferred one, else any free one; and remember them.
+
+    Returns:
+        The ports, and a sentence for each preferred port that was busy.
+
+    Raises:
+        NoFreePort: the range is exhausted.
+    """
+    last = _read(path)
+    chosen: dict[str, int] = {}
+    notices = []
+    for name in Ports.model_fields:
+        wanted = preferred.get(name, last.get(name))
+        taken = chosen.values()
+        if wanted is not None and wanted not in taken and is_free(wanted):
+            chosen[name] = wanted
+            continue
+        chosen[name] = _free_port(last.get(name), set(taken) | set(preferred.values()))
+        if name in preferred:
+            notices.append(f"Port {wanted} is busy: {name} uses {chosen[name]}.")
+    ports = Ports(**chosen)
+    draft = path.with_suffix(".new")
+    draft.write_text(ports.model_dump_json(), encoding="utf-8")
+    draft.replace(path)
+    return ports, tuple(notices)
+
+
+def load_ports(path: Path) -> Ports:
+    """Read the ports a running stack has chosen."""
+    return Ports.model_validate_json(path.read_bytes())
+
+
+def is_free(port: int) -> bool:
+    """Tell whether nothing listens on this loopback port."""
+    with socket.socket() as probe:
+        if probe.connect_ex((HOST, port)) == 0:  # macOS lets one bind beside a wildcard listener
+            return False
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what lingers in TIME_WAIT is free
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port(last: int | None, taken: set[int]) -> int:
+    # The choice is random so that two stacks that start at once seldom want the same port; it guards nothing.
+    candidates = ([last] if last else []) + random.sample(_RANGE, _TRIES)
+    for port in candidates:
+        if port not in taken and is_free(port):
+            return port
+    raise NoFreePort(f"No free port on {HOST} between {_RANGE.start} and {_RANGE.stop}.")
+
+
+def _read(path: Path) -> dict[str, int]:
+    try:
+        return load_ports(path).model_dump()
+    except (FileNotFoundError, ValidationError):
+        return {}

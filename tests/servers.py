@@ -1,0 +1,101 @@
+"""Real servers for tests, each started once per session and only if a test asks for it.
+
+Every fixture here starts its own small stack of one part (and what that stands on) in a background event loop,
+so that it serves sync tests and async tests on any loop. To use them, import the fixtures in a conftest.py.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from deployments.local.addresses import StackAddresses
+from deployments.local.application import WorkerType
+from deployments.local.services import ServiceName
+from deployments.local.stack import EVERYTHING, Stack, StackSettings
+
+
+class RunningStack:
+    """A stack in a background loop, for tests that do not live on it."""
+
+    def __init__(self, stack: Stack, portal: BlockingPortal) -> None:
+        self._stack = stack
+        self._portal = portal
+
+    @property
+    def addresses(self) -> StackAddresses:
+        return self._stack.addresses
+
+    @property
+    def logs_directory(self) -> Path:
+        return self._stack.logs_directory
+
+    @property
+    def credentials_path(self) -> Path:
+        return self._stack.credentials_path
+
+    def pids(self) -> dict[ServiceName, int]:
+        return self._stack.pids()
+
+    def kill(self, service: ServiceName) -> int:
+        """`kill -9` one program; returns its pid. The supervisor starts it again."""
+        return self._portal.call(self._stack.kill, service)
+
+    def restart(self, service: ServiceName) -> None:
+        self._portal.call(self._stack.restart, service)
+
+    def until_ready(self, service: ServiceName) -> None:
+        self._portal.call(self._stack.until_ready, service)
+
+
+@contextmanager
+def running_stack(
+    *parts: ServiceName, data_directory: Path | None = None, worker_type: WorkerType = WorkerType.IN_PROCESS
+) -> Iterator[RunningStack]:
+    """Run these parts (none named: everything) on free ports.
+
+    Without a data directory a new one is made and removed; it is directly under the temporary directory, because
+    root's Postgres runs under an account that cannot enter pytest's own, closed directories.
+    """
+    made = data_directory is None
+    settings = StackSettings(
+        data_directory=data_directory or Path(tempfile.mkdtemp(prefix="lipswap-test-")),
+        parts=frozenset(parts) or EVERYTHING,
+        worker_type=worker_type,
+        preferred_ports={},
+        discard=made,
+    )
+    # The background loop's thread must live as long as the stack: on Linux its end is the children's end.
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(Stack(settings)) as stack:
+        yield RunningStack(stack, portal)
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[StackAddresses]:
+    """A Valkey; `redis_url` of the result is its address, password included."""
+    with running_stack(ServiceName.VALKEY) as stack:
+        yield stack.addresses
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[StackAddresses]:
+    """A SeaweedFS with an empty bucket; the `s3_*` fields of the result say how to reach it."""
+    with running_stack(ServiceName.OBJECT_STORE) as stack:
+        yield stack.addresses
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[StackAddresses]:
+    """A Postgres with the empty database `prefect`; `postgres_url` of the result is its address."""
+    with running_stack(ServiceName.POSTGRES) as stack:
+        yield stack.addresses
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[StackAddresses]:
+    """A Prefect server on a Postgres of its own; `prefect_api_url` of the result is its address (8 to 15 s)."""
+    with running_stack(ServiceName.PREFECT_SERVER) as stack:
+        yield stack.addresses
