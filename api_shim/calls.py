@@ -1,0 +1,195 @@
+"""The API's calls as plain values, and what their answers mean: the part that both clients share.
+
+ClientError(FaultError)
+├── ApiError            the service answered with an error
+├── ApiUnreachableError the service did not answer
+└── NotEndedError       the task has not ended in the time given; holds the record so far
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import PurePath
+from typing import IO, Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from api_shim.wire import PresignRequest
+from flows.request import PipelineRequest
+from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
+from gpu_tasks.contract.records import ErrorRecord, TaskRecord
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# The service answers a wait by itself when its time is over; the connection is kept a little longer.
+_ANSWER_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
+REQUEST_SECONDS = 30.0
+UPLOAD_SECONDS = 600.0
+
+
+class ClientError(FaultError):
+    """What a call of the API can end with. `fault` says why, `is_retryable` whether trying again may help."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.code)
+        # The sentence comes from the service and is not completed a second time.
+        self.fault = fault
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.fault,))
+
+
+class ApiError(ClientError):
+    """The service answered with an error; `status` is its HTTP status."""
+
+    def __init__(self, fault: Fault, *, status: int = 0, retry_after_seconds: float | None = None) -> None:
+        super().__init__(fault)
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ApiUnreachableError(ClientError):
+    """There is no service at the address, or it does not answer."""
+
+
+class NotEndedError(ClientError):
+    """The task goes on; only the waiting has ended."""
+
+    def __init__(self, fault: Fault, record: TaskRecord | None = None) -> None:
+        super().__init__(fault)
+        self.record = record
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.fault, self.record))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One HTTP request."""
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, str] | None = None
+    files: Mapping[str, tuple[str, IO[bytes], str]] | None = None
+    seconds: float = REQUEST_SECONDS
+
+    def options(self) -> dict[str, Any]:
+        """Return the keyword arguments of httpx's `request`."""
+        return {
+            "params": dict(self.params),
+            "json": self.json,
+            "headers": dict(self.headers),
+            "data": self.form,
+            "files": self.files,
+            "timeout": httpx.Timeout(self.seconds, connect=CONNECT_SECONDS),
+        }
+
+
+def run_call(request: PipelineRequest, idempotency_key: str | None) -> Call:
+    """POST /run."""
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    # What is at its default is left out, so that an older service is not asked about fields it has never heard of.
+    return Call("POST", "/run", json=request.model_dump(mode="json", exclude_defaults=True), headers=headers)
+
+
+def status_call(task_id: str, wait_seconds: float | None) -> Call:
+    """GET /status/{task_id}; with `wait_seconds` the answer comes when the task ends, at the latest then."""
+    if wait_seconds is None:
+        return Call("GET", f"/status/{task_id}")
+    params = {"wait": "true", "timeout": f"{wait_seconds:.3f}"}
+    return Call("GET", f"/status/{task_id}", params=params, seconds=wait_seconds + _ANSWER_SECONDS)
+
+
+def cancel_call(task_id: str) -> Call:
+    """POST /cancel/{task_id}."""
+    return Call("POST", f"/cancel/{task_id}")
+
+
+def upload_call(stream: IO[bytes], *, filename: str, prefix: str, content_type: str) -> Call:
+    """POST /storage/upload."""
+    name = PurePath(filename).name
+    return Call(
+        "POST",
+        "/storage/upload",
+        form={"prefix": prefix, "filename": name},
+        files={"file": (name, stream, content_type)},
+        seconds=UPLOAD_SECONDS,
+    )
+
+
+def presign_call(asked: PresignRequest) -> Call:
+    """POST /storage/presign."""
+    return Call("POST", "/storage/presign", json=asked.model_dump(mode="json", exclude_none=True))
+
+
+def parsed(answer: httpx.Response, kind: type[Model]) -> Model:
+    """Return the answer as `kind`.
+
+    Raises:
+        ApiError: The service answered with an error, or with something that is no `kind`.
+    """
+    raise_for_error(answer)
+    return _read(answer, kind)
+
+
+def parsed_record(answer: httpx.Response) -> TaskRecord:
+    """Return the record in the answer, the one that has not ended in time (504) included.
+
+    Raises:
+        ApiError: The service answered with an error.
+    """
+    if answer.status_code != HTTPStatus.GATEWAY_TIMEOUT:
+        raise_for_error(answer)
+    return _read(answer, TaskRecord)
+
+
+def ended(record: TaskRecord, seconds: float) -> TaskRecord:
+    """Return a final record.
+
+    Raises:
+        NotEndedError: It is not final.
+    """
+    if record.status.is_final:
+        return record
+    fault = Fault(
+        code=FaultCode.DEADLINE_EXCEEDED, detail=f"The task has not ended in {seconds:g} seconds; it goes on."
+    )
+    raise NotEndedError(fault, record)
+
+
+def unreachable(base_url: str) -> ApiUnreachableError:
+    """Return the error for an address where nothing answers."""
+    detail = f"The service at {base_url} does not answer; is it started, and is the address right?"
+    return ApiUnreachableError(Fault(code=FaultCode.ORCHESTRATOR_UNAVAILABLE, detail=detail))
+
+
+def raise_for_error(answer: httpx.Response) -> None:
+    """Raise ApiError when the answer is one."""
+    if answer.is_success:
+        return
+    retry_after = answer.headers.get("retry-after", "")
+    try:
+        told = ErrorRecord.model_validate_json(answer.content)
+        fault = Fault(code=told.error, detail=told.detail, stage=told.stage)
+    except ValidationError:
+        # A proxy in between, or another service.
+        fault = Fault(code=FaultCode.INTERNAL, detail=f"The service answered with status {answer.status_code}.")
+    seconds = float(retry_after) if retry_after.isdecimal() else None
+    raise ApiError(fault, status=answer.status_code, retry_after_seconds=seconds)
+
+
+def _read(answer: httpx.Response, kind: type[Model]) -> Model:
+    try:
+        fields = answer.json()
+        if kind is TaskRecord:
+            # Written for readers and computed anew from the status.
+            fields.pop("state", None)
+        return kind.model_validate(fields)
+    except (ValueError, AttributeError) as error:
+        fault = Fault(code=FaultCode.INTERNAL, detail="The answer is none of this service; is the address right?")
+        raise ApiError(fault, status=answer.status_code) from error

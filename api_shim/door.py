@@ -1,0 +1,79 @@
+"""What is checked at the door, before a run exists and anything is paid for."""
+
+import asyncio
+
+from api_shim.settings import ShimSettings
+from flows.request import PipelineRequest
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.manifest import resolve_engine
+from gpu_tasks.storage import ArtifactStore
+
+
+def check_request(request: PipelineRequest, settings: ShimSettings) -> None:
+    """Refuse what can be known to fail from the request and the settings alone.
+
+    Raises:
+        FaultError: MISSING_AUDIO_KEY, OPTION_UNSUPPORTED, REQUEST_INVALID, ENGINE_UNAVAILABLE, RUNPOD_NOT_CONFIGURED or
+            FACEFUSION_NOT_CONFIGURED.
+    """
+    if not request.wants_lip_sync and not request.wants_face_swap:
+        raise FaultError(FaultCode.MISSING_AUDIO_KEY)
+    if request.output_key is not None and request.output_key == request.wav2lip_output_key:
+        raise FaultError(FaultCode.REQUEST_INVALID, "output_key and wav2lip_output_key are the same.")
+    if (reason := configuration_gap(settings)) is not None:
+        raise FaultError(FaultCode.RUNPOD_NOT_CONFIGURED, reason)
+    if request.wants_lip_sync and settings.runpod_wav2lip_endpoint is None:
+        raise FaultError(FaultCode.RUNPOD_NOT_CONFIGURED)
+    if request.wants_face_swap and settings.runpod_facefusion_endpoint is None:
+        raise FaultError(FaultCode.FACEFUSION_NOT_CONFIGURED)
+    resolve_engine(request.engine, draft_allowed=settings.allow_draft)
+
+
+def configuration_gap(settings: ShimSettings) -> str | None:
+    """Say what is missing before any request can run, None when nothing is."""
+    if settings.runpod_api_key is None:
+        return "RUNPOD_API_KEY is missing."
+    if settings.runpod_wav2lip_endpoint is None and settings.runpod_facefusion_endpoint is None:
+        return "Both endpoints are missing."
+    return None
+
+
+async def check_objects(request: PipelineRequest, store: ArtifactStore, settings: ShimSettings) -> None:
+    """Look at all named objects at once: inputs are there and neither empty nor too large, output keys are free.
+
+    Raises:
+        FaultError: OBJECT_MISSING, OBJECT_EMPTY, OBJECT_TOO_LARGE, OUTPUT_EXISTS or STORAGE_UNAVAILABLE.
+    """
+    inputs = [("target_key", request.target_key, settings.max_video_bytes)]
+    if request.audio_key is not None:
+        # A video may bring the sound, so the larger cap holds.
+        inputs.append(("audio_key", request.audio_key, max(settings.max_audio_bytes, settings.max_video_bytes)))
+    inputs += [(f"source_keys.{place}", key, settings.max_image_bytes) for place, key in enumerate(request.source_keys)]
+    references = [("face_selection.reference_key", request.face_selection.reference_key)]
+    references += [
+        (f"face_map.{place}.reference_key", entry.reference_key) for place, entry in enumerate(request.face_map)
+    ]
+    inputs += [(field, key, settings.max_image_bytes) for field, key in references if key is not None]
+    outputs = [("output_key", request.output_key), ("wav2lip_output_key", request.wav2lip_output_key)]
+
+    checks = [_check_input(store, field, key, max_bytes) for field, key, max_bytes in inputs]
+    checks += [_check_output(store, field, key) for field, key in outputs if key is not None]
+    # All are asked at once; of several faults the first in the order of the fields is told.
+    for found in await asyncio.gather(*checks, return_exceptions=True):
+        if isinstance(found, BaseException):
+            raise found
+
+
+async def _check_input(store: ArtifactStore, field: str, key: str, max_bytes: int) -> None:
+    head = await asyncio.to_thread(store.head, key)
+    if head is None:
+        raise FaultError(FaultCode.OBJECT_MISSING, f"{field}: {key}.")
+    if head.size_bytes == 0:
+        raise FaultError(FaultCode.OBJECT_EMPTY, f"{field}: {key}.")
+    if head.size_bytes > max_bytes:
+        raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"{field}: the limit is {max_bytes} bytes.")
+
+
+async def _check_output(store: ArtifactStore, field: str, key: str) -> None:
+    if await asyncio.to_thread(store.head, key) is not None:
+        raise FaultError(FaultCode.OUTPUT_EXISTS, f"{field}: {key}.")

@@ -1,0 +1,145 @@
+"""Every error the shim answers with: one table from fault codes to HTTP status, one body for all of them.
+
+The body is `{error, detail, stage, retryable}`, the same object that stands under `error` in a failed record.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
+from gpu_tasks.contract.records import ErrorRecord
+
+_logger = logging.getLogger(__name__)
+
+# Codes of a job stand here too: a fault means the same wherever it is told.
+STATUSES: dict[FaultCode, HTTPStatus] = {
+    FaultCode.RUNPOD_SUBMIT_FAILED: HTTPStatus.BAD_GATEWAY,
+    FaultCode.RUNPOD_STATUS_FAILED: HTTPStatus.BAD_GATEWAY,
+    FaultCode.RUNPOD_JOB_FAILED: HTTPStatus.BAD_GATEWAY,
+    FaultCode.RUNPOD_JOB_TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
+    FaultCode.NO_FACE_DETECTED: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.AUDIO_MERGE_FAILED: HTTPStatus.BAD_GATEWAY,
+    FaultCode.MISSING_AUDIO_KEY: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.FACEFUSION_NOT_CONFIGURED: HTTPStatus.SERVICE_UNAVAILABLE,
+    FaultCode.REQUEST_INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.KEY_NOT_ALLOWED: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.OPTION_UNSUPPORTED: HTTPStatus.UNPROCESSABLE_ENTITY,
+    # Not 404: the address is right, the request names an object that is not there.
+    FaultCode.OBJECT_MISSING: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.OBJECT_EMPTY: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.OBJECT_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    FaultCode.OBJECT_CORRUPT: HTTPStatus.BAD_GATEWAY,
+    FaultCode.OUTPUT_EXISTS: HTTPStatus.CONFLICT,
+    FaultCode.MEDIA_UNREADABLE: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.MEDIA_UNSUPPORTED: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.NO_VIDEO_STREAM: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.NO_AUDIO_STREAM: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.NO_FACE_IN_SOURCE: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.RUNPOD_NOT_CONFIGURED: HTTPStatus.SERVICE_UNAVAILABLE,
+    FaultCode.ENGINE_UNAVAILABLE: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.REVISION_MISMATCH: HTTPStatus.BAD_GATEWAY,
+    FaultCode.CONTRACT_MISMATCH: HTTPStatus.BAD_GATEWAY,
+    FaultCode.RESULT_MISSING: HTTPStatus.BAD_GATEWAY,
+    FaultCode.SUPERSEDED: HTTPStatus.CONFLICT,
+    FaultCode.OUT_OF_MEMORY: HTTPStatus.BAD_GATEWAY,
+    FaultCode.DISK_FULL: HTTPStatus.BAD_GATEWAY,
+    FaultCode.STORAGE_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    FaultCode.ORCHESTRATOR_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    FaultCode.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
+    FaultCode.CANCELLED: HTTPStatus.CONFLICT,
+    FaultCode.UNAUTHORIZED: HTTPStatus.UNAUTHORIZED,
+    FaultCode.TASK_UNKNOWN: HTTPStatus.NOT_FOUND,
+    FaultCode.ROUTE_UNKNOWN: HTTPStatus.NOT_FOUND,
+    FaultCode.PAYLOAD_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    FaultCode.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+_RETRY_AFTER_SECONDS = 5
+_MAX_NAMED_FIELDS = 8
+
+
+def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """What a route declares in the OpenAPI document about its errors."""
+    return {int(status): {"model": ErrorRecord, "description": status.phrase} for status in statuses}
+
+
+def error_response(fault: Fault, *, status: int | None = None) -> JSONResponse:
+    """Return the answer that tells `fault`; `status` only where HTTP knows better than the table (405)."""
+    told = status or STATUSES[fault.code]
+    body = ErrorRecord(error=fault.code, detail=fault.detail, stage=fault.stage, retryable=fault.is_retryable)
+    headers = {}
+    if told == HTTPStatus.SERVICE_UNAVAILABLE and fault.is_retryable:
+        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    if told == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(body.model_dump(mode="json"), status_code=told, headers=headers)
+
+
+def invalid(detail: str) -> Fault:
+    """Return the fault of a request that breaks its documented form."""
+    return FaultError(FaultCode.REQUEST_INVALID, detail).fault
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Let every error leave as the one body; nothing of a traceback reaches a client."""
+    app.add_exception_handler(FaultError, _on_fault)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(ValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+async def _on_fault(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, FaultError)  # noqa: S101  # Starlette's type of a handler is wider than what it is called with
+    return error_response(error.fault)
+
+
+async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError | ValidationError)  # noqa: S101  # the same
+    return error_response(invalid(named_fields(error.errors())))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  # the same
+    if error.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+        fault = FaultError(FaultCode.ROUTE_UNKNOWN, f"Asked: {request.method} {request.url.path[:200]}.").fault
+        answer = error_response(fault, status=error.status_code)
+        answer.headers.update(error.headers or {})
+        return answer
+    # What is left comes from reading a body: broken JSON, a broken form.
+    return error_response(invalid("The body could not be read."))
+
+
+async def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
+    _logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return error_response(FaultError(FaultCode.INTERNAL).fault)
+
+
+def named_fields(errors: Iterable[Mapping[str, Any]]) -> str:
+    """Say which fields are wrong and why, without repeating what the caller sent."""
+    listed = list(errors)
+    sentences = [f"{_path(error['loc'])}: {_reason(error)}" for error in listed[:_MAX_NAMED_FIELDS]]
+    if len(listed) > _MAX_NAMED_FIELDS:
+        sentences.append(f"and {len(listed) - _MAX_NAMED_FIELDS} more")
+    return "; ".join(sentences) + "."
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    parts = [str(part) for part in location]
+    if parts[:1] in (["body"], ["query"], ["path"], ["header"]) and len(parts) > 1:
+        parts = parts[1:]
+    return ".".join(parts)[:200] or "body"
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    if error["type"] == "extra_forbidden":
+        return "unknown field"
+    return str(error["msg"]).removeprefix("Value error, ").rstrip(".")

@@ -1,0 +1,80 @@
+"""Writes into the mirror what a flow cannot write about itself: crashed, cancelled before it started, late."""
+
+import asyncio
+import logging
+from typing import Final
+from uuid import UUID
+
+from prefect.events import Event
+from prefect.events.clients import PrefectEventSubscriber
+from prefect.events.filters import EventFilter, EventNameFilter
+
+from api_shim.records import Records
+from blocks import record_changes
+from blocks.job_store import JobStore
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.records import Status, TaskRecord
+
+_logger = logging.getLogger(__name__)
+
+# Failed stands here for a flow that could not reach Redis at its end; normally its record is final already.
+_ENDED: Final = tuple(f"prefect.flow-run.{state}" for state in ("Crashed", "Cancelled", "Failed", "TimedOut"))
+_LATE: Final = "prefect.flow-run.Late"
+_RESOURCE: Final = "prefect.flow-run."
+_RECONNECT_SECONDS: Final = 1.0
+_MAX_RECONNECT_SECONDS: Final = 15.0
+
+
+class Mirror:
+    """Follows the events of flow runs for as long as the shim runs.
+
+    Several shims may follow at once: each write is a compare-and-set and an end is written once. On every connect the
+    server repeats what happened lately, so a short absence loses nothing; a longer one is noticed when a stale record
+    is read.
+    """
+
+    def __init__(self, api_url: str, store: JobStore, records: Records) -> None:
+        self._api_url = api_url
+        self._store = store
+        self._records = records
+
+    async def follow(self) -> None:
+        """Follow until cancelled; whatever happens to the connection, connect again."""
+        pause = _RECONNECT_SECONDS
+        while True:
+            try:
+                async with self._subscriber() as events:
+                    pause = _RECONNECT_SECONDS
+                    async for event in events:
+                        await self._take(event)
+            # The subscriber raises bare Exception when its server is not ready yet; nothing may end the mirror.
+            except Exception as error:  # noqa: BLE001  # said above
+                _logger.warning("lost the events of Prefect (%s); connecting again", type(error).__name__)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _MAX_RECONNECT_SECONDS)
+
+    def _subscriber(self) -> PrefectEventSubscriber:
+        wanted = EventFilter(event=EventNameFilter(name=[*_ENDED, _LATE]))
+        return PrefectEventSubscriber(api_url=self._api_url, filter=wanted, reconnection_attempts=0)
+
+    async def _take(self, event: Event) -> None:
+        run_id = UUID(event.resource.id.removeprefix(_RESOURCE))
+        try:
+            if event.event == _LATE:
+                await self._store.change(str(run_id), lambda stored: _late(stored, event))
+                return
+            mirrored = await self._store.read(str(run_id))
+            if mirrored is None or not mirrored.status.is_final:
+                await self._records.rebuild(str(run_id), mirrored)
+        except FaultError as error:
+            # Another flow's run, or a server that is away: readers find out by themselves.
+            if error.fault.code is not FaultCode.TASK_UNKNOWN:
+                _logger.warning("could not mirror %s of %s: %s", event.event, run_id, error)
+
+
+def _late(stored: TaskRecord | None, event: Event) -> TaskRecord | None:
+    if stored is None or stored.status is not Status.PENDING:
+        return stored
+    return record_changes.noted(
+        stored, details={"late_since": f"{event.occurred:%Y-%m-%dT%H:%M:%SZ}"}, now=event.occurred
+    )

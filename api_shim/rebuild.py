@@ -1,0 +1,66 @@
+"""The record of a run as Prefect knows it: pure functions, for when the mirror is empty, late or away."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
+
+from blocks import record_changes
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.jobs import Stage
+from gpu_tasks.contract.records import ErrorRecord, TaskRecord
+
+# Names of the flow's tasks and the stage a reader sees while they run.
+STAGE_OF_TASK = {
+    "ingest": Stage.INGEST,
+    "lip_sync": Stage.WAV2LIP,
+    "face_swap": Stage.FACEFUSION,
+    "assemble": Stage.ASSEMBLE,
+    "publish": Stage.PUBLISH,
+}
+
+_WAITING = {StateType.SCHEDULED, StateType.PENDING}
+_CRASHED = "The process that worked on it ended before it could say why; send the request again."
+_UNRECORDED = "It left no record of the reason; the run is in the Prefect UI."
+
+
+def first_record(run: FlowRun) -> TaskRecord:
+    """Return the record of a run that was just created."""
+    return record_changes.queued(str(run.id), run.parameters["request"], now=run.created or datetime.now(UTC))
+
+
+def rebuilt(run: FlowRun, task_runs: Sequence[TaskRun], known: TaskRecord | None) -> TaskRecord:
+    """Return the record that fits the run's state.
+
+    Args:
+        run: As Prefect tells it.
+        task_runs: Its task runs; only looked at while it works.
+        known: The newest record there is of it, from its artifact or from the mirror.
+    """
+    now = run.state.timestamp if run.state else datetime.now(UTC)
+    # A record from before a restart says nothing about the new attempt but its history.
+    record = record_changes.restarted(known or first_record(run), attempts=run.run_count, now=now)
+    state_type = run.state_type
+    if record.status.is_final or state_type in _WAITING:
+        return record
+    if state_type is StateType.FAILED:
+        return record_changes.failed(record, _error(_UNRECORDED, record), now=now)
+    if state_type is StateType.CRASHED:
+        return record_changes.failed(record, _error(_CRASHED, record), now=now)
+    if state_type is StateType.CANCELLED:
+        return record_changes.cancelled(record, now=now)
+    if state_type is StateType.COMPLETED:
+        error = ErrorRecord(
+            error=FaultCode.RESULT_MISSING, detail=FaultError(FaultCode.RESULT_MISSING).fault.detail, retryable=True
+        )
+        return record_changes.failed(record, error, now=now)
+    for task_run in sorted(task_runs, key=lambda found: found.start_time or now):
+        stage = STAGE_OF_TASK.get(task_run.name.rpartition("-")[0] or task_run.name)
+        if stage is not None and task_run.start_time is not None:
+            record = record_changes.entered(record, stage, now=task_run.start_time)
+    return record
+
+
+def _error(detail: str, record: TaskRecord) -> ErrorRecord:
+    fault = FaultError(FaultCode.INTERNAL, detail).fault
+    return ErrorRecord(error=fault.code, detail=fault.detail, stage=record.stage.value, retryable=fault.is_retryable)

@@ -1,0 +1,169 @@
+"""Records for readers: from the mirror in the normal case, from Prefect when the mirror is empty, late or away."""
+
+import asyncio
+import json
+import logging
+import time
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime, timedelta
+
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.utilities.urls import url_for
+
+from api_shim.rebuild import first_record, rebuilt
+from api_shim.runs import Runs, RunsError
+from api_shim.settings import ShimSettings
+from api_shim.uploads import public_url
+from blocks.job_store import JobStore, JobStoreError, parse_record
+from gpu_tasks.contract.records import IntermediateResult, TaskRecord
+from gpu_tasks.storage import ArtifactStore
+
+_logger = logging.getLogger(__name__)
+
+# A running record that nobody has touched for so long is compared with Prefect before it is believed.
+_STALE = timedelta(seconds=60)
+# Pushes come by themselves; this re-read is for the one that got lost.
+_REREAD_SECONDS = 10.0
+# Without Redis there are no pushes.
+_REREAD_WITHOUT_PUSH_SECONDS = 1.0
+
+
+class Records:
+    """Reads records, rebuilds them and signs their URLs."""
+
+    def __init__(self, store: JobStore, runs: Runs, bucket: ArtifactStore, settings: ShimSettings) -> None:
+        self._store = store
+        self._runs = runs
+        self._bucket = bucket
+        self._settings = settings
+
+    async def read(self, task_id: str) -> TaskRecord:
+        """Return the newest record of a task.
+
+        Raises:
+            FaultError: TASK_UNKNOWN, or ORCHESTRATOR_UNAVAILABLE when neither Redis nor Prefect knows it.
+        """
+        mirrored = None
+        with suppress(JobStoreError):
+            mirrored = await self._store.read(task_id)
+        if mirrored is not None and (mirrored.status.is_final or not _is_stale(mirrored)):
+            return mirrored
+        try:
+            return await self.rebuild(task_id, mirrored)
+        except RunsError:
+            if mirrored is not None:
+                return mirrored
+            raise
+
+    async def rebuild(self, task_id: str, mirrored: TaskRecord | None = None) -> TaskRecord:
+        """Return the record as Prefect knows it, and put a final one where the mirror has none.
+
+        Raises:
+            RunsError: TASK_UNKNOWN or ORCHESTRATOR_UNAVAILABLE.
+        """
+        run = await self._runs.find(task_id)
+        known = await self._left_record(run)
+        if known is None or (mirrored is not None and mirrored.revision > known.revision):
+            known = mirrored
+        is_working = run.state_type in {StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED}
+        task_runs = await self._runs.task_runs(run.id) if is_working else []
+        record = rebuilt(run, task_runs, known)
+        if record.status.is_final:
+            # Only the end is written: while a run works, its flow knows more than its states tell.
+            with suppress(JobStoreError):
+                await self._store.change(task_id, lambda stored: _ended(stored, record))
+        return record
+
+    async def begin(self, run: FlowRun) -> TaskRecord:
+        """Write the first record of a new run; when the flow was faster, its record stays.
+
+        Without Redis the run is accepted all the same: the record is then read from Prefect.
+        """
+        record = first_record(run)
+        with suppress(JobStoreError):
+            return await self._store.change(str(run.id), lambda stored: stored or record) or record
+        _logger.warning("Redis did not take the record of %s", run.id)
+        return record
+
+    async def wait(self, task_id: str, *, seconds: float) -> TaskRecord:
+        """Return the final record as soon as there is one, else the record so far when `seconds` are over.
+
+        Raises:
+            FaultError: As `read`.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            record = await self.read(task_id)
+            left = deadline - time.monotonic()
+            if record.status.is_final or left <= 0:
+                return record
+            if await self._pushed_end(task_id, min(left, _REREAD_SECONDS)):
+                continue
+
+    async def _pushed_end(self, task_id: str, seconds: float) -> bool:
+        """Return True as soon as a final record is pushed, False when nothing came."""
+        try:
+            async with asyncio.timeout(seconds), aclosing(self._store.watch(task_id)) as changes:  # type: ignore[type-var]  # annotated as an iterator
+                async for record in changes:
+                    if record.status.is_final:
+                        return True
+        except TimeoutError:
+            return False
+        except JobStoreError:
+            await asyncio.sleep(min(seconds, _REREAD_WITHOUT_PUSH_SECONDS))
+        return False
+
+    def for_reader(self, record: TaskRecord) -> TaskRecord:
+        """Return the record with URLs signed now; what is stored has none."""
+        details = {
+            "flow_run_id": record.task_id,
+            "flow_run_url": url_for("flow-run", record.task_id, default_base_url=None),
+            **record.details,
+        }
+        changes: dict[str, object] = {
+            "details": details,
+            "intermediate": {name: self._signed(entry) for name, entry in record.intermediate.items()},
+        }
+        if (result := record.result) is not None:
+            presigned = self._presigned(result.output_key)
+            public = public_url(self._settings, result.output_key)
+            intermediate = result.intermediate
+            changes["result"] = result.model_copy(
+                update={
+                    "presigned_url": presigned,
+                    "public_url": public,
+                    "output_url": public or presigned,
+                    "intermediate": intermediate
+                    and {name: self._signed(entry) for name, entry in intermediate.items()},
+                }
+            )
+        return record.model_copy(update=changes)
+
+    async def _left_record(self, run: FlowRun) -> TaskRecord | None:
+        left = await self._runs.record_artifact(run.id)
+        if left is None:
+            return None
+        try:
+            return parse_record(left if isinstance(left, str | bytes) else json.dumps(left))
+        except JobStoreError:
+            _logger.warning("the artifact of %s is no record", run.id)
+            return None
+
+    def _signed(self, entry: IntermediateResult) -> IntermediateResult:
+        return entry.model_copy(update={"presigned_url": self._presigned(entry.output_key)})
+
+    def _presigned(self, key: str) -> str:
+        return self._bucket.presign_get(key, expires_seconds=self._settings.r2.presign_expiry)
+
+
+def _is_stale(record: TaskRecord) -> bool:
+    return datetime.now(UTC) - record.updated_at > _STALE
+
+
+def _ended(stored: TaskRecord | None, final: TaskRecord) -> TaskRecord:
+    """Return what is to be stored: an end is never replaced, unless the same run was started again since."""
+    if stored is None:
+        return final
+    if stored.status.is_final and stored.attempts >= final.attempts:
+        return stored
+    return final.model_copy(update={"revision": max(final.revision, stored.revision + 1)})

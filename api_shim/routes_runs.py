@@ -1,0 +1,161 @@
+"""Runs: start one, ask how it stands, end it."""
+
+import asyncio
+from collections.abc import Coroutine
+from http import HTTPStatus
+from io import BytesIO
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from api_shim import auth
+from api_shim.bodies import strictly
+from api_shim.door import check_objects, check_request
+from api_shim.errors import responses
+from api_shim.runs import Idempotency
+from api_shim.services import Provided, Services
+from api_shim.wire import RunBody, RunSummary
+from gpu_tasks.contract.records import TaskRecord
+
+router = APIRouter(tags=["runs"], dependencies=list(auth.documented))
+Found = TypeVar("Found")
+
+Wait = Annotated[bool, Query(description="Answer when the task has ended, with its full record.")]
+Timeout = Annotated[
+    float | None, Query(gt=0, le=86400, allow_inf_nan=False, description="Seconds to wait, then 504 with the record.")
+]
+IdempotencyKey = Annotated[
+    str | None, Header(min_length=1, max_length=255, description="Requests with one key make one task, for 24 hours.")
+]
+_SO_FAR: dict[int | str, dict[str, Any]] = {
+    504: {"model": TaskRecord, "description": "Not ended yet: the record so far"}
+}
+
+
+@router.post(
+    "/run",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=RunSummary,
+    responses={
+        200: {"model": TaskRecord, "description": "With `wait`: the final record"},
+        **responses(
+            HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.CONFLICT,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        ),
+        **_SO_FAR,
+    },
+    dependencies=[Depends(strictly(RunBody))],
+)
+async def run(  # noqa: PLR0913  # each is a part of the HTTP request
+    http: Request,
+    services: Provided,
+    body: RunBody,
+    idempotency_key: IdempotencyKey = None,
+    *,
+    wait: Wait = False,
+    timeout: Timeout = None,  # noqa: ASYNC109  # the original service's name of the parameter
+) -> Response:
+    """Start a task: everything that can be known is checked before a run exists."""
+    idempotency = Idempotency(idempotency_key, body.model_dump(mode="json")) if idempotency_key else None
+    started = await services.runs.replayed(idempotency) if idempotency else None
+    if started is None:
+        record = await _start(services, body, idempotency)
+    else:
+        record = await services.records.read(str(started.id))
+    if not wait:
+        return _answer(RunSummary.of(record), HTTPStatus.ACCEPTED)
+    return await _waited(http, services, record.task_id, timeout)
+
+
+@router.get(
+    "/status/{task_id}",
+    response_model=TaskRecord,
+    responses={
+        **responses(
+            HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.NOT_FOUND,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        ),
+        **_SO_FAR,
+    },
+)
+async def status(
+    http: Request,
+    services: Provided,
+    task_id: str,
+    *,
+    wait: Wait = False,
+    timeout: Timeout = None,  # noqa: ASYNC109  # the original service's name of the parameter
+) -> Response:
+    """Return the full record of a task."""
+    if wait:
+        return await _waited(http, services, task_id, timeout)
+    return _answer(services.records.for_reader(await services.records.read(task_id)), HTTPStatus.OK)
+
+
+@router.post(
+    "/cancel/{task_id}",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=RunSummary,
+    responses=responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+async def cancel(services: Provided, task_id: str) -> Response:
+    """End a task: its GPU jobs are cancelled; one that has ended already stays as it is."""
+    cancelled = await services.runs.cancel(task_id)
+    is_final = cancelled.state is not None and cancelled.state.is_final()
+    record = await (services.records.rebuild(task_id) if is_final else services.records.read(task_id))
+    return _answer(RunSummary.of(record), HTTPStatus.ACCEPTED)
+
+
+async def _start(services: Services, body: RunBody, idempotency: Idempotency | None) -> TaskRecord:
+    audio = body.inline_audio
+    # The place of the inline audio is known only after it was stored, which is the last thing before the run.
+    request = body.as_request(audio_key="uploads/audio/inline" if audio else body.audio_key)
+    check_request(request, services.settings)
+    if audio is None:
+        await check_objects(request, services.bucket, services.settings)
+    else:
+        await check_objects(body.as_request(audio_key=None), services.bucket, services.settings)
+        stored = await services.uploads.store(
+            BytesIO(audio), prefix="uploads/audio", filename=None, content_type="application/octet-stream"
+        )
+        request = body.as_request(audio_key=stored.key)
+    created = await services.runs.create(request, idempotency=idempotency)
+    return await services.records.begin(created)
+
+
+async def _waited(http: Request, services: Services, task_id: str, seconds: float | None) -> Response:
+    limit = services.settings.max_wait_seconds
+    waiting = services.records.wait(task_id, seconds=min(seconds or limit, limit))
+    record = await _while_connected(http, waiting)
+    told = HTTPStatus.OK if record.status.is_final else HTTPStatus.GATEWAY_TIMEOUT
+    return _answer(services.records.for_reader(record), told)
+
+
+async def _while_connected(http: Request, work: Coroutine[Any, Any, Found]) -> Found:
+    """Await `work`, but no longer than somebody waits for its result."""
+    working = asyncio.create_task(work)
+    gone = asyncio.create_task(_disconnected(http))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            working.cancel()
+        return await working
+    finally:
+        working.cancel()
+        gone.cancel()
+
+
+async def _disconnected(http: Request) -> None:
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _answer(model: BaseModel, status_code: HTTPStatus) -> Response:
+    return Response(model.model_dump_json(), status_code=status_code, media_type="application/json")

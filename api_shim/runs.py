@@ -1,0 +1,208 @@
+"""Runs in Prefect: created by deployment name, found, cancelled. The one place where the shim speaks to Prefect."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterType,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterIdempotencyKey,
+)
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
+from prefect.states import Cancelling
+
+from flows.request import DEPLOYMENT, PipelineRequest
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.jobs import digest_of
+
+# The type of the artifact in which the flow leaves its final record.
+RECORD_ARTIFACT: Final = "lipswap-record"
+
+_BODY_LABEL: Final = "lipswap.body"
+_REPLAY_WINDOW = timedelta(hours=24)
+# Prefect's client repeats by itself for a minute and more; a caller at the door is not kept that long.
+_ANSWER_SECONDS = 8.0
+_MAX_TASK_RUNS = 200
+
+
+class RunsError(FaultError):
+    """Prefect does not answer, or has no such run or deployment."""
+
+
+class Idempotency:
+    """An Idempotency-Key header and the body it came with, as digests."""
+
+    def __init__(self, header: str, body: object) -> None:
+        self.body_digest = digest_of(body)
+        # A digest, because Prefect shows its keys to operators and a caller may put anything into the header.
+        self.key = digest_of(["idempotency-key", header])
+
+
+def connect(api_url: str) -> PrefectClient:
+    """Return a client for the Prefect server; nothing is sent yet."""
+    api = get_current_settings().api
+    return PrefectClient(
+        api_url,
+        auth_string=api.auth_string.get_secret_value() if api.auth_string else None,
+        api_key=api.key.get_secret_value() if api.key else None,
+    )
+
+
+class Runs:
+    """The flow runs of the pipeline. Every method may raise RunsError ORCHESTRATOR_UNAVAILABLE."""
+
+    def __init__(self, client: PrefectClient, *, answer_seconds: float = _ANSWER_SECONDS) -> None:
+        self._client = client
+        self._answer_seconds = answer_seconds
+
+    async def check_server(self) -> None:
+        """Return when the Prefect server answers."""
+        async with self._answered():
+            (await self._client.request("GET", "/health")).raise_for_status()
+
+    async def deployment_id(self) -> UUID:
+        """Return the id of the pipeline's deployment, which changes when somebody deletes and deploys it again."""
+        async with self._answered():
+            try:
+                return (await self._client.read_deployment_by_name(DEPLOYMENT)).id
+            except ObjectNotFound as error:
+                raise RunsError(
+                    FaultCode.ORCHESTRATOR_UNAVAILABLE,
+                    f"There is no deployment {DEPLOYMENT}; run python -m deployments.deploy.",
+                ) from error
+
+    async def replayed(self, idempotency: Idempotency) -> FlowRun | None:
+        """Return the run that an earlier request with this key has made in the last 24 hours.
+
+        Raises:
+            RunsError: REQUEST_INVALID when that request had another body.
+        """
+        async with self._answered():
+            found = await self._client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(
+                    idempotency_key=FlowRunFilterIdempotencyKey(any_=_window_keys(idempotency.key))
+                )
+            )
+        recent = [run for run in found if run.created and datetime.now(UTC) - run.created < _REPLAY_WINDOW]
+        if not recent:
+            return None
+        _check_same_body(recent[0], idempotency)
+        return recent[0]
+
+    async def create(self, request: PipelineRequest, *, idempotency: Idempotency | None = None) -> FlowRun:
+        """Create a run of the pipeline; two requests with one idempotency key make one run.
+
+        Raises:
+            RunsError: REQUEST_INVALID when a request with the same key and another body was faster.
+        """
+        labels: dict[str, str] = {f"lipswap.label.{name}": value for name, value in request.labels.items()}
+        if idempotency is not None:
+            labels[_BODY_LABEL] = idempotency.body_digest
+        deployment_id = await self.deployment_id()
+        async with self._answered():
+            run = await self._client.create_flow_run_from_deployment(
+                deployment_id,
+                parameters={"request": request.model_dump(mode="json")},
+                tags=["lipswap"],
+                labels=dict(labels),
+                idempotency_key=_window_keys(idempotency.key)[0] if idempotency else None,
+            )
+        if idempotency is not None:
+            _check_same_body(run, idempotency)
+        return run
+
+    async def find(self, task_id: str) -> FlowRun:
+        """Return the run of a task.
+
+        Raises:
+            RunsError: TASK_UNKNOWN when there is none, or another flow's run has this id.
+        """
+        run_id = parse_task_id(task_id)
+        async with self._answered():
+            try:
+                run = await self._client.read_flow_run(run_id)
+            except ObjectNotFound as error:
+                raise RunsError(FaultCode.TASK_UNKNOWN) from error
+        if not isinstance(run.parameters.get("request"), dict):
+            raise RunsError(FaultCode.TASK_UNKNOWN)
+        return run
+
+    async def task_runs(self, run_id: UUID) -> list[TaskRun]:
+        """Return the newest task runs of a run, newest first."""
+        async with self._answered():
+            return await self._client.read_task_runs(
+                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])),
+                sort=TaskRunSort.EXPECTED_START_TIME_DESC,
+                limit=_MAX_TASK_RUNS,
+            )
+
+    async def record_artifact(self, run_id: UUID) -> object | None:
+        """Return what the flow left of its final record (JSON text or JSON value), None when it left nothing."""
+        async with self._answered():
+            found = await self._client.read_artifacts(
+                artifact_filter=ArtifactFilter(
+                    flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), type=ArtifactFilterType(any_=[RECORD_ARTIFACT])
+                ),
+                sort=ArtifactSort.CREATED_DESC,
+                limit=1,
+            )
+        return found[0].data if found else None
+
+    async def cancel(self, task_id: str) -> FlowRun:
+        """Ask for the end of a run and return it as it stands then; one that has ended stays as it is."""
+        run = await self.find(task_id)
+        if run.state is not None and run.state.is_final():
+            return run
+        async with self._answered():
+            # What has not started yet is set to Cancelled by the server itself; Prefect refuses it for what has ended.
+            await self._client.set_flow_run_state(run.id, Cancelling())
+        return await self.find(task_id)
+
+    @asynccontextmanager
+    async def _answered(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                yield
+        # PrefectHTTPStatusError is an httpx.HTTPError, too.
+        except (TimeoutError, httpx.HTTPError, OSError) as error:
+            raise RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "It is the Prefect server.") from error
+
+
+def parse_task_id(task_id: str) -> UUID:
+    """Return the id of the flow run, which is the id of the task in its one canonical form.
+
+    Raises:
+        RunsError: TASK_UNKNOWN for anything else: no task ever had such an id.
+    """
+    try:
+        parsed = UUID(task_id)
+    except ValueError as error:
+        raise RunsError(FaultCode.TASK_UNKNOWN) from error
+    if str(parsed) != task_id:
+        raise RunsError(FaultCode.TASK_UNKNOWN)
+    return parsed
+
+
+def _window_keys(key: str) -> list[str]:
+    """Return today's key and yesterday's: Prefect keeps a key for ever, with the day in it it is free again."""
+    today = datetime.now(UTC).date()
+    return [f"{key}:{today - timedelta(days=days)}" for days in (0, 1)]
+
+
+def _check_same_body(run: FlowRun, idempotency: Idempotency) -> None:
+    if run.labels.get(_BODY_LABEL) != idempotency.body_digest:
+        raise RunsError(
+            FaultCode.REQUEST_INVALID, "Idempotency-Key: it was used with another body in the last 24 hours."
+        )

@@ -1,0 +1,63 @@
+"""What routes work with, made once when the app starts and closed when it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api_shim.mirror import Mirror
+from api_shim.records import Records
+from api_shim.runs import Runs, connect
+from api_shim.settings import ShimSettings
+from api_shim.uploads import Uploads
+from blocks.connections import close_shared
+from blocks.job_store import JobStore
+from gpu_tasks.storage import ArtifactStore
+from gpu_tasks.storage import connect as connect_store
+
+# A caller waits at the door: a dead bucket is given up after about five seconds.
+_STORE_ATTEMPTS = 2
+_STORE_CONNECT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Services:
+    """One of each per process."""
+
+    settings: ShimSettings
+    runs: Runs
+    store: JobStore
+    bucket: ArtifactStore
+    records: Records
+    uploads: Uploads
+
+
+@asynccontextmanager
+async def open_services(settings: ShimSettings) -> AsyncIterator[Services]:
+    """Connect to Prefect, Redis and the bucket, none of which needs to be up yet, and follow Prefect's events."""
+    store = JobStore(
+        redis_url=settings.jobstore_redis_url, prefix=settings.jobstore_prefix, ttl_seconds=settings.jobstore_ttl
+    )
+    bucket = connect_store(settings.r2, attempts=_STORE_ATTEMPTS, connect_seconds=_STORE_CONNECT_SECONDS)
+    async with connect(settings.prefect_api_url) as client:
+        runs = Runs(client)
+        records = Records(store, runs, bucket, settings)
+        following = asyncio.create_task(Mirror(settings.prefect_api_url, store, records).follow())
+        try:
+            yield Services(settings, runs, store, bucket, records, Uploads(bucket, settings))
+        finally:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+            await close_shared()
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Provided = Annotated[Services, Depends(_services)]
