@@ -20,6 +20,8 @@ from gpu_tasks.media.opening import MOV, audio_stream, moving_pictures, open_med
 
 # A track that starts later than this after the picture is a broken clock, and filling the gap would eat the memory.
 _LONGEST_LEAD_SECONDS = 600
+# For floating point FFmpeg mixes down to more than full scale (1.4 times for stereo), which would then be clipped.
+_QUIET_DOWNMIX = {"rematrix_maxval": "1.0"}
 
 
 def load_mono(path: Path, *, sample_rate: int = 16_000) -> NDArray[np.float32]:
@@ -104,7 +106,7 @@ def resampled(
     if lead > 0:
         yield np.zeros((channels, lead), dtype=np.float32)
     surplus = max(0, -lead)
-    resampler = AudioResampler(format="fltp", layout=layout, rate=sample_rate)
+    resampler = AudioResampler(format="fltp", layout=layout, rate=sample_rate, options=_QUIET_DOWNMIX)
     for frame in _converted(chain((first,), frames), resampler):
         samples = np.clip(np.asarray(frame.to_ndarray(), dtype=np.float32), -1.0, 1.0)
         kept = samples[:, surplus:]

@@ -7,6 +7,7 @@ shown packets are read once (demuxed, not decoded) and the rate is the one whose
 from array import array
 from collections.abc import Iterator
 from fractions import Fraction
+from math import floor
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,8 @@ _HIGHEST_RATE = Fraction(240)
 _MOST_SLOTS_PER_FRAME = 60
 # A rate near a standard one is taken for it when timestamps jitter too much to tell.
 _NEAR = 0.02
+# Matroska states a frame's duration in whole nanoseconds; 30 and 29.97 differ by ten times this.
+_SAME = 1e-4
 
 
 class FrameGrid(NamedTuple):
@@ -49,7 +52,7 @@ class FrameGrid(NamedTuple):
 
     def index_at(self, seconds: Fraction) -> int:
         """Return the slot nearest to a time on the stream's own clock."""
-        return int((seconds - self.start_seconds) * self.fps + Fraction(1, 2))
+        return floor((seconds - self.start_seconds) * self.fps + Fraction(1, 2))
 
 
 def find_grid(container: InputContainer, stream: VideoStream) -> FrameGrid:
@@ -102,7 +105,8 @@ def _rate(ticks: NDArray[np.int64], time_base: Fraction, headers: list[Fraction]
     mean = float((ticks.size - 1) / (int(ticks[-1]) * time_base)) if ticks[-1] else 0.0
     nearest_first = sorted(STANDARD_RATES, key=lambda rate: abs(float(rate) - mean))
     evenly = Fraction(1, int(ticks[1]) * time_base) if ticks[1] else _RATE_WITHOUT_EVIDENCE
-    for rate in [*(rate for rate in headers if rate in STANDARD_RATES), *nearest_first, evenly, *headers]:
+    claimed = [rate for header in headers for rate in STANDARD_RATES if abs(header / rate - 1) < _SAME]
+    for rate in [*claimed, *nearest_first, evenly, *headers]:
         if _carries(rate, ticks, time_base):
             return rate
     return _quick_rate(ticks, time_base)

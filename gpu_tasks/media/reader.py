@@ -11,6 +11,7 @@ from typing import Self
 import av
 import cv2
 import numpy as np
+from av.error import FFmpegError
 from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
@@ -57,17 +58,19 @@ class VideoReader:
     info: VideoInfo
 
     def __init__(self, path: Path, *, start_frame: int = 0, stop_frame: int | None = None) -> None:
+        self._path = path
         with ExitStack() as stack:
-            self._container = stack.enter_context(open_media(path))
+            self._container = open_media(path)
+            stack.callback(self.close)
             self._stream = video_stream(self._container)
             self._grid = find_grid(self._container, self._stream)
-            self._stream.thread_type = "AUTO"
             self._to_bgr = VideoReformatter()
             first = next(self._decoded_from(0), None)
             if first is None:
                 raise MediaError(FaultCode.MEDIA_UNREADABLE, "No frame could be decoded.")
             self.info = self._describe(first[1])
-            self._open = stack.pop_all()
+            # Sound so far: from here on the caller closes.
+            stack.pop_all()
         self._range = (start_frame, self.info.frame_count if stop_frame is None else stop_frame)
 
     def __enter__(self) -> Self:
@@ -79,7 +82,7 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        self._open.close()
+        self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames(*self._range)
@@ -114,23 +117,32 @@ class VideoReader:
 
     def _decoded_from(self, start_frame: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """Yield decoded frames with their slots; the first is the one on the screen at `start_frame`, or before it."""
-        decoded = self._decode_after_seek(start_frame)
-        first = next(decoded, None)
-        if start_frame and (first is None or first[0] > start_frame):
-            # Some containers (MPEG-TS, AVI) seek past what was asked: read from the start instead.
-            decoded = self._decode_after_seek(0)
+        if start_frame:
+            decoded = self._decoded(seek_to=start_frame)
             first = next(decoded, None)
-        if first is None:
-            return
-        yield first
-        yield from decoded
+            # Some containers (MPEG-TS, AVI) seek past what was asked: then read from the start instead.
+            if first is not None and first[0] <= start_frame:
+                yield first
+                yield from decoded
+                return
+        yield from self._decoded(seek_to=0)
 
-    def _decode_after_seek(self, start_frame: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        time_base = self._stream.time_base or Fraction(1, 1)
-        target = self._grid.start_seconds + Fraction(start_frame) / self._grid.fps
+    def _decoded(self, *, seek_to: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        # Opened anew: seeking back to the start misses it in containers without an index.
+        self._container.close()
+        self._container = open_media(self._path)
+        self._stream = video_stream(self._container)
+        self._stream.thread_type = "AUTO"
+        time_base = self._stream.time_base or Fraction(1)
         next_index = 0
+        if seek_to:
+            seconds = self._grid.start_seconds + seek_to / self._grid.fps
+            try:
+                self._container.seek(int(seconds / time_base), stream=self._stream, backward=True)
+            except FFmpegError:
+                # A file without an index: nothing is found this way, which the caller knows how to answer.
+                return
         with reading():
-            self._container.seek(int(target / time_base), stream=self._stream, backward=True)
             for frame in self._container.decode(self._stream):
                 if frame.is_corrupt:
                     raise MediaError(FaultCode.MEDIA_UNREADABLE, "A frame is damaged.")
