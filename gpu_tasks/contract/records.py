@@ -4,7 +4,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, computed_field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    computed_field,
+    model_validator,
+)
 
 from gpu_tasks.contract.faults import FaultCode
 
@@ -127,3 +135,11 @@ class TaskRecord(_Model):
     def state(self) -> Status:
         """The original service told the status twice; its clients read either."""
         return self.status
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_state(cls, fields: object) -> object:
+        # Written for readers, computed anew from the status when a record is read back.
+        return (
+            {name: value for name, value in fields.items() if name != "state"} if isinstance(fields, dict) else fields
+        )
