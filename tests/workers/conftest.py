@@ -1,0 +1,94 @@
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from deployments.local.control_plane.settings import EndpointConfig
+from gpu_tasks.media.reader import VideoReader
+from gpu_tasks.media.writer import VideoWriter
+from gpu_tasks.settings import R2Settings
+from gpu_tasks.storage import ArtifactStore, connect
+from tests.object_store import object_store
+from tests.runpod.plane import API_KEY, EndpointClient, RunningPlane, plane_config, running_plane
+from tests.workers.jobs import SAMPLES, Uploads
+
+TARGET_FRAMES = 36
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[R2Settings]:
+    with object_store(tmp_path_factory.mktemp("bucket")) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def store(bucket: R2Settings) -> ArtifactStore:
+    return connect(bucket)
+
+
+@pytest.fixture(scope="session")
+def uploads(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> Uploads:
+    """The first second and a half of the sample target, the whole voice, the source picture."""
+    path = tmp_path_factory.mktemp("clips") / "target.mp4"
+    with (
+        VideoReader(SAMPLES / "target.mp4", stop_frame=TARGET_FRAMES) as reader,
+        VideoWriter(path, width=reader.info.width, height=reader.info.height, fps=reader.info.fps) as writer,
+    ):
+        for frame in reader:
+            writer.write(frame.pixels)
+    with VideoReader(path) as reader:
+        info = reader.info
+    return Uploads(
+        target=store.put_file(path, "uploads/video/target.mp4", "video/mp4"),
+        target_video=info,
+        voice=store.put_file(SAMPLES / "speech.wav", "uploads/audio/speech.wav", "audio/wav"),
+        source=store.put_file(SAMPLES / "source.jpg", "uploads/source/face.jpg", "image/jpeg"),
+    )
+
+
+@pytest.fixture(scope="session")
+def scratch_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scratch")
+
+
+@pytest.fixture(scope="session")
+def plane(bucket: R2Settings, scratch_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
+    """A control plane with one warm worker for each stage."""
+    environment = {
+        "R2_ENDPOINT": bucket.endpoint,
+        "R2_BUCKET": bucket.bucket,
+        "R2_ACCESS_KEY_ID": bucket.access_key_id,
+        "R2_SECRET_ACCESS_KEY": bucket.secret_access_key.get_secret_value(),
+        "LIPSWAP_SCRATCH_ROOT": str(scratch_root),
+    }
+    endpoints = tuple(
+        EndpointConfig(
+            id=stage,
+            command=(sys.executable, "-m", f"gpu_tasks.{stage}.worker"),
+            env=environment,
+            min_workers=1,
+            max_workers=1,
+        )
+        for stage in ("wav2lip", "facefusion")
+    )
+    with running_plane(plane_config(tmp_path_factory.mktemp("plane"), *endpoints)) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    headers = {"Authorization": f"Bearer {API_KEY}"}
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=30)) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def lip_sync(http: aiohttp.ClientSession, plane: RunningPlane) -> EndpointClient:
+    return EndpointClient(http, plane.base_url, "wav2lip")
+
+
+@pytest.fixture(scope="session")
+def face_swap(http: aiohttp.ClientSession, plane: RunningPlane) -> EndpointClient:
+    return EndpointClient(http, plane.base_url, "facefusion")
