@@ -98,20 +98,20 @@ def _draw(mesh_468: Floats, window: Window, source: DraftSource) -> _Drawn:
 
     oval = outline_mask(points[list(OVAL)], shape) * covered
     kept = np.maximum.reduce([outline_mask(points[list(part)], shape) for part in (INNER_MOUTH, LEFT_EYE, RIGHT_EYE)])
-    seen = cv2.remap(source.skin, places, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    seen = _fetch(source.skin, places)
     face_width = float(np.ptp(points[:, 0]))
-    soft = blurred(faded_inward(oval, _FADE * face_width) * np.asarray(seen, np.float32), 0.015 * face_width)
+    soft = blurred(faded_inward(oval, _FADE * face_width) * seen, 0.015 * face_width)
     mask = soft * (1 - blurred(kept, 0.009 * face_width)) * (oval > 0)
-    skin = oval * (1 - np.minimum(blurred(kept, 0.02 * face_width) * 2, 1)) * np.asarray(seen, np.float32)
+    skin = oval * (1 - np.minimum(blurred(kept, 0.02 * face_width) * 2, 1)) * seen
     fit = fit_similarity(mesh_468[:, :2], source.points)
     ratio = float(np.hypot(fit[0, 0], fit[1, 0]))
     level = int(np.clip(np.ceil(np.log2(max(ratio, 1e-3) / _SHARP_ENOUGH)), 0, len(source.textures) - 1))
     return _Drawn(points, places, np.asarray(mask, np.float32), np.asarray(skin, np.float32), level)
 
 
-def _fetch(texture: Frame, places: Floats) -> Floats:
-    fetched = cv2.remap(texture, places, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(fetched, np.float32)
+def _fetch(texture: Frame | Mask, places: Floats) -> Floats:
+    x, y = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
+    return np.asarray(cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _enlarged(field: Floats, size: tuple[int, int]) -> Floats:
