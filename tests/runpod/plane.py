@@ -82,6 +82,7 @@ class RunningPlane:
 @contextmanager
 def running_plane(config: ControlPlaneConfig) -> Iterator[RunningPlane]:
     """Run the plane's own command on `config`; whatever the test does, it is gone afterwards."""
+    config.address_file.unlink(missing_ok=True)  # a killed plane leaves its own
     config_file = config.database.with_name("plane.json")
     write_config(config_file, config)
     with (

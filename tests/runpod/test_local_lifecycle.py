@@ -1,0 +1,210 @@
+"""The plane as a process: starts, stops, crashes, restarts, scales. Local plane only."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from deployments.local.control_plane.fleet import Load, wanted_workers
+from deployments.local.control_plane.processes import WORKER_MARK
+from deployments.local.control_plane.settings import (
+    ConfigError,
+    EndpointConfig,
+    Scaler,
+    read_config,
+    write_config,
+)
+from tests.runpod.plane import (
+    API_KEY,
+    EndpointClient,
+    RunningPlane,
+    comes_true,
+    endpoint,
+    plane_config,
+    running_plane,
+)
+from tests.waiting import await_until, wait_until
+
+pytestmark = pytest.mark.local_only
+
+
+@asynccontextmanager
+async def _client(plane: RunningPlane) -> AsyncIterator[EndpointClient]:
+    headers = {"Authorization": API_KEY}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        yield EndpointClient(session, plane.base_url, plane.config.endpoints[0].id)
+
+
+def _worker_processes(endpoint_id: str) -> list[int]:
+    """Every process that is or descends from a worker of this endpoint."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("RUNPOD_ENDPOINT_ID") == endpoint_id and process.status() != "zombie":
+                found.append(process.pid)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+async def test_a_restart_keeps_the_queue_in_order_and_runs_the_interrupted_job_again(tmp_path: Path) -> None:
+    config = plane_config(tmp_path, endpoint("restarted", "cooperative"))
+    with running_plane(config) as plane:
+        async with _client(plane) as client:
+            running = await client.run({"seconds": 1, "echo": "first"})
+            queued = [await client.run({"echo": number}) for number in range(2)]
+            await client.until(running, "IN_PROGRESS")
+        assert plane.stop() == 0
+    assert _worker_processes("restarted") == []
+    with running_plane(config) as plane:
+        async with _client(plane) as client:
+            views = [await client.until(job, "COMPLETED") for job in (running, *queued)]
+            history = (await client.ask("GET", f"local/jobs/restarted/{running}")).body["executions"]
+    assert [view["output"]["echo"] for view in views] == ["first", 0, 1]
+    begun = [view["output"]["begun"] for view in views]
+    assert begun == sorted(begun)
+    assert "retries" not in views[0], "a stop of the plane is not the job's fault"
+    assert [one["how"] for one in history] == ["plane_stopped", "completed"]
+
+
+async def test_a_killed_plane_leaves_no_worker_and_no_child_behind(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    config = plane_config(tmp_path, endpoint("orphaned", "blocking"))
+    with running_plane(config) as plane:
+        async with _client(plane) as client:
+            job = await client.run({"seconds": 60, "mark": str(mark)})
+            await await_until(mark.exists, seconds=20, what="the handler runs")
+        plane.process.kill()
+        plane.process.wait()
+        assert await await_until(lambda: not _worker_processes("orphaned"), seconds=3, what="the workers are gone")
+    with running_plane(config) as plane:
+        async with _client(plane) as client:
+            history = (await client.ask("GET", f"local/jobs/orphaned/{job}")).body
+    assert history["status"] in ("IN_QUEUE", "IN_PROGRESS")
+    assert history["executions"][0]["how"] == "plane_stopped"
+
+
+async def test_a_plane_ends_what_a_killed_plane_and_its_warden_left(tmp_path: Path) -> None:
+    config = plane_config(tmp_path, endpoint("leftover", "cooperative", min_workers=1, max_workers=1))
+    with running_plane(config) as plane:
+        async with _client(plane) as client:
+            (worker,) = await client.until_waiting()
+        wardens = [
+            child for child in psutil.Process(plane.process.pid).children() if WORKER_MARK not in child.environ()
+        ]
+        assert len(wardens) == 1
+        wardens[0].kill()
+        plane.process.kill()
+        plane.process.wait()
+    assert psutil.pid_exists(worker["pid"])
+    asleep = config.model_copy(update={"endpoints": (endpoint("leftover", "cooperative", min_workers=0),)})
+    with running_plane(asleep):
+        assert await await_until(lambda: not psutil.pid_exists(worker["pid"]), seconds=5, what="the old worker is gone")
+
+
+async def test_workers_start_with_the_load_and_go_when_idle(tmp_path: Path) -> None:
+    scaled = endpoint("scaled", "blocking", min_workers=0, max_workers=2, idle_seconds=0.2)
+    with running_plane(plane_config(tmp_path, scaled)) as plane:
+        async with _client(plane) as client:
+            assert await client.workers() == []
+            jobs = [await client.run({"seconds": 2.5}) for _ in range(2)]
+            views = [await client.until(job, "COMPLETED", seconds=30) for job in jobs]
+            assert len({view["workerId"] for view in views}) == 2
+
+            async def none_left() -> bool:
+                return await client.workers() == []
+
+            await comes_true(none_left, seconds=5, what="the idle workers are gone")
+
+
+async def test_a_crash_loop_backs_off_and_shows_as_unhealthy(tmp_path: Path) -> None:
+    config = plane_config(tmp_path, endpoint("crashing", "crashing", max_workers=3))
+    with running_plane(config) as plane:
+        async with _client(plane) as client:
+
+            async def unhealthy() -> bool:
+                return bool((await client.get("health")).body["workers"]["unhealthy"] >= 2)
+
+            await comes_true(unhealthy, seconds=10, what="two starts have failed")
+            assert (await client.counters())["workers_started"] <= 4, "starts follow each other slowly"
+    logs = list(config.log_dir.glob("crashing-*.log"))
+    assert "cannot load the model" in logs[0].read_text(encoding="utf-8")
+
+
+async def test_a_missing_worker_program_shows_as_unhealthy(tmp_path: Path) -> None:
+    missing = EndpointConfig(id="missing", command=("/no/such/program",), min_workers=1)
+    with running_plane(plane_config(tmp_path, missing)) as plane:
+        async with _client(plane) as client:
+
+            async def unhealthy() -> bool:
+                return bool((await client.get("health")).body["workers"]["unhealthy"])
+
+            await comes_true(unhealthy, seconds=5, what="a start has failed")
+            assert (await client.counters())["started"] == 0
+
+
+def test_files_with_the_key_and_with_jobs_are_their_owners_alone(tmp_path: Path) -> None:
+    config = plane_config(tmp_path, endpoint("private", "cooperative", min_workers=0))
+    with running_plane(config):
+        for file in (tmp_path / "plane.json", config.database):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert not config.address_file.exists(), "a stopped plane has no address"
+
+
+def test_an_interrupt_stops_the_plane(tmp_path: Path) -> None:
+    with running_plane(plane_config(tmp_path, endpoint("interrupted", "cooperative"))) as plane:
+        wait_until(lambda: _worker_processes("interrupted"), seconds=10, what="a worker process runs")
+        plane.process.send_signal(signal.SIGINT)
+        assert plane.process.wait(3) == 0
+    assert _worker_processes("interrupted") == []
+
+
+def test_a_configuration_others_may_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "plane.json"
+    write_config(file, plane_config(tmp_path, endpoint("open", "cooperative")))
+    assert read_config(file).api_key.get_secret_value() == API_KEY
+    file.chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        read_config(file)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"host": "0.0.0.0"}'])
+def test_a_configuration_that_is_wrong_ends_the_program_with_one_sentence(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "plane.json"
+    file.touch(0o600)
+    file.write_text(text, encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "deployments.local.control_plane", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("scaler", "load", "wanted"),
+    [
+        (Scaler.REQUEST_COUNT, Load(0, 0, 0, 0, 0), 1),
+        (Scaler.REQUEST_COUNT, Load(4, 1, 0, 1, 0), 3),
+        (Scaler.REQUEST_COUNT, Load(40, 0, 0, 1, 0), 4),
+        (Scaler.QUEUE_DELAY, Load(1, 1, 1.9, 1, 0), 1),
+        (Scaler.QUEUE_DELAY, Load(1, 1, 2.1, 1, 0), 2),
+        (Scaler.QUEUE_DELAY, Load(1, 1, 2.1, 2, 1), 2),
+        (Scaler.QUEUE_DELAY, Load(0, 0, 0, 3, 0), 1),
+    ],
+)
+def test_the_wanted_number_of_workers_follows_the_load(scaler: Scaler, load: Load, wanted: int) -> None:
+    config = EndpointConfig(id="e", command=("w",), min_workers=1, max_workers=4, scaler=scaler, scaler_value=2)
+    assert wanted_workers(config, load) == wanted

@@ -1,0 +1,160 @@
+"""What happens to real worker processes: stops, kills, deaths, lost leases. Local plane only."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.runpod.plane import API_KEY, EndpointClient, comes_true
+from tests.waiting import await_until
+
+pytestmark = pytest.mark.local_only
+
+
+async def _started(mark: Path) -> list[int]:
+    """The process ids in the handler's mark, once it is written whole."""
+
+    def written() -> list[int]:
+        text = mark.read_text(encoding="utf-8") if mark.exists() else ""
+        return [int(word) for word in text.split()] if text.endswith("\n") else []
+
+    return await await_until(written, seconds=20, what="the handler runs")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def _history(client: EndpointClient, job: str) -> list[tuple[str, str]]:
+    body: dict[str, Any] = (await client.ask("GET", f"local/jobs/{client.id}/{job}")).body
+    return [(one["worker_id"], one["how"]) for one in body["executions"]]
+
+
+async def test_a_cancelled_asynchronous_handler_stops_within_a_second_and_its_worker_lives_on(
+    cooperative: EndpointClient, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    job = await cooperative.run({"seconds": 30, "mark": str(mark)})
+    (pid,) = await _started(mark)
+    await cooperative.post(f"cancel/{job}")
+    stopped = mark.with_suffix(".cancelled")
+    assert await await_until(stopped.exists, seconds=1, what="the handler is cancelled")
+    assert (await cooperative.until(await cooperative.run({}), "COMPLETED"))["output"]["pid"] == pid
+
+
+async def test_a_job_cancelled_the_moment_it_is_taken_still_stops(cooperative: EndpointClient, tmp_path: Path) -> None:
+    """The SDK drops a stop that arrives before the handler's task exists, so the plane repeats it."""
+    mark = tmp_path / "mark"
+    await cooperative.until_waiting()
+    job = await cooperative.run({"seconds": 30, "mark": str(mark)})
+    await cooperative.post(f"cancel/{job}")
+
+    async def let_go() -> bool:
+        return all(job not in worker["jobs"] for worker in await cooperative.workers())
+
+    await comes_true(let_go, seconds=5, what="no worker holds the job")
+    assert not mark.exists() or mark.with_suffix(".cancelled").exists()
+
+
+async def test_cancelling_a_synchronous_handler_kills_its_worker_with_all_children(
+    blocking: EndpointClient, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    job = await blocking.run({"seconds": 60, "mark": str(mark)})
+    pids = await _started(mark)
+    assert [pid for pid in pids if _lives(pid)] == pids
+    await blocking.post(f"cancel/{job}")
+    assert await await_until(lambda: not any(_lives(pid) for pid in pids), seconds=3, what="worker and child are gone")
+    assert [how for _, how in await _history(blocking, job)] == ["cancelled"]
+    assert (await blocking.until(await blocking.run({}), "COMPLETED"))["output"]["pid"] not in pids
+
+
+async def test_a_job_survives_the_death_of_its_worker(blocking: EndpointClient, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    job = await blocking.run({"seconds": 1, "mark": str(mark), "echo": "survived"})
+    worker, child = await _started(mark)
+    os.kill(worker, signal.SIGKILL)
+    done = await blocking.until(job, "COMPLETED")
+    assert done["output"]["echo"] == "survived"
+    assert done["retries"] == 1
+    (first, died), (second, completed) = await _history(blocking, job)
+    assert (died, completed) == ("worker_died", "completed")
+    assert first != second
+    assert not _lives(child)
+
+
+async def test_a_second_death_fails_the_job_and_a_retry_revives_it(blocking: EndpointClient, tmp_path: Path) -> None:
+    marks = tmp_path / "mark"
+    job = await blocking.run({"seconds": 1, "mark": str(marks)})
+    for death in (1, 2):
+        await await_until(
+            lambda: marks.exists() and len(marks.read_text(encoding="utf-8").splitlines()) == death,  # noqa: B023 - awaited here
+            seconds=20,
+            what=f"run {death} has begun",
+        )
+        os.kill(int(marks.read_text(encoding="utf-8").splitlines()[-1].split()[0]), signal.SIGKILL)
+    assert "worker_died" in (await blocking.until(job, "FAILED"))["error"]
+    assert (await blocking.post(f"retry/{job}")).body["status"] == "IN_QUEUE"
+    await blocking.until(job, "COMPLETED")
+
+
+async def test_the_ping_process_of_a_killed_worker_does_not_outlive_it(
+    cooperative: EndpointClient, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    job = await cooperative.run({"seconds": 1, "mark": str(mark)})
+    (pid,) = await _started(mark)
+    family = psutil.Process(pid).children(recursive=True)
+    assert family, "the SDK pings from a process of its own"
+    os.kill(pid, signal.SIGKILL)
+    assert await await_until(
+        lambda: not any(_lives(child.pid) for child in family), seconds=5, what="the ping process is gone"
+    )
+    await cooperative.until(job, "COMPLETED")
+
+
+async def test_a_timed_out_synchronous_job_loses_its_worker(blocking: EndpointClient, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    job = await blocking.run({"seconds": 60, "mark": str(mark)}, policy={"executionTimeout": 500})
+    pids = await _started(mark)
+    await blocking.until(job, "TIMED_OUT", seconds=3)
+    assert await await_until(lambda: not any(_lives(pid) for pid in pids), seconds=3, what="worker and child are gone")
+
+
+async def test_a_worker_that_asks_for_a_refresh_is_replaced_after_its_job(
+    cooperative: EndpointClient,
+) -> None:
+    old = (await cooperative.until(await cooperative.run({"refresh": True}), "COMPLETED"))["output"]["pid"]
+    new = (await cooperative.until(await cooperative.run({}), "COMPLETED"))["output"]["pid"]
+    assert new != old
+
+
+async def test_a_worker_sees_only_what_it_is_meant_to_see(blocking: EndpointClient) -> None:
+    os.environ["A_SECRET_OF_THE_OPERATOR"] = API_KEY
+    done = await blocking.until(await blocking.run({}), "COMPLETED")
+    del os.environ["A_SECRET_OF_THE_OPERATOR"]
+    names = set(done["output"]["environment"])
+    assert "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS" in names
+    assert names <= {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "CONCURRENCY"} | {
+        name for name in names if name.startswith(("RUNPOD_", "PYTHON", "LC_", "SSL_CERT_", "LD_"))
+    }
+
+
+async def test_no_job_is_lost_when_a_worker_dies_with_several(cooperative: EndpointClient) -> None:
+    jobs = [await cooperative.run({"seconds": 1, "echo": number}) for number in range(6)]
+
+    async def full() -> bool:
+        return [worker["jobs"] for worker in await cooperative.workers()] == [jobs[:4]]
+
+    await comes_true(full, seconds=20, what="a worker holds the first four jobs")
+    os.kill((await cooperative.workers())[0]["pid"], signal.SIGKILL)
+    views = await asyncio.gather(*(cooperative.until(job, "COMPLETED") for job in jobs))
+    assert [view["output"]["echo"] for view in views] == list(range(6))
+    assert [view.get("retries", 0) for view in views] == [1] * 4 + [0] * 2
