@@ -105,6 +105,26 @@ def write_sound(  # noqa: PLR0913  # each of these is a way in which sound diffe
     return path
 
 
+def write_beside(path: Path, samples: NDArray[np.float32], *, late_by: float) -> Path:
+    """Matroska with 50 numbered frames from second 1 on, and mono sound that starts `late_by` seconds after them."""
+    with av.open(str(path), "w", format="matroska") as output:
+        video = output.add_stream("libx264", rate=25, options={"preset": "ultrafast", "bf": "0"})
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        audio = output.add_stream("pcm_s16le", rate=48_000, layout="mono")
+        for number in range(50):
+            picture = av.VideoFrame.from_ndarray(numbered_frame(number), format="bgr24")
+            picture.pts, picture.time_base = 25 + number, Fraction(1, 25)
+            output.mux(video.encode(picture))
+        output.mux(video.encode(None))
+        for start in range(0, samples.shape[1], 1024):
+            sound = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[:, start : start + 1024]), "fltp", "mono")
+            sound.sample_rate, sound.time_base = 48_000, Fraction(1, 48_000)
+            sound.pts = round((1 + late_by) * 48_000) + start
+            output.mux(audio.encode(sound))
+        output.mux(audio.encode(None))
+    return path
+
+
 def click(*, at: int, length: int, channels: int = 1) -> NDArray[np.float32]:
     """Silence with one full sample at `at`."""
     samples = np.zeros((channels, length), dtype=np.float32)

@@ -10,7 +10,7 @@ from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.media.audio import audio_seconds, load_mono
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.probe import probe
-from tests.media.footage import click, numbered_frame, tone, write_numbered, write_sound
+from tests.media.footage import click, numbered_frame, tone, write_beside, write_numbered, write_sound
 
 SOUNDS: list[dict[str, Any]] = [
     {"codec": "pcm_s16le", "container": "wav"},
@@ -93,3 +93,13 @@ def test_a_silent_video_has_no_sound_to_load(tmp_path: Path) -> None:
         with pytest.raises(MediaError) as caught:
             load(clip)
         assert caught.value.fault.code is FaultCode.NO_AUDIO_STREAM
+
+
+@pytest.mark.parametrize("late_by", [0.5, -0.25])
+def test_sound_that_starts_beside_its_picture_keeps_its_distance(tmp_path: Path, late_by: float) -> None:
+    # Matroska stores any start; the click comes one second after the start of the sound.
+    clip = write_beside(tmp_path / "clip.mkv", click(at=48_000, length=96_000), late_by=late_by)
+    mono = load_mono(clip)
+    assert abs(int(np.abs(mono).argmax()) - 16_000 * (1 + late_by)) <= 16
+    assert audio_seconds(clip) == pytest.approx(2 + late_by, abs=1e-3)
+    assert len(mono) == pytest.approx(16_000 * (2 + late_by), abs=16)

@@ -48,6 +48,14 @@ def test_a_camera_picture_is_read_upright(tmp_path: Path, orientation: int, turn
     assert np.abs(pixels.astype(int) - expected).mean() < 3
 
 
+def test_half_a_veil_over_black_is_grey(tmp_path: Path) -> None:
+    for name, full in (("8 bit", 255), ("16 bit", 65535)):
+        veil = np.zeros((40, 40, 4), dtype=np.uint8 if full == 255 else np.uint16)
+        veil[..., 3] = full // 2
+        (tmp_path / name).write_bytes(encoded(".png", veil))
+        assert np.abs(read_image(tmp_path / name).astype(int) - 128).max() <= 1
+
+
 @pytest.mark.parametrize("extension", [".png", ".webp"])
 def test_transparency_is_laid_on_white(tmp_path: Path, extension: str) -> None:
     see_through = np.dstack([PICTURE, np.zeros(PICTURE.shape[:2], dtype=np.uint8)])
