@@ -72,7 +72,8 @@ def _decoded(encoded: NDArray[np.uint8], flags: int) -> NDArray[np.generic]:
 
 def _on_white(stored: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Flatten HWC BGRA of 8 or 16 bits onto white."""
-    bgra = stored if stored.dtype == np.uint8 else np.asarray(stored, dtype=np.uint16) >> 8
+    deep = np.asarray(stored, dtype=np.uint16)
+    bgra = (deep if stored.dtype == np.uint8 else deep >> 8).astype(np.uint8)
     # 16 bits hold every product of two 8-bit numbers; floats would take four times the memory of a large picture.
     alpha = bgra[..., _ALPHA_CHANNEL:].astype(np.uint16)
     flattened = (bgra[..., :_ALPHA_CHANNEL] * alpha + _OPAQUE * (_OPAQUE - alpha) + _OPAQUE // 2) // _OPAQUE
