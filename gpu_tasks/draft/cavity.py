@@ -1,5 +1,8 @@
 """What is seen between parted lips: the frame's own teeth where there are any, else painted ones, tongue and dark."""
 
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
 
 from gpu_tasks.draft.motion import MotionField
@@ -16,8 +19,10 @@ _LUMA = np.array([0.114, 0.587, 0.299], np.float32)
 _TEETH_LENGTH = 0.036  # of the face height, below the resting lip line
 _TEETH_WIDTH = 0.36  # of the mouth width, to either side
 _OWN_GAP = (0.025, 0.06)  # of the face height: from this parting on the frame's own mouth is shown, below it is a line
+_HELD = 0.45  # of the mouth as it is, from the upper lip down, that is fixed to the skull
 _SHADE = 0.03  # of the face height: the upper lip shades what lies closer below it than this
 _RIM = 0.012  # of the face height: so far the inside is darker along both lips
+_RIM_LIGHT = 0.75
 _TONGUE_HEIGHT = 0.05  # of the face height, above the lower lip
 _TEETH_PER_SIDE = 3.5
 _GAPS_FROM_PX = 70.0  # width of a mouth
@@ -38,42 +43,98 @@ def paint_cavity(lips: Floats, before: Frame, columns: MouthColumns, motion: Mot
     rows, cols = np.flatnonzero((gap > -_LINE_REACH).any(1)), np.flatnonzero((gap > -_LINE_REACH).any(0))
     if not rows.size:
         return
-    part = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
-    t, v, gap, parted = motion.t[part], motion.v[part], gap[part], (motion.below_upper + motion.above_lower)[part]
-    face, width = columns.axes.face_px, columns.axes.width_px
-    light = float((before.reshape(-1, 3).astype(np.float32) @ _LUMA).mean()) / _SKIN_LUMA
-    within = np.clip((0.47 - np.abs(t) / width) / 0.1, 0, 1)
+    inner = _Inside.of(columns, motion, (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)))
+    face, target = columns.axes.face_px, lips[inner.part]
 
     # closed lips meet in a dark line; where they part it becomes the shade inside
-    line = np.exp(-((gap / max(0.9, 0.006 * face)) ** 2)) * within * np.clip(1 - parted / 4, 0, 1)
-    lips[part] *= (1 - _LINE_DARKNESS * line)[..., None]
+    line = np.exp(-((inner.gap / max(0.9, 0.006 * face)) ** 2)) * inner.within * np.clip(1 - inner.parted / 4, 0, 1)
+    target *= (1 - _LINE_DARKNESS * line)[..., None]
 
-    column = np.clip(np.rint((t - columns.t[0]) / (columns.t[1] - columns.t[0])), 0, COLUMNS - 1).astype(np.intp)
-    inner_upper, inner_lower = columns.inner_upper[column], columns.inner_lower[column]
-    inside = _painted(t, v, inner_upper, motion.above_lower[part], columns) * light
-    # the skull does not move when the jaw does: the frame's own teeth stay where they were
-    own = np.clip(np.minimum(v - inner_upper, inner_lower - v) / 1.5, 0, 1)
-    shown = (columns.gap_px / face - _OWN_GAP[0]) / (_OWN_GAP[1] - _OWN_GAP[0])
-    own *= np.clip(shown, 0, 1)
-    inside += (before[part] - inside) * own[..., None]
-    shade = np.clip(motion.below_upper[part] / (_SHADE * face), 0, 1) * np.clip(gap / (_RIM * face), 0.4, 1)
+    light = float((before.reshape(-1, 3).astype(np.float32) @ _LUMA).mean()) / _SKIN_LUMA
+    inside = _painted(inner, columns) * light
+    own_mouth, own = _own(before, inner, columns)
+    inside += (own_mouth - inside) * own[..., None]
+    shade = np.clip(inner.below_upper / (_SHADE * face), 0, 1) * np.clip(inner.gap / (_RIM * face), _RIM_LIGHT, 1)
     inside *= np.maximum(0.4 + 0.6 * shade, own)[..., None]
-    alpha = np.clip(gap + 0.5, 0, 1) * np.clip(parted, 0, 1) * (within > 0)
-    lips[part] += (inside - lips[part]) * alpha[..., None]
+    alpha = np.clip(inner.gap + 0.5, 0, 1) * np.clip(inner.parted / 2, 0, 1) * inner.within
+    target += (inside - target) * alpha[..., None]
 
 
-def _painted(t: Floats, v: Floats, inner_upper: Floats, above_lower: Floats, columns: MouthColumns) -> Floats:
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """The rectangle around the parted lips; every field is (h, w) float32 over it, in frame pixels.
+
+    Attributes:
+        part: Where the rectangle lies in the window.
+        t, v, below_upper, above_lower: As in MotionField.
+        upper: v of the upper lip's inner edge as it is in the frame.
+        own_gap: How far the lips are apart in the frame as it is.
+        within: 1 between the corners of the mouth, 0 outside, soft.
+    """
+
+    part: tuple[slice, slice]
+    t: Floats
+    v: Floats
+    below_upper: Floats
+    above_lower: Floats
+    upper: Floats
+    own_gap: Floats
+    within: Floats
+
+    @property
+    def gap(self) -> Floats:
+        """Distance to the nearer moved lip, negative on it."""
+        return np.minimum(self.below_upper, self.above_lower)
+
+    @property
+    def parted(self) -> Floats:
+        """How far the moved lips are apart in this column."""
+        return self.below_upper + self.above_lower
+
+    @classmethod
+    def of(cls, columns: MouthColumns, motion: MotionField, part: tuple[slice, slice]) -> "_Inside":
+        t = motion.t[part]
+        column = np.clip(np.rint((t - columns.t[0]) / (columns.t[1] - columns.t[0])), 0, COLUMNS - 1).astype(np.intp)
+        own_gap = np.maximum(columns.inner_lower - columns.inner_upper, 0.1)
+        within = np.clip((0.47 - np.abs(t) / columns.axes.width_px) / 0.1, 0, 1)
+        below, above = motion.below_upper[part], motion.above_lower[part]
+        upper = columns.inner_upper[column]
+        return cls(part, t, motion.v[part], below, above, upper, own_gap[column], within.astype(np.float32))
+
+
+def _own(before: Frame, inner: _Inside, columns: MouthColumns) -> tuple[Floats, Floats]:
+    """The frame's own mouth, and how much of it to show.
+
+    The skull does not move when the jaw does: the upper part of the mouth, with its teeth, stays where it was; the
+    lower part is drawn out down to the moved lower lip.
+    """
+    depth, held = inner.v - inner.upper, _HELD * inner.own_gap
+    stretch = np.maximum((depth + inner.above_lower - held) / (inner.own_gap - held), 1)
+    shift = np.where(depth > held, (depth - held) * (1 / stretch - 1), 0)
+    rows, cols = inner.part
+    x = np.arange(cols.start, cols.stop, dtype=np.float32)[None, :] + shift * columns.axes.down[0]
+    y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] + shift * columns.axes.down[1]
+    fetched = cv2.remap(
+        before, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    shown = (columns.gap_px / columns.axes.face_px - _OWN_GAP[0]) / (_OWN_GAP[1] - _OWN_GAP[0])
+    share = np.clip(shown, 0, 1) * np.clip(4 - stretch, 0, 1) * np.clip(depth / 1.5, 0, 1)
+    return np.asarray(fetched, np.float32), np.asarray(share, np.float32)
+
+
+def _painted(inner: _Inside, columns: MouthColumns) -> Floats:
+    """Dark, tongue and upper teeth for skin of the reference brightness, (h, w, 3) BGR."""
     face, width = columns.axes.face_px, columns.axes.width_px
     opened = min(columns.opening_px / (0.07 * face), 1.0)
-    side = t / (_TEETH_WIDTH * width)
-    edge = inner_upper + _TEETH_LENGTH * face * (1 - 0.45 * side * side)
-    soft = max(0.01 * face, 1.0)
-    teeth = np.clip((edge - v) / soft + 0.5, 0, 1) * np.clip((1 - np.abs(side)) * 2.5, 0, 1)
-    tongue = np.clip(above_lower / (_TONGUE_HEIGHT * face), 0, 1)
-    tongue = (1 - tongue * tongue) * np.clip(1 - (t / (0.34 * width)) ** 2, 0, 1) * opened
-    inside = np.broadcast_to(_DARK, (*t.shape, 3)).copy()
+    side = inner.t / (_TEETH_WIDTH * width)
+    edge = inner.upper + _TEETH_LENGTH * face * (1 - 0.45 * side * side)
+    teeth = np.clip((edge - inner.v) / max(0.01 * face, 1.0) + 0.5, 0, 1) * np.clip((1 - np.abs(side)) * 2.5, 0, 1)
+    height = np.clip(inner.above_lower / (_TONGUE_HEIGHT * face), 0, 1)
+    tongue = (1 - height * height) * np.clip(1.3 - (inner.t / (0.38 * width)) ** 2, 0, 1) * (0.4 + 0.6 * opened)
+    inside = np.broadcast_to(_DARK, (*side.shape, 3)).copy()
     inside += (_TONGUE - inside) * tongue[..., None]
-    inside += (_TEETH * (0.55 + 0.45 * opened) * _tooth_shape(side, width)[..., None] - inside) * teeth[..., None] * 0.9
+    bright = _TEETH * (0.55 + 0.45 * opened) * _tooth_shape(side, width)[..., None]
+    inside += (bright - inside) * teeth[..., None] * 0.9
     return inside.astype(np.float32)
 
 

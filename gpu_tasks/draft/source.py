@@ -10,12 +10,13 @@ from gpu_tasks.faces.align import crop_affine, transform, warp
 from gpu_tasks.faces.arrays import Floats, Frame, Mask
 from gpu_tasks.faces.detector import FaceDetector
 from gpu_tasks.faces.masks import blurred
-from gpu_tasks.faces.mesh import FOREHEAD, LEFT_EYE_CORNER, NOSE_TIP, RIGHT_EYE_CORNER, FaceMesh, region_of
+from gpu_tasks.faces.mesh import FOREHEAD, JAW, LEFT_EYE_CORNER, NOSE_TIP, RIGHT_EYE_CORNER, FaceMesh, region_of
 
 _SIZE = 512
 _LEVELS = 3
 _CHEEKS_AND_NOSE = (50, 280, 205, 425, 4, 5)
-_BROWS = (105, 334)
+# brows, outer corners of the eyes, jaw and chin: hair lies outside, on forehead and temples
+_FEATURES = (63, 105, 66, 107, 336, 296, 334, 293, 33, 263, *JAW)
 _HAIR = 26.0  # distance from the cheeks' colour in Lab, lightness counted a third, from which it is not skin
 _LIGHTNESS_WEIGHT = 0.35
 
@@ -80,9 +81,9 @@ def _skin(texture: Frame, points: Floats) -> Mask:
         cv2.circle(patches, (x, y), 10, (255,), -1)
     distance = np.abs(lab - np.median(lab[patches > 0], axis=0)) @ np.array([_LIGHTNESS_WEIGHT, 1, 1], np.float32)
     is_skin = (distance < _HAIR).astype(np.float32)
-    # only above the brows can it be hair; below them dark means eyes, brows and lips, which belong to the face
-    brows = int(points[list(_BROWS), 1].min()) - 6
-    is_skin[max(brows, 0) :] = 1
-    face_px = float(np.linalg.norm(points[FOREHEAD] - points[NOSE_TIP]))
     is_skin = np.asarray(cv2.erode(is_skin, np.ones((11, 11), np.uint8)), np.float32)
+    # what is dark among the features is eyes, brows, lips and folds
+    hull = cv2.convexHull(np.rint(points[list(_FEATURES)]).astype(np.int32))
+    cv2.fillConvexPoly(is_skin, np.asarray(hull, np.int32), (1.0,))
+    face_px = float(np.linalg.norm(points[FOREHEAD] - points[NOSE_TIP]))
     return blurred(is_skin, max(face_px / 20, 2))
