@@ -1,0 +1,105 @@
+import hashlib
+from importlib.resources import files
+
+import pytest
+from pydantic import ValidationError
+
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.jobs import Engine, Stage
+from gpu_tasks.contract.manifest import manifest, resolve_engine
+from gpu_tasks.contract.options import EngineChoice, FaceFusionOptions, Wav2LipOptions, changed_options
+
+BUNDLED = {name: entry for name, entry in manifest().models.items() if entry.bundled}
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_model_is_the_one_that_the_manifest_names(name: str) -> None:
+    content = files("gpu_tasks.draft").joinpath("models", BUNDLED[name].file).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == BUNDLED[name].sha256
+    assert len(content) == BUNDLED[name].size_bytes
+
+
+def test_every_model_is_bundled_or_has_an_address_and_its_licence_is_known() -> None:
+    for entry in manifest().models.values():
+        assert entry.bundled != (entry.url is not None)
+        assert entry.licence
+
+
+def test_every_engine_names_models_that_exist() -> None:
+    for stages in manifest().engines.values():
+        for stage in stages.values():
+            assert set(stage.models) <= set(manifest().models)
+
+
+def test_revisions_name_the_code_and_each_model() -> None:
+    revisions = manifest().revisions(Engine.DRAFT, Stage.WAV2LIP)
+    assert set(revisions) == {"draft-wav2lip", *manifest().engines[Engine.DRAFT][Stage.WAV2LIP].models}
+    assert revisions["face_mesh_468"] == manifest().models["face_mesh_468"].sha256[:12]
+
+
+def test_an_engine_without_a_stage_is_not_available() -> None:
+    with pytest.raises(FaultError) as caught:
+        manifest().revisions(Engine.DRAFT, Stage.ASSEMBLE)
+    assert caught.value.fault.code is FaultCode.ENGINE_UNAVAILABLE
+
+
+@pytest.mark.parametrize("choice", [EngineChoice.AUTO, EngineChoice.DRAFT])
+def test_the_draft_engine_runs_only_where_it_is_allowed(choice: EngineChoice) -> None:
+    assert resolve_engine(choice, draft_allowed=True) is Engine.DRAFT
+    with pytest.raises(FaultError, match="LIPSWAP_ALLOW_DRAFT") as caught:
+        resolve_engine(choice, draft_allowed=False)
+    assert caught.value.fault.code is FaultCode.ENGINE_UNAVAILABLE
+
+
+def test_neural_never_becomes_draft() -> None:
+    with pytest.raises(FaultError, match="neural"):
+        resolve_engine(EngineChoice.NEURAL, draft_allowed=True)
+
+
+def test_lip_sync_defaults_are_the_original_services() -> None:
+    assert Wav2LipOptions().model_dump() == {
+        "enhancer": "auto",
+        "blending": 30,
+        "denoise": False,
+        "face_mode": 0,
+        "pingpong": False,
+        "fade": False,
+        "frame_enhancer": False,
+        "face_mask": True,
+        "face_occluder": False,
+        "output_prefix": "outputs/wav2lip",
+    }
+
+
+def test_face_swap_defaults_are_the_original_services() -> None:
+    assert FaceFusionOptions().model_dump(mode="json") == {
+        "processors": ["face_swapper", "face_enhancer"],
+        "face_swapper_model": "hyperswap_1a_256",
+        "face_enhancer_model": "gfpgan_1.4",
+        "face_enhancer_blend": 30,
+        "face_detector_model": "yolo_face",
+        "face_mask_types": ["box"],
+        "output_video_encoder": "libx264",
+        "output_video_preset": "veryfast",
+        "execution_providers": ["cuda"],
+        "execution_thread_count": 4,
+        "execution_queue_count": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"blending": "30"}, {"blending": True}, {"blending": 101}, {"denoise": 1}, {"face_mode": 3}, {"new": 1}]
+)
+def test_a_wrong_option_is_named_and_not_guessed(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Wav2LipOptions.model_validate(wrong)
+    assert caught.value.errors()[0]["loc"] == tuple(wrong)
+
+
+def test_lists_of_names_come_in_as_json_sends_them() -> None:
+    options = FaceFusionOptions.model_validate_json(
+        '{"processors": ["face_swapper"], "face_mask_types": ["box", "region"]}'
+    )
+    assert options.processors == ("face_swapper",)
+    assert changed_options(options) == ("processors", "face_mask_types")
+    assert changed_options(FaceFusionOptions()) == ()

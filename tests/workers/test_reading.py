@@ -1,0 +1,75 @@
+from typing import Any
+
+import pytest
+
+from gpu_tasks.contract.artifacts import Artifact
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.jobs import CONTRACT_VERSION, Engine, Stage, Timeline, Wav2LipJob
+from gpu_tasks.contract.manifest import manifest
+from gpu_tasks.facefusion.pipeline import FaceSwap
+from gpu_tasks.runtime.reading import read_job
+from gpu_tasks.wav2lip.pipeline import LipSync
+
+
+@pytest.fixture
+def job() -> Wav2LipJob:
+    def artifact(name: str) -> Artifact:
+        return Artifact(key=f"uploads/{name}", sha256="a" * 64, size_bytes=1, media_type="video/mp4")
+
+    return Wav2LipJob(
+        engine=Engine.DRAFT,
+        model_revisions=manifest().revisions(Engine.DRAFT, Stage.WAV2LIP),
+        target=artifact("target.mp4"),
+        driving_audio=artifact("voice.wav"),
+        timeline=Timeline(fps="30000/1001", frame_count=30, target_frame_count=12),
+    )
+
+
+def test_a_job_comes_out_as_it_was_sent(job: Wav2LipJob) -> None:
+    assert read_job({"job": job.model_dump(mode="json")}, LipSync()) == job
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "says"),
+    [
+        ({"model_revisions": {"draft-wav2lip": "0"}}, FaultCode.REVISION_MISMATCH, "draft-wav2lip, face_detection"),
+        ({"contract_version": CONTRACT_VERSION + 1, "news": 1}, FaultCode.CONTRACT_MISMATCH, "version 1"),
+        ({"news": 1}, FaultCode.REQUEST_INVALID, "news"),
+        ({"target": None}, FaultCode.REQUEST_INVALID, "target"),
+        ({"stage": "assemble"}, FaultCode.REQUEST_INVALID, "stage"),
+        ({"options": {"blending": True}}, FaultCode.REQUEST_INVALID, "options.blending"),
+        ({"engine": "neural"}, FaultCode.ENGINE_UNAVAILABLE, "neural"),
+        ({"tracks": {"key": "work/t", "sha256": "0" * 64, "size_bytes": 1, "media_type": "a/b"}},
+         FaultCode.OPTION_UNSUPPORTED, "tracks"),
+        ({"timeline": {"fps": "25", "frame_count": 1, "target_frame_count": 1, "sync_mode": "bounce"}},
+         FaultCode.OPTION_UNSUPPORTED, "sync_mode"),
+    ],
+    ids=["revisions", "version", "unknown", "no-target", "stage", "type", "engine", "tracks", "sync-mode"],
+)  # fmt: skip
+def test_a_job_that_this_worker_cannot_do_is_refused_by_name(
+    job: Wav2LipJob, change: dict[str, Any], code: FaultCode, says: str
+) -> None:
+    with pytest.raises(FaultError) as caught:
+        read_job({"job": job.model_dump(mode="json") | change}, LipSync())
+    assert caught.value.fault.code is code
+    assert says in caught.value.fault.detail
+
+
+def test_a_job_of_the_other_stage_is_refused(job: Wav2LipJob) -> None:
+    with pytest.raises(FaultError, match="does facefusion, not wav2lip") as caught:
+        read_job({"job": job.model_dump(mode="json")}, FaceSwap())
+    assert caught.value.fault.code is FaultCode.REQUEST_INVALID
+
+
+@pytest.mark.parametrize("wire", [{}, {"nothing": 1}, {"job": "text"}, {"job": {}}, {"job": {"stage": "wav2lip"}}])
+def test_an_input_of_another_form_is_refused(wire: dict[str, Any]) -> None:
+    with pytest.raises(FaultError) as caught:
+        read_job(wire, LipSync())
+    assert caught.value.fault.code is FaultCode.REQUEST_INVALID
+
+
+def test_a_refusal_never_repeats_a_value(job: Wav2LipJob) -> None:
+    wire = job.model_dump(mode="json") | {"task_id": {"password": "hunter2"}}
+    with pytest.raises(FaultError) as caught:
+        read_job({"job": wire}, LipSync())
+    assert "hunter2" not in caught.value.fault.detail
