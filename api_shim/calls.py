@@ -185,11 +185,7 @@ def raise_for_error(answer: httpx.Response) -> None:
 
 def _read(answer: httpx.Response, kind: type[Model]) -> Model:
     try:
-        fields = answer.json()
-        if kind is TaskRecord:
-            # Written for readers and computed anew from the status.
-            fields.pop("state", None)
-        return kind.model_validate(fields)
-    except (ValueError, AttributeError) as error:
+        return kind.model_validate_json(answer.content)
+    except ValidationError as error:
         fault = Fault(code=FaultCode.INTERNAL, detail="The answer is none of this service; is the address right?")
         raise ApiError(fault, status=answer.status_code) from error

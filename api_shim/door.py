@@ -3,7 +3,7 @@
 import asyncio
 
 from api_shim.settings import ShimSettings
-from flows.request import PipelineRequest
+from flows.request import PipelineRequest, unsupported
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.manifest import resolve_engine
 from gpu_tasks.storage import ArtifactStore
@@ -13,13 +13,15 @@ def check_request(request: PipelineRequest, settings: ShimSettings) -> None:
     """Refuse what can be known to fail from the request and the settings alone.
 
     Raises:
-        FaultError: MISSING_AUDIO_KEY, OPTION_UNSUPPORTED, REQUEST_INVALID, ENGINE_UNAVAILABLE, RUNPOD_NOT_CONFIGURED or
+        FaultError: MISSING_AUDIO_KEY, REQUEST_INVALID, OPTION_UNSUPPORTED, ENGINE_UNAVAILABLE, RUNPOD_NOT_CONFIGURED or
             FACEFUSION_NOT_CONFIGURED.
     """
     if not request.wants_lip_sync and not request.wants_face_swap:
         raise FaultError(FaultCode.MISSING_AUDIO_KEY)
     if request.output_key is not None and request.output_key == request.wav2lip_output_key:
         raise FaultError(FaultCode.REQUEST_INVALID, "output_key and wav2lip_output_key are the same.")
+    if (refusal := unsupported(request)) is not None:
+        raise refusal
     if (reason := configuration_gap(settings)) is not None:
         raise FaultError(FaultCode.RUNPOD_NOT_CONFIGURED, reason)
     if request.wants_lip_sync and settings.runpod_wav2lip_endpoint is None:

@@ -1,0 +1,112 @@
+"""A real shim before a real Prefect server, Valkey and bucket; the tests play the flow."""
+
+from collections.abc import AsyncIterator, Iterator
+from io import BytesIO
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from prefect.client.orchestration import PrefectClient
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from api_shim.settings import ShimSettings
+from blocks.connections import close_shared
+from blocks.job_store import JobStore
+from deployments.local.services import ServiceName
+from gpu_tasks.storage import ArtifactStore, connect
+from tests.api.orchestra import PlayedFlow
+from tests.api.shim import PREFIX, Environment, environment_of, settings_of, shim_process
+from tests.servers import RunningStack, running_stack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[RunningStack]:
+    with running_stack(ServiceName.PREFECT_SERVER, ServiceName.VALKEY, ServiceName.OBJECT_STORE) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def environment(stack: RunningStack) -> Environment:
+    return environment_of(stack.addresses)
+
+
+@pytest.fixture(scope="session")
+def settings(environment: Environment) -> ShimSettings:
+    return settings_of(environment)
+
+
+@pytest.fixture(scope="session")
+def bucket(settings: ShimSettings) -> ArtifactStore:
+    return connect(settings.r2)
+
+
+@pytest.fixture(scope="session")
+async def prefect(settings: ShimSettings) -> AsyncIterator[PrefectClient]:
+    async with PrefectClient(settings.prefect_api_url) as client:
+        flow_id = await client.create_flow_from_name("pipeline")
+        # No pool: runs stay scheduled until a test sets their state.
+        await client.create_deployment(flow_id=flow_id, name="lipswap", enforce_parameter_schema=False)
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def job_store(settings: ShimSettings) -> AsyncIterator[JobStore]:
+    yield JobStore(redis_url=settings.jobstore_redis_url, prefix=PREFIX, ttl_seconds=3600)
+    await close_shared()
+
+
+@pytest.fixture(scope="session")
+async def redis(settings: ShimSettings) -> AsyncIterator[Redis]:
+    async with Redis.from_url(settings.jobstore_redis_url.get_secret_value()) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def flow(prefect: PrefectClient, job_store: JobStore) -> PlayedFlow:
+    return PlayedFlow(prefect, job_store)
+
+
+@pytest.fixture(scope="session")
+def shim(
+    environment: Environment, prefect: PrefectClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """Address and log of `python -m api_shim`; the deployment is there before it."""
+    assert prefect
+    with shim_process(environment, tmp_path_factory.mktemp("shim")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def http(shim: tuple[str, Path]) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=shim[0], timeout=20) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def keys(bucket: ArtifactStore) -> dict[str, str]:
+    """One stored object of each kind; the shim never looks inside."""
+    stored = {"audio_key": "uploads/audio/a.wav", "target_key": "uploads/video/t.mp4", "source": "uploads/source/s.png"}
+    for key in stored.values():
+        bucket.put_stream(BytesIO(b"bytes"), key, "application/octet-stream")
+    return stored
+
+
+@pytest.fixture
+def body(keys: dict[str, str]) -> dict[str, object]:
+    """The body of a request that is accepted."""
+    return {"audio_key": keys["audio_key"], "target_key": keys["target_key"], "labels": {"test": uuid4().hex}}
+
+
+@pytest.fixture
+async def task_id(http: httpx.AsyncClient, body: dict[str, object]) -> str:
+    """A task that was just accepted."""
+    answer = await http.post("/run", json=body)
+    assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+    return str(answer.json()["task_id"])
+
+
+@pytest.fixture(scope="session")
+def secret() -> SecretStr:
+    return SecretStr("the-shared-secret")

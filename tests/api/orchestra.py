@@ -1,0 +1,66 @@
+"""The flow's part in these tests: states set through Prefect's API, records written through blocks."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Pending, Running
+
+from blocks import record_changes
+from blocks.job_store import JobStore
+from gpu_tasks.contract.jobs import Stage
+from gpu_tasks.contract.records import IntermediateResult, ResultRecord, TaskRecord
+
+RESULT = ResultRecord(
+    output_key="outputs/result.mp4",
+    duration_sec=2.0,
+    bytes_uploaded=3,
+    encoder="libx264",
+    audio_merge="copied",
+    sha256="0" * 64,
+    intermediate={"wav2lip": IntermediateResult(output_key="outputs/wav2lip/result.mp4")},
+)
+
+
+class PlayedFlow:
+    """Does to a run what the flow and Prefect would do."""
+
+    def __init__(self, client: PrefectClient, store: JobStore) -> None:
+        self._client = client
+        self._store = store
+
+    async def run_of(self, task_id: str) -> FlowRun:
+        return await self._client.read_flow_run(UUID(task_id))
+
+    async def set_state(self, task_id: str, state: State[Any]) -> None:
+        await self._client.set_flow_run_state(UUID(task_id), state, force=True)
+
+    async def start(self, task_id: str) -> None:
+        await self.set_state(task_id, Pending())
+        await self.set_state(task_id, Running())
+
+    async def enter(self, task_id: str, stage: Stage) -> TaskRecord:
+        return await self._change(task_id, lambda record: record_changes.entered(record, stage, now=_now()))
+
+    async def complete(self, task_id: str, result: ResultRecord = RESULT) -> TaskRecord:
+        return await self._change(task_id, lambda record: record_changes.completed(record, result, now=_now()))
+
+    async def leave_record(self, record: TaskRecord) -> None:
+        """Leave the final record as the artifact of the run."""
+        data: Mapping[str, Any] = record.model_dump(mode="json")
+        await self._client.create_artifact(
+            ArtifactCreate(type="lipswap-record", data=dict(data), flow_run_id=UUID(record.task_id))
+        )
+
+    async def _change(self, task_id: str, change: Any) -> TaskRecord:  # noqa: ANN401  # a lambda of a record
+        changed = await self._store.change(task_id, lambda stored: change(stored) if stored else None)
+        assert changed is not None
+        return changed
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
