@@ -51,6 +51,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         endpoint("cooperative", "cooperative", concurrency=4),
         endpoint("blocking", "blocking"),
         endpoint("streaming", "streaming"),
+        endpoint("mortal", "blocking", min_workers=2, max_workers=2),
     )
     with running_plane(plane_config(tmp_path_factory.mktemp("plane"), *endpoints)) as plane:
         yield Target(plane.base_url, API_KEY, {one.id: one.id for one in endpoints})
@@ -81,6 +82,12 @@ def blocking(http: aiohttp.ClientSession, target: Target) -> EndpointClient:
 def streaming(http: aiohttp.ClientSession, target: Target) -> EndpointClient:
     """A generator that also returns its chunks together."""
     return EndpointClient(http, target.base_url, target.endpoints["streaming"])
+
+
+@pytest.fixture(scope="session")
+def mortal(http: aiohttp.ClientSession, target: Target) -> EndpointClient:
+    """Synchronous handlers in two workers, of which tests may kill any. On a local plane only."""
+    return EndpointClient(http, target.base_url, target.endpoints["mortal"])
 
 
 @dataclass

@@ -100,7 +100,7 @@ async def test_jobs_start_in_the_order_of_their_submission(blocking: EndpointCli
 
 
 async def test_a_purge_empties_the_queue_and_spares_what_runs(blocking: EndpointClient) -> None:
-    running = await blocking.run({"seconds": 1, "echo": "spared"})
+    running = await blocking.run({"seconds": 0.5, "echo": "spared"})
     await blocking.until(running, "IN_PROGRESS")
     for _ in range(3):
         await blocking.run({})
@@ -113,7 +113,8 @@ async def test_a_job_over_its_execution_timeout_is_timed_out_and_can_be_retried(
     job = await cooperative.run({"seconds": 30}, policy={"executionTimeout": 300})
     await cooperative.until(job, "TIMED_OUT", seconds=5)
     assert (await cooperative.post(f"retry/{job}")).body == {"id": job, "status": "IN_QUEUE"}
-    await cooperative.post(f"cancel/{job}")
+    again = await cooperative.until(job, "TIMED_OUT", seconds=4)
+    assert "output" not in again
 
 
 async def test_only_a_failed_or_timed_out_job_can_be_retried(cooperative: EndpointClient) -> None:

@@ -177,12 +177,17 @@ def test_a_configuration_others_may_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"host": "0.0.0.0"}'])
-def test_a_configuration_that_is_wrong_ends_the_program_with_one_sentence(tmp_path: Path, text: str) -> None:
+def test_a_wrong_configuration_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "plane.json"
     file.touch(0o600)
     file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError):
+        read_config(file)
+
+
+def test_a_wrong_configuration_ends_the_program_with_one_sentence(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "deployments.local.control_plane", str(file)],
+        [sys.executable, "-m", "deployments.local.control_plane", str(tmp_path / "none.json")],
         capture_output=True,
         text=True,
         check=False,

@@ -64,35 +64,35 @@ async def test_a_job_cancelled_the_moment_it_is_taken_still_stops(cooperative: E
 
 
 async def test_cancelling_a_synchronous_handler_kills_its_worker_with_all_children(
-    blocking: EndpointClient, tmp_path: Path
+    mortal: EndpointClient, tmp_path: Path
 ) -> None:
     mark = tmp_path / "mark"
-    job = await blocking.run({"seconds": 60, "mark": str(mark)})
+    job = await mortal.run({"seconds": 60, "mark": str(mark)})
     pids = await _started(mark)
     assert [pid for pid in pids if _lives(pid)] == pids
-    await blocking.post(f"cancel/{job}")
+    await mortal.post(f"cancel/{job}")
     assert await await_until(lambda: not any(_lives(pid) for pid in pids), seconds=3, what="worker and child are gone")
-    assert [how for _, how in await _history(blocking, job)] == ["cancelled"]
-    assert (await blocking.until(await blocking.run({}), "COMPLETED"))["output"]["pid"] not in pids
+    assert [how for _, how in await _history(mortal, job)] == ["cancelled"]
+    assert (await mortal.until(await mortal.run({}), "COMPLETED"))["output"]["pid"] not in pids
 
 
-async def test_a_job_survives_the_death_of_its_worker(blocking: EndpointClient, tmp_path: Path) -> None:
+async def test_a_job_survives_the_death_of_its_worker(mortal: EndpointClient, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    job = await blocking.run({"seconds": 1, "mark": str(mark), "echo": "survived"})
+    job = await mortal.run({"seconds": 1, "mark": str(mark), "echo": "survived"})
     worker, child = await _started(mark)
     os.kill(worker, signal.SIGKILL)
-    done = await blocking.until(job, "COMPLETED")
+    done = await mortal.until(job, "COMPLETED")
     assert done["output"]["echo"] == "survived"
     assert done["retries"] == 1
-    (first, died), (second, completed) = await _history(blocking, job)
+    (first, died), (second, completed) = await _history(mortal, job)
     assert (died, completed) == ("worker_died", "completed")
     assert first != second
     assert not _lives(child)
 
 
-async def test_a_second_death_fails_the_job_and_a_retry_revives_it(blocking: EndpointClient, tmp_path: Path) -> None:
+async def test_a_second_death_fails_the_job_and_a_retry_revives_it(mortal: EndpointClient, tmp_path: Path) -> None:
     marks = tmp_path / "mark"
-    job = await blocking.run({"seconds": 1, "mark": str(marks)})
+    job = await mortal.run({"seconds": 1, "mark": str(marks)})
     for death in (1, 2):
         await await_until(
             lambda: marks.exists() and len(marks.read_text(encoding="utf-8").splitlines()) == death,  # noqa: B023 - awaited here
@@ -100,9 +100,9 @@ async def test_a_second_death_fails_the_job_and_a_retry_revives_it(blocking: End
             what=f"run {death} has begun",
         )
         os.kill(int(marks.read_text(encoding="utf-8").splitlines()[-1].split()[0]), signal.SIGKILL)
-    assert "worker_died" in (await blocking.until(job, "FAILED"))["error"]
-    assert (await blocking.post(f"retry/{job}")).body["status"] == "IN_QUEUE"
-    await blocking.until(job, "COMPLETED")
+    assert "worker_died" in (await mortal.until(job, "FAILED"))["error"]
+    assert (await mortal.post(f"retry/{job}")).body["status"] == "IN_QUEUE"
+    await mortal.until(job, "COMPLETED")
 
 
 async def test_the_ping_process_of_a_killed_worker_does_not_outlive_it(
@@ -120,11 +120,11 @@ async def test_the_ping_process_of_a_killed_worker_does_not_outlive_it(
     await cooperative.until(job, "COMPLETED")
 
 
-async def test_a_timed_out_synchronous_job_loses_its_worker(blocking: EndpointClient, tmp_path: Path) -> None:
+async def test_a_timed_out_synchronous_job_loses_its_worker(mortal: EndpointClient, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    job = await blocking.run({"seconds": 60, "mark": str(mark)}, policy={"executionTimeout": 500})
+    job = await mortal.run({"seconds": 60, "mark": str(mark)}, policy={"executionTimeout": 500})
     pids = await _started(mark)
-    await blocking.until(job, "TIMED_OUT", seconds=3)
+    await mortal.until(job, "TIMED_OUT", seconds=3)
     assert await await_until(lambda: not any(_lives(pid) for pid in pids), seconds=3, what="worker and child are gone")
 
 
@@ -136,9 +136,9 @@ async def test_a_worker_that_asks_for_a_refresh_is_replaced_after_its_job(
     assert new != old
 
 
-async def test_a_worker_sees_only_what_it_is_meant_to_see(blocking: EndpointClient) -> None:
+async def test_a_worker_sees_only_what_it_is_meant_to_see(mortal: EndpointClient) -> None:
     os.environ["A_SECRET_OF_THE_OPERATOR"] = API_KEY
-    done = await blocking.until(await blocking.run({}), "COMPLETED")
+    done = await mortal.until(await mortal.run({}), "COMPLETED")
     del os.environ["A_SECRET_OF_THE_OPERATOR"]
     names = set(done["output"]["environment"])
     assert "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS" in names

@@ -1,6 +1,5 @@
 """One endpoint: its jobs, its queue, who holds which job, and every change of a job's status."""
 
-import asyncio
 import logging
 import time
 import uuid
@@ -13,6 +12,7 @@ from deployments.local.control_plane import jobs
 from deployments.local.control_plane.faults import FaultSwitches
 from deployments.local.control_plane.fleet import Load, Phase, Worker
 from deployments.local.control_plane.jobs import HowEnded, Job
+from deployments.local.control_plane.ledger import Ledger, now_ms
 from deployments.local.control_plane.messages import (
     BadRequest,
     JobStatus,
@@ -25,7 +25,6 @@ from deployments.local.control_plane.messages import (
 from deployments.local.control_plane.rates import RateLimiter
 from deployments.local.control_plane.settings import EndpointConfig, Limits, Timings
 from deployments.local.control_plane.store import Count, Store
-from deployments.local.control_plane.waiting_line import WaitingLine
 
 log = logging.getLogger(__name__)
 
@@ -56,25 +55,25 @@ class Endpoint:
         self.config, self.limits, self.timings = config, limits, timings
         self.faults = FaultSwitches()
         self.rates = RateLimiter(limits.rates)
-        self.counts: Counter[Count] = store.counts(config.id)
         self.workers: dict[str, Worker] = {}
         self.failed_starts = 0
-        self._store, self._on_final = store, on_final
-        self._jobs: dict[str, Job] = {}
-        self._line = WaitingLine()
-        self._over: dict[str, asyncio.Event] = {}
-        self._chunks: dict[str, list[StreamChunk]] = {}
-        for job in store.jobs(config.id):
-            self._jobs[job.id] = job
-            if job.status is JobStatus.IN_PROGRESS:  # its worker died with the former plane
-                job = jobs.requeued(job, HowEnded.PLANE_STOPPED, now_ms(), counts=False)  # noqa: PLW2901 - the same job, one step on
-                self._write(job)
-            if job.status is JobStatus.IN_QUEUE:
-                self._line.put(job.position, job.id)
+        self._ledger = Ledger(config.id, store)
+        self._on_final = on_final
+
+    @property
+    def counts(self) -> Counter[Count]:
+        return self._ledger.counts
+
+    @property
+    def queued(self) -> int:
+        return len(self._ledger.line)
+
+    @property
+    def in_progress(self) -> int:
+        return sum(job.status is JobStatus.IN_PROGRESS for job in self._ledger.all())
 
     def count(self, name: Count) -> None:
-        self.counts[name] += 1
-        self._store.count(self.config.id, name)
+        self._ledger.count(name)
 
     # For clients.
 
@@ -83,40 +82,31 @@ class Endpoint:
         job = Job(
             id=f"sync-{name}" if synchronous else name,
             endpoint_id=self.config.id,
-            position=self._store.next_position(),
+            position=self._ledger.next_position(),
             submission=submission,
             synchronous=synchronous,
             submitted_ms=now_ms(),
         )
-        self._jobs[job.id] = job
-        self._store.insert(job)
-        self._line.put(job.position, job.id)
-        self.count(Count.SUBMITTED)
+        self._ledger.add(job)
         return job
 
     def job(self, job_id: str) -> Job:
         """Raises NotFound when the job never was or is gone."""
-        job = self._jobs.get(job_id)
+        job = self._ledger.get(job_id)
         if job is None or self._is_expired(job):
             raise NotFound("no such job, or its result has expired")
         return job
 
     async def wait_until_over(self, job_id: str, seconds: float) -> Job:
         """The job as it is when it is over, or after `seconds`."""
-        if not self.job(job_id).status.final:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._over.setdefault(job_id, asyncio.Event()).wait()
-            except TimeoutError:
-                pass
+        await self._ledger.wait_until_over(job_id, seconds)
         return self.job(job_id)
 
     def expire_in(self, job_id: str, milliseconds: int) -> None:
-        self._write(self.job(job_id).model_copy(update={"expires_ms": now_ms() + milliseconds}))
+        self._ledger.write(self.job(job_id).model_copy(update={"expires_ms": now_ms() + milliseconds}))
 
     def take_chunks(self, job_id: str) -> tuple[StreamChunk, ...]:
-        """What the job has streamed since the last call."""
-        return tuple(self._chunks.pop(job_id, ()))
+        return self._ledger.take_chunks(job_id)
 
     def cancel(self, job_id: str) -> Job:
         job = self.job(job_id)
@@ -126,17 +116,15 @@ class Endpoint:
         job = self.job(job_id)
         if job.status not in (JobStatus.FAILED, JobStatus.TIMED_OUT):
             raise BadRequest(f"only a FAILED or TIMED_OUT job can be retried, this one is {job.status}")
-        self._over.pop(job_id, None)
-        job = jobs.retried(job, self._store.next_position(), now_ms())
-        self._write(job)
-        self._line.put(job.position, job.id)
+        job = jobs.retried(job, self._ledger.next_position(), now_ms())
+        self._ledger.queue(job)
         self.count(Count.RETRIED)
         return job
 
     def purge(self) -> int:
-        waiting = self._line.ids()
-        for job_id in waiting:
-            self._finish(self._jobs[job_id], JobStatus.CANCELLED)
+        waiting = self._ledger.waiting()
+        for job in waiting:
+            self._finish(job, JobStatus.CANCELLED)
         return len(waiting)
 
     # For workers.
@@ -164,7 +152,7 @@ class Endpoint:
                     raise WorkerLeaves("this worker is being stopped")
                 if taken := self._hand_out(worker, at_most):
                     return taken
-                if not await self._line.wait(until - time.monotonic()):
+                if not await self._ledger.line.wait(until - time.monotonic()):
                     return ()
         finally:
             worker.polls -= 1
@@ -174,9 +162,9 @@ class Endpoint:
         job = self._held(worker, job_id)
         if report.is_progress:
             if job is not None:
-                self._write(jobs.progressed(job, report.output))
+                self._ledger.write(jobs.progressed(job, report.output))
             return
-        worker.release(job_id)
+        self._release(worker, job_id)
         if job is not None:
             status = JobStatus.FAILED if report.failed else JobStatus.COMPLETED
             self._finish(job, status, output=report.output, error=report.error)
@@ -185,7 +173,7 @@ class Endpoint:
 
     def stream(self, worker: Worker, job_id: str, chunk: StreamChunk) -> None:
         if self._held(worker, job_id) is not None:
-            self._chunks.setdefault(job_id, []).append(chunk)
+            self._ledger.add_chunk(job_id, chunk)
 
     def holds_nothing(self, worker: Worker) -> None:
         """A take with job_in_progress=0: every lease the worker had is lost."""
@@ -213,7 +201,7 @@ class Endpoint:
     def sweep(self) -> None:
         """End what has run too long, forget what has expired."""
         now = now_ms()
-        for job in tuple(self._jobs.values()):
+        for job in self._ledger.all():
             if self._is_expired(job):
                 self._forget(job)
             elif jobs.timed_out(job, self.limits, now):
@@ -221,11 +209,10 @@ class Endpoint:
 
     def wake(self) -> None:
         """Let held takes see that a worker's phase or the capacity changed."""
-        self._line.wake()
+        self._ledger.line.wake()
 
     def load(self) -> Load:
-        waiting = [self._jobs[job_id] for job_id in self._line.ids()]
-        scaling = [job for job in waiting if not job.submission.policy.low_priority]
+        scaling = [job for job in self._ledger.waiting() if not job.submission.policy.low_priority]
         live = [worker for worker in self.workers.values() if worker.phase in (Phase.STARTING, Phase.READY)]
         return Load(
             queued=len(scaling),
@@ -235,14 +222,6 @@ class Endpoint:
             starting=sum(worker.phase is Phase.STARTING for worker in live),
         )
 
-    @property
-    def queued(self) -> int:
-        return len(self._line)
-
-    @property
-    def in_progress(self) -> int:
-        return sum(job.status is JobStatus.IN_PROGRESS for job in self._jobs.values())
-
     # Within.
 
     def _hand_out(self, worker: Worker, at_most: int) -> tuple[Job, ...]:
@@ -250,9 +229,9 @@ class Endpoint:
         if worker.phase is not Phase.READY or self.faults.current.no_capacity:
             return ()
         # Not a job that this worker still holds from before its /retry: its old run has to end first.
-        while len(taken) < at_most and (job_id := self._line.pop(but_not=worker.leases)):
-            job = jobs.started(self._jobs[job_id], worker.id, now_ms())
-            self._write(job)
+        while len(taken) < at_most and (job_id := self._ledger.line.pop(but_not=worker.leases)):
+            job = jobs.started(self._ledger[job_id], worker.id, now_ms())
+            self._ledger.write(job)
             worker.lease(job_id)
             self.count(Count.STARTED)
             taken.append(job)
@@ -260,7 +239,7 @@ class Endpoint:
 
     def _held(self, worker: Worker, job_id: str) -> Job | None:
         """The job, if it is running and this worker is the one that runs it."""
-        job = self._jobs.get(job_id)
+        job = self._ledger.get(job_id)
         held = (
             job is not None
             and job_id in worker.leases
@@ -271,44 +250,37 @@ class Endpoint:
 
     def _lose(self, worker: Worker, job_id: str, how: HowEnded, *, counts: bool) -> None:
         job = self._held(worker, job_id)
-        worker.release(job_id)
+        self._release(worker, job_id)
         if job is None:
             return
         if counts and job.requeues >= self.limits.max_requeues:
             self._finish(job, JobStatus.FAILED, error=f"the job was lost {job.requeues + 1} times: {how}")
             return
         log.warning("%s: job %s is queued again: %s", self.config.id, job_id, how)
-        job = jobs.requeued(job, how, now_ms(), counts=counts)
-        self._chunks.pop(job_id, None)
-        self._write(job)
-        self._line.put(job.position, job.id)
+        self._ledger.queue(jobs.requeued(job, how, now_ms(), counts=counts))
         self.count(Count.REQUEUED)
 
+    def _release(self, worker: Worker, job_id: str) -> None:
+        worker.release(job_id)
+        self.wake()  # a retried job may have waited for its old run to end on just this worker
+
     def _finish(self, job: Job, status: JobStatus, *, output: JsonValue = None, error: JsonValue = None) -> Job:
-        self._withdraw(job)
-        job = jobs.finished(job, status, now_ms(), output=output, error=error)
-        self._write(job)
+        job_over = jobs.finished(job, status, now_ms(), output=output, error=error)
+        self._ledger.close(job_over)
+        self._stop_work_on(job)
         self.count(_COUNT[status])
-        if over := self._over.pop(job.id, None):
-            over.set()
-        self._on_final(self, job)
-        return job
+        self._on_final(self, job_over)
+        return job_over
 
     def _forget(self, job: Job) -> None:
-        self._withdraw(job)
-        del self._jobs[job.id]
-        self._chunks.pop(job.id, None)
-        self._store.delete(job.id)
-        self.count(Count.EXPIRED)
-        if over := self._over.pop(job.id, None):
-            over.set()
+        self._ledger.forget(job)
+        self._stop_work_on(job)
 
-    def _withdraw(self, job: Job) -> None:
-        """Out of the queue, or ask the worker that still runs it to stop."""
-        self._line.remove(job.position, job.id)
+    def _stop_work_on(self, job: Job) -> None:
+        """Ask the worker that still runs the job, if one does, to stop."""
         worker = self.workers.get(job.worker_id or "")
-        if worker is not None and (lease := worker.leases.get(job.id)) and not job.status.final:
-            lease.stop_since = time.monotonic()
+        if worker is not None and job.status is JobStatus.IN_PROGRESS and job.id in worker.leases:
+            worker.leases[job.id].stop_since = time.monotonic()
             worker.stop_signal.set()
 
     def _is_expired(self, job: Job) -> bool:
@@ -320,12 +292,3 @@ class Endpoint:
             ttl_seconds=faults.ttl_seconds,
             retention_seconds=faults.retention_seconds,
         )
-
-    def _write(self, job: Job) -> None:
-        self._jobs[job.id] = job
-        self._store.update(job)
-
-
-def now_ms() -> int:
-    """The wall clock, which clients see and which survives a restart."""
-    return int(time.time() * 1000)

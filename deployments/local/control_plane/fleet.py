@@ -49,11 +49,10 @@ class Worker:
     def lease(self, job_id: str) -> None:
         self.leases[job_id] = Lease(job_id)
 
-    def release(self, job_id: str) -> Lease | None:
-        lease = self.leases.pop(job_id, None)
+    def release(self, job_id: str) -> None:
+        self.leases.pop(job_id, None)
         if not self.leases:
             self.idle_since = time.monotonic()
-        return lease
 
     def ignores_a_stop(self, timings: Timings) -> bool:
         """Whether only a kill can end a job of this worker.
