@@ -53,7 +53,10 @@ class RunningStack:
 
 @contextmanager
 def running_stack(
-    *parts: ServiceName, data_directory: Path | None = None, worker_type: WorkerType = WorkerType.IN_PROCESS
+    *parts: ServiceName,
+    data_directory: Path | None = None,
+    discard: bool = False,
+    worker_type: WorkerType = WorkerType.IN_PROCESS,
 ) -> Iterator[RunningStack]:
     """Run these parts (none named: everything) on free ports.
 
@@ -66,7 +69,7 @@ def running_stack(
         parts=frozenset(parts) or EVERYTHING,
         worker_type=worker_type,
         preferred_ports={},
-        discard=made,
+        discard=made or discard,
     )
     # The background loop's thread must live as long as the stack: on Linux its end is the children's end.
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(Stack(settings)) as stack:

