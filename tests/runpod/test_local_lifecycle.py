@@ -147,7 +147,7 @@ async def test_workers_that_cannot_start_show_as_unhealthy_and_are_started_slowl
 def test_files_with_the_key_and_with_jobs_are_private_and_an_interrupt_stops_all(tmp_path: Path) -> None:
     config = plane_config(tmp_path, endpoint("interrupted", "cooperative"))
     with running_plane(config) as plane:
-        for file in (tmp_path / "plane.json", config.database):
+        for file in (tmp_path / "plane.json", *tmp_path.glob("jobs.sqlite3*")):
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
         wait_until(lambda: _worker_processes("interrupted"), seconds=10, what="a worker process runs")
         plane.process.send_signal(signal.SIGINT)
