@@ -108,8 +108,8 @@ def _own(before: Frame, inner: _Inside, columns: MouthColumns) -> tuple[Floats, 
     """The frame's own mouth, and how much of it to show.
 
     The skull does not move when the jaw does: the upper part of the mouth, with its teeth, stays where it was. The
-    lower part is drawn out to the moved lower lip as long as that takes little; teeth must not grow, so beyond it the mouth
-    below its own edge is painted. Where the upper lip was lifted, the first own pixels below it go on upwards.
+    lower part is drawn out to the moved lower lip as long as that takes little; teeth must not grow, so beyond it the
+    mouth below its own edge is painted. Where the upper lip was lifted, the first own pixels below it go on upwards.
     """
     depth, held = inner.v - inner.upper, _HELD * inner.own_gap
     stretch = np.maximum((depth + inner.above_lower - held) / (inner.own_gap - held), 1)
