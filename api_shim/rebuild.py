@@ -54,11 +54,20 @@ def rebuilt(run: FlowRun, task_runs: Sequence[TaskRun], known: TaskRecord | None
             error=FaultCode.RESULT_MISSING, detail=FaultError(FaultCode.RESULT_MISSING).fault.detail, retryable=True
         )
         return record_changes.failed(record, error, now=now)
-    for task_run in sorted(task_runs, key=lambda found: found.start_time or now):
-        stage = STAGE_OF_TASK.get(task_run.name.rpartition("-")[0] or task_run.name)
-        if stage is not None and task_run.start_time is not None:
-            record = record_changes.entered(record, stage, now=task_run.start_time)
+    for stage, since in _stages_reached(run, task_runs):
+        record = record_changes.entered(record, stage, now=since)
     return record
+
+
+def _stages_reached(run: FlowRun, task_runs: Sequence[TaskRun]) -> list[tuple[Stage, datetime]]:
+    """Return the stages whose tasks have started and when, in that order; every run begins with the first."""
+    reached = [(Stage.INGEST, run.start_time)] if run.start_time else []
+    for task_run in task_runs:
+        # Prefect adds a number to the name of each task run.
+        stage = STAGE_OF_TASK.get(task_run.name.rpartition("-")[0])
+        if stage is not None and task_run.start_time is not None:
+            reached.append((stage, task_run.start_time))
+    return sorted(reached, key=lambda pair: pair[1])
 
 
 def _error(detail: str, record: TaskRecord) -> ErrorRecord:
