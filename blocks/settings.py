@@ -22,11 +22,6 @@ class WorkerType(StrEnum):
     INPROCESS = "inprocess"
     PROCESS = "process"
 
-    @classmethod
-    def _missing_(cls, value: object) -> "WorkerType | None":
-        """Accept `in-process`, too."""
-        return cls.INPROCESS if value == "in-process" else None
-
 
 def _without_slash(address: str) -> str:
     return address.rstrip("/")

@@ -3,10 +3,10 @@
 import sys
 import time
 from datetime import UTC, datetime
-from enum import StrEnum, unique
 
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter
 
+from blocks.settings import WorkerType
 from deployments.local.errors import NotReady
 from deployments.local.gpu_endpoints import GpuEndpointsAddress, bucket_environment, thread_limits
 from deployments.local.http_probe import ask
@@ -24,14 +24,6 @@ _RECORD_PREFIX = "ff:task"
 _RECORD_SECONDS = "604800"
 _WORKER_QUERY_SECONDS = "1"
 _POOLS_AT_MOST = 20
-
-
-@unique
-class WorkerType(StrEnum):
-    """How the orchestrator runs flows."""
-
-    IN_PROCESS = "in-process"
-    PROCESS = "process"
 
 
 class Neighbours(BaseModel):
@@ -74,7 +66,7 @@ def orchestrator_service(directory: DataDirectory, neighbours: Neighbours) -> Se
     """Return the worker that runs the flows: ours in one process, or Prefect's own with a process per run."""
     name = ServiceName.ORCHESTRATOR
     command = {
-        WorkerType.IN_PROCESS: ("flows.worker",),
+        WorkerType.INPROCESS: ("flows.worker",),
         WorkerType.PROCESS: ("prefect", "worker", "start", "--type", "process", "--pool", _PROCESS_POOL),
     }[neighbours.worker_type]
     environment = _environment(directory, neighbours) | thread_limits()
