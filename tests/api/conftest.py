@@ -61,7 +61,7 @@ async def job_store(settings: ShimSettings) -> AsyncIterator[JobStore]:
     await close_shared()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 async def redis(settings: ShimSettings) -> AsyncIterator[Redis]:
     async with Redis.from_url(settings.jobstore_redis_url.get_secret_value()) as client:
         yield client

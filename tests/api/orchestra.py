@@ -11,8 +11,9 @@ from prefect.states import Pending, Running
 
 from blocks import record_changes
 from blocks.job_store import JobStore
+from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Stage
-from gpu_tasks.contract.records import IntermediateResult, ResultRecord, TaskRecord
+from gpu_tasks.contract.records import ErrorRecord, IntermediateResult, ResultRecord, TaskRecord
 
 RESULT = ResultRecord(
     output_key="outputs/result.mp4",
@@ -47,6 +48,10 @@ class PlayedFlow:
 
     async def complete(self, task_id: str, result: ResultRecord = RESULT) -> TaskRecord:
         return await self._change(task_id, lambda record: record_changes.completed(record, result, now=_now()))
+
+    async def fail(self, task_id: str, code: FaultCode) -> TaskRecord:
+        error = ErrorRecord(error=code, detail="Why.")
+        return await self._change(task_id, lambda record: record_changes.failed(record, error, now=_now()))
 
     async def leave_record(self, record: TaskRecord) -> None:
         """Leave the final record as the artifact of the run."""

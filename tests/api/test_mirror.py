@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from prefect.states import Cancelled, Crashed, Failed, Late, Pending
+from prefect.states import Cancelled, Crashed, Failed, Late
+from redis.asyncio import Redis
 
 from deployments.local.services import ServiceName
+from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Stage
 from tests.api.orchestra import PlayedFlow
+from tests.api.shim import PREFIX
 from tests.servers import RunningStack
 from tests.waiting import await_until
 
@@ -35,6 +39,29 @@ async def test_a_flow_that_failed_without_a_word_becomes_a_failed_record(
     await flow.set_state(task_id, Failed())
     record = (await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "15"})).json()
     assert (record["status"], record["error"]["error"]) == ("failed", "internal")
+
+
+async def test_a_crash_that_nobody_mirrored_is_found_when_the_stale_record_is_read(
+    http: httpx.AsyncClient, task_id: str, flow: PlayedFlow, redis: Redis
+) -> None:
+    await flow.start(task_id)
+    stale = await flow.enter(task_id, Stage.WAV2LIP)
+    await flow.set_state(task_id, Crashed())
+    await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "15"})
+    long_ago = stale.model_copy(update={"updated_at": datetime.now(UTC) - timedelta(minutes=2)})
+    await redis.set(f"{PREFIX}:{task_id}", long_ago.model_dump_json())
+    assert (await http.get(f"/status/{task_id}")).json()["status"] == "failed"
+
+
+async def test_the_flow_has_a_moment_to_say_itself_why_it_failed(
+    http: httpx.AsyncClient, task_id: str, flow: PlayedFlow
+) -> None:
+    await flow.start(task_id)
+    await flow.set_state(task_id, Failed())
+    assert (await http.get(f"/status/{task_id}")).json()["status"] in {"pending", "running"}
+    await flow.fail(task_id, FaultCode.NO_FACE_DETECTED)
+    assert await _crashed_after(http, flow) == "failed"
+    assert (await http.get(f"/status/{task_id}")).json()["error"]["error"] == "no_face_detected"
 
 
 async def test_a_run_that_an_operator_cancels_in_prefect_becomes_a_cancelled_record(
@@ -72,7 +99,7 @@ async def _crashed_after(http: httpx.AsyncClient, flow: PlayedFlow) -> str:
     """Crash another task and wait for its record: the events before it have then been taken, too."""
     body = {"audio_key": "uploads/audio/a.wav", "target_key": "uploads/video/t.mp4"}
     task_id = (await http.post("/run", json=body)).json()["task_id"]
-    await flow.set_state(task_id, Pending())
+    await flow.start(task_id)
     await flow.set_state(task_id, Crashed())
     answer = await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "15"})
     return str(answer.json()["status"])
