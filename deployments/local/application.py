@@ -16,8 +16,8 @@ from deployments.local.prefect_server import PrefectAddress, prefect_environment
 from deployments.local.processes import Program
 from deployments.local.services import Service, ServiceName
 from deployments.local.valkey_server import ValkeyAddress
+from flows.pools import PROCESS_POOL
 
-_PROCESS_POOL = "lipswap-process"
 _POLL_SECONDS = "0.5"
 _JOB_SECONDS = "1800"
 _RECORD_PREFIX = "ff:task"
@@ -67,7 +67,7 @@ def orchestrator_service(directory: DataDirectory, neighbours: Neighbours) -> Se
     name = ServiceName.ORCHESTRATOR
     command = {
         WorkerType.INPROCESS: ("flows.worker",),
-        WorkerType.PROCESS: ("prefect", "worker", "start", "--type", "process", "--pool", _PROCESS_POOL),
+        WorkerType.PROCESS: ("prefect", "worker", "start", "--type", "process", "--pool", PROCESS_POOL),
     }[neighbours.worker_type]
     environment = _environment(directory, neighbours) | thread_limits()
     environment["PREFECT_WORKER_QUERY_SECONDS"] = _WORKER_QUERY_SECONDS
