@@ -10,7 +10,7 @@ import uvicorn.config
 from api_shim.app import create_app
 from api_shim.settings import ShimSettings
 
-_SHUTDOWN_SECONDS = 5
+_SHUTDOWN_SECONDS = 2
 
 
 class _WithoutQuery(logging.Filter):

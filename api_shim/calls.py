@@ -44,10 +44,17 @@ class ClientError(FaultError):
 class ApiError(ClientError):
     """The service answered with an error; `status` is its HTTP status."""
 
-    def __init__(self, fault: Fault, *, status: int = 0, retry_after_seconds: float | None = None) -> None:
+    def __init__(self, fault: Fault, *, status: int, retry_after_seconds: float | None = None) -> None:
         super().__init__(fault)
         self.status = status
         self.retry_after_seconds = retry_after_seconds
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_api_error, (self.fault, self.status, self.retry_after_seconds))
+
+
+def _rebuild_api_error(fault: Fault, status: int, retry_after_seconds: float | None) -> ApiError:
+    return ApiError(fault, status=status, retry_after_seconds=retry_after_seconds)
 
 
 class ApiUnreachableError(ClientError):

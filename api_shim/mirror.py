@@ -9,6 +9,7 @@ from prefect.events import Event
 from prefect.events.clients import PrefectEventSubscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
+from api_shim.rebuild import GRACE
 from api_shim.records import Records
 from blocks import record_changes
 from blocks.job_store import JobStore
@@ -23,6 +24,7 @@ _LATE: Final = "prefect.flow-run.Late"
 _RESOURCE: Final = "prefect.flow-run."
 _RECONNECT_SECONDS: Final = 1.0
 _MAX_RECONNECT_SECONDS: Final = 15.0
+_MAX_AT_ONCE: Final = 8
 
 
 class Mirror:
@@ -37,16 +39,18 @@ class Mirror:
         self._api_url = api_url
         self._store = store
         self._records = records
+        # After an absence the server repeats many events in one go.
+        self._few_at_once = asyncio.Semaphore(_MAX_AT_ONCE)
 
     async def follow(self) -> None:
         """Follow until cancelled; whatever happens to the connection, connect again."""
         pause = _RECONNECT_SECONDS
         while True:
             try:
-                async with self._subscriber() as events:
+                async with self._subscriber() as events, asyncio.TaskGroup() as settling:
                     pause = _RECONNECT_SECONDS
                     async for event in events:
-                        await self._take(event)
+                        settling.create_task(self._take(event))
             # The subscriber raises bare Exception when its server is not ready yet; nothing may end the mirror.
             except Exception as error:  # noqa: BLE001  # said above
                 _logger.warning("lost the events of Prefect (%s); connecting again", type(error).__name__)
@@ -63,13 +67,22 @@ class Mirror:
             if event.event == _LATE:
                 await self._store.change(str(run_id), lambda stored: _late(stored, event))
                 return
-            mirrored = await self._store.read(str(run_id))
-            if mirrored is None or not mirrored.status.is_final:
-                await self._records.rebuild(str(run_id), mirrored)
+            await self._settle(str(run_id))
         except FaultError as error:
             # Another flow's run, or a server that is away: readers find out by themselves.
             if error.fault.code is not FaultCode.TASK_UNKNOWN:
                 _logger.warning("could not mirror %s of %s: %s", event.event, run_id, error)
+
+    async def _settle(self, task_id: str) -> None:
+        """Write the end of a run, unless its flow does so itself in the time it is given."""
+        for pause in (0.0, GRACE.total_seconds()):
+            await asyncio.sleep(pause)
+            async with self._few_at_once:
+                mirrored = await self._store.read(task_id)
+                if mirrored is not None and mirrored.status.is_final:
+                    return
+                if (await self._records.rebuild(task_id, mirrored)).status.is_final:
+                    return
 
 
 def _late(stored: TaskRecord | None, event: Event) -> TaskRecord | None:

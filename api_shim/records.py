@@ -7,7 +7,7 @@ import time
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun
 from prefect.utilities.urls import url_for
 
 from api_shim.rebuild import first_record, rebuilt
@@ -65,9 +65,9 @@ class Records:
         known = await self._left_record(run)
         if known is None or (mirrored is not None and mirrored.revision > known.revision):
             known = mirrored
-        is_working = run.state_type in {StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED}
-        task_runs = await self._runs.task_runs(run.id) if is_working else []
-        record = rebuilt(run, task_runs, known)
+        has_begun = run.run_count > 0 and (known is None or not known.status.is_final)
+        task_runs = await self._runs.task_runs(run.id) if has_begun else []
+        record = rebuilt(run, task_runs, known, now=datetime.now(UTC))
         if record.status.is_final:
             # Only the end is written: while a run works, its flow knows more than its states tell.
             with suppress(JobStoreError):

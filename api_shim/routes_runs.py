@@ -103,7 +103,13 @@ async def status(
     "/cancel/{task_id}",
     status_code=HTTPStatus.ACCEPTED,
     response_model=RunSummary,
-    responses=responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+    responses=responses(
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.NOT_FOUND,
+        # Named in our form, because FastAPI else names it in its own.
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
 )
 async def cancel(services: Provided, task_id: str) -> Response:
     """End a task: its GPU jobs are cancelled; one that has ended already stays as it is."""

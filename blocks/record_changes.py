@@ -12,7 +12,6 @@ from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.records import (
     Cost,
     ErrorRecord,
-    IntermediateResult,
     ProgressEntry,
     RecordStage,
     ResultRecord,
@@ -101,17 +100,10 @@ def charged(record: TaskRecord, stage: Stage, gpu_seconds: float, *, now: dateti
     return _next(record, now, cost=cost)
 
 
-def kept_intermediate(record: TaskRecord, name: str, output_key: str, *, now: datetime) -> TaskRecord:
-    """Name the result of a stage before the last one."""
-    if record.status.is_final:
-        return record
-    kept = {**record.intermediate, name: IntermediateResult(output_key=output_key)}
-    return _next(record, now, intermediate=kept)
-
-
 def completed(record: TaskRecord, result: ResultRecord, *, now: datetime) -> TaskRecord:
     """The run ended with a result."""
-    return _ended(record, Status.COMPLETED, "Completed.", now, result=result, percent=100.0)
+    intermediate = result.intermediate or {}
+    return _ended(record, Status.COMPLETED, "Completed.", now, result=result, intermediate=intermediate, percent=100.0)
 
 
 def failed(

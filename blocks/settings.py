@@ -3,6 +3,7 @@
 The names and meanings of the original service's variables keep working; an empty value counts as not set.
 """
 
+import os
 from enum import StrEnum
 from typing import Annotated
 
@@ -51,6 +52,7 @@ class OrchestratorSettings(BaseSettings):
 
     allow_draft: bool = Field(default=False, validation_alias="LIPSWAP_ALLOW_DRAFT")
     worker_type: WorkerType = Field(default=WorkerType.INPROCESS, validation_alias="LIPSWAP_WORKER_TYPE")
+    cpu_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_CPU_PROCESSES")
     max_runs: int = Field(default=100, ge=1, validation_alias="LIPSWAP_MAX_RUNS")
     max_video_bytes: int = Field(default=2048 * _MEGABYTE, gt=0, validation_alias="LIPSWAP_MAX_VIDEO_BYTES")
     max_audio_bytes: int = Field(default=256 * _MEGABYTE, gt=0, validation_alias="LIPSWAP_MAX_AUDIO_BYTES")

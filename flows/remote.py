@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from blocks.job_store import JobStore, Waker
 from blocks.runpod import JobStatus, JobView, RunPodEndpoint, RunPodError, SubmitUnclearError
 from flows.errors import JobError, is_worth_another_attempt
+from flows.handover import is_handed_back
 from flows.ledger import Cause, JobLedger
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
 from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob
@@ -47,9 +48,10 @@ class JobDone(BaseModel):
 
 
 class JobNews(NamedTuple):
-    """How a job stands, for the record."""
+    """How a job stands, for the record. `is_ours`: this run has submitted it, and does not only wait for it."""
 
     job_id: str
+    is_ours: bool
     status: JobStatus
     progress: Progress | None
 
@@ -134,7 +136,9 @@ class RemoteJob:
         except asyncio.CancelledError:
             # A job whose id nobody knows cannot be cancelled: its id is awaited first.
             with suppress(FaultError):
-                await self._cancel(await submitting)
+                submitted = await submitting
+                if not is_handed_back(self.task_id):
+                    await self._cancel(submitted)
             raise
         except RunPodError as error:
             if error.fault.code is not FaultCode.RUNPOD_SUBMIT_FAILED:
@@ -168,8 +172,8 @@ class RemoteJob:
         try:
             return await self._wait(claim, waker)
         except (asyncio.CancelledError, JobError):
-            # Another run's job is not ours to stop: we only stop waiting for it.
-            if is_ours:
+            # Another run's job is not ours to stop, and a run that is handed back will join its job again.
+            if is_ours and not is_handed_back(self.task_id):
                 await asyncio.shield(self._cancel(claim))
             raise
 
@@ -188,7 +192,7 @@ class RemoteJob:
                     raise
                 outage = error
             if view is not None:
-                await self.report(JobNews(view.id, view.status, _progress(view)))
+                await self.report(JobNews(view.id, claim.task_id == self.task_id, view.status, _progress(view)))
             is_lost = view is None and outage is None and _age_seconds(claim) > _YOUNG_SECONDS
             if is_lost or (view is not None and view.status.is_final):
                 if await asyncio.to_thread(self._ledger.receipt) is not None:

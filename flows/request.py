@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from gpu_tasks.contract.artifacts import InputKey, OutputKey
+from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.options import (
     EngineChoice,
     FaceFusionOptions,
@@ -70,3 +71,19 @@ class PipelineRequest(BaseModel):
     @property
     def wants_face_swap(self) -> bool:
         return bool(self.source_keys)
+
+
+def unsupported(request: PipelineRequest) -> FaultError | None:
+    """Return the refusal of the first field that this version does not act on, None when it acts on all."""
+    not_built = {
+        "trim": request.trim is not None,
+        "sync_mode": request.sync_mode is not SyncMode.LOOP,
+        "face_map": bool(request.face_map),
+        "face_selection.mode": request.face_selection.mode == "reference",
+        "face_selection.reference_key": request.face_selection.reference_key is not None,
+        "webhook_url": request.webhook_url is not None,
+        "priority": request.priority != 0,
+        "deadline_seconds": request.deadline_seconds is not None,
+    }
+    field = next((name for name, is_asked in not_built.items() if is_asked), None)
+    return FaultError(FaultCode.OPTION_UNSUPPORTED, f"Field: {field}.") if field else None

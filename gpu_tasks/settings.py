@@ -47,5 +47,6 @@ class WorkerSettings(BaseSettings):
     scratch_root: Path = Field(
         default=Path(tempfile.gettempdir()) / "lipswap-worker", validation_alias="LIPSWAP_SCRATCH_ROOT"
     )
-    threads: int = Field(default=os.cpu_count() or 1, ge=1, validation_alias="LIPSWAP_WORKER_THREADS")
+    # Per network call: the draft engine's networks are small and gain nothing beyond two (measured).
+    threads: int = Field(default=min(2, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_WORKER_THREADS")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", validation_alias="LIPSWAP_LOG_LEVEL")

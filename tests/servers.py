@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from blocks.settings import WorkerType
 from deployments.local.addresses import StackAddresses
-from deployments.local.application import WorkerType
 from deployments.local.services import ServiceName
 from deployments.local.stack import EVERYTHING, Stack, StackSettings
 
@@ -56,7 +56,7 @@ def running_stack(
     *parts: ServiceName,
     data_directory: Path | None = None,
     discard: bool = False,
-    worker_type: WorkerType = WorkerType.IN_PROCESS,
+    worker_type: WorkerType = WorkerType.INPROCESS,
 ) -> Iterator[RunningStack]:
     """Run these parts (none named: everything) on free ports.
 

@@ -6,7 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
-from deployments.local.application import WorkerType
+from blocks.settings import WorkerType
 from deployments.local.errors import StackError
 from deployments.local.foreground import stopped_by_signals
 from deployments.local.layout import PREFERRED_PORTS
@@ -30,7 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.local")
     parser.add_argument("--data-directory", type=Path, default=Path(".lipswap"))
     parser.add_argument("--part", type=ServiceName, action="append", help="one service; may be given again")
-    parser.add_argument("--worker-type", type=WorkerType, default=WorkerType.IN_PROCESS)
+    parser.add_argument("--worker-type", type=WorkerType, default=WorkerType.INPROCESS)
     parser.add_argument("--any-ports", action="store_true", help="prefer no port numbers")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -3,10 +3,10 @@
 import sys
 import time
 from datetime import UTC, datetime
-from enum import StrEnum, unique
 
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter
 
+from blocks.settings import WorkerType
 from deployments.local.errors import NotReady
 from deployments.local.gpu_endpoints import GpuEndpointsAddress, bucket_environment, thread_limits
 from deployments.local.http_probe import ask
@@ -16,22 +16,14 @@ from deployments.local.prefect_server import PrefectAddress, prefect_environment
 from deployments.local.processes import Program
 from deployments.local.services import Service, ServiceName
 from deployments.local.valkey_server import ValkeyAddress
+from flows.pools import PROCESS_POOL
 
-_PROCESS_POOL = "lipswap-process"
 _POLL_SECONDS = "0.5"
 _JOB_SECONDS = "1800"
 _RECORD_PREFIX = "ff:task"
 _RECORD_SECONDS = "604800"
 _WORKER_QUERY_SECONDS = "1"
 _POOLS_AT_MOST = 20
-
-
-@unique
-class WorkerType(StrEnum):
-    """How the orchestrator runs flows."""
-
-    IN_PROCESS = "in-process"
-    PROCESS = "process"
 
 
 class Neighbours(BaseModel):
@@ -74,8 +66,8 @@ def orchestrator_service(directory: DataDirectory, neighbours: Neighbours) -> Se
     """Return the worker that runs the flows: ours in one process, or Prefect's own with a process per run."""
     name = ServiceName.ORCHESTRATOR
     command = {
-        WorkerType.IN_PROCESS: ("flows.worker",),
-        WorkerType.PROCESS: ("prefect", "worker", "start", "--type", "process", "--pool", _PROCESS_POOL),
+        WorkerType.INPROCESS: ("flows.worker",),
+        WorkerType.PROCESS: ("prefect", "worker", "start", "--type", "process", "--pool", PROCESS_POOL),
     }[neighbours.worker_type]
     environment = _environment(directory, neighbours) | thread_limits()
     environment["PREFECT_WORKER_QUERY_SECONDS"] = _WORKER_QUERY_SECONDS

@@ -1,8 +1,8 @@
 """Every service of the stack, in the order of their start."""
 
+from blocks.settings import WorkerType
 from deployments.local.application import (
     Neighbours,
-    WorkerType,
     api_service,
     deploy_service,
     orchestrator_service,

@@ -58,7 +58,7 @@ class DataDirectory:
     def of(self, service: str) -> Path:
         """Return the directory that belongs to one service alone."""
         path = self.root / service
-        path.mkdir(exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
         return path
 
     def log(self, service: str) -> Path:

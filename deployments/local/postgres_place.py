@@ -57,6 +57,7 @@ def choose_place(directory: Path, package: Path | None = None) -> PostgresPlace:
     programs = package / "pginstall" / "bin"
     if os.geteuid() != 0:
         return PostgresPlace(cluster=directory / "cluster", programs=programs, account=None, outside=None)
+    directory.chmod(0o711)  # the account passes through; only the cluster inside is its own
     account = _account(directory / "cluster")
     outside = None
     if not can_enter(directory, account):

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.settings import WorkerType
 from deployments.local.addresses import StackAddresses, stack_addresses
-from deployments.local.application import WorkerType
 from deployments.local.catalogue import services_of
 from deployments.local.credentials import load_or_create
 from deployments.local.errors import StackError
@@ -50,8 +50,8 @@ class StackSettings(BaseModel):
 
     data_directory: Path
     parts: frozenset[ServiceName] = EVERYTHING
-    worker_type: WorkerType = WorkerType.IN_PROCESS
-    preferred_ports: Mapping[str, int] = PREFERRED_PORTS
+    worker_type: WorkerType = WorkerType.INPROCESS
+    preferred_ports: Mapping[str, int] = Field(default_factory=lambda: PREFERRED_PORTS)
     protect_api: bool = False
     discard: bool = False
 

@@ -11,7 +11,7 @@ from gpu_tasks.faces.arrays import Floats, Frame
 
 # Colours are BGR for skin of luma 150 and scale with the light on the face.
 _DARK = np.array([24, 19, 44], np.float32)
-_TONGUE = np.array([72, 68, 138], np.float32)
+_TONGUE = np.array([48, 42, 92], np.float32)
 _TEETH = np.array([150, 166, 176], np.float32)
 _SKIN_LUMA = 150.0
 _LUMA = np.array([0.114, 0.587, 0.299], np.float32)
@@ -20,6 +20,8 @@ _TEETH_LENGTH = 0.036  # of the face height, below the resting lip line
 _TEETH_WIDTH = 0.36  # of the mouth width, to either side
 _OWN_GAP = (0.025, 0.06)  # of the face height: from this parting on the frame's own mouth is shown, below it is a line
 _HELD = 0.45  # of the mouth as it is, from the upper lip down, that is fixed to the skull
+_DRAWN_UP_TO = 2.0
+_EDGE_PX = 1.5  # lip and teeth are mixed in pixels closer to the edge than this
 _SHADE = 0.03  # of the face height: the upper lip shades what lies closer below it than this
 _RIM = 0.012  # of the face height: so far the inside is darker along both lips
 _RIM_LIGHT = 0.75
@@ -105,12 +107,14 @@ class _Inside:
 def _own(before: Frame, inner: _Inside, columns: MouthColumns) -> tuple[Floats, Floats]:
     """The frame's own mouth, and how much of it to show.
 
-    The skull does not move when the jaw does: the upper part of the mouth, with its teeth, stays where it was; the
-    lower part is drawn out down to the moved lower lip.
+    The skull does not move when the jaw does: the upper part of the mouth, with its teeth, stays where it was. The
+    lower part is drawn out to the moved lower lip as long as that takes little; teeth must not grow, so beyond it the
+    mouth below its own edge is painted. Where the upper lip was lifted, the first own pixels below it go on upwards.
     """
     depth, held = inner.v - inner.upper, _HELD * inner.own_gap
     stretch = np.maximum((depth + inner.above_lower - held) / (inner.own_gap - held), 1)
-    shift = np.where(depth > held, (depth - held) * (1 / stretch - 1), 0)
+    drawn = np.clip(_DRAWN_UP_TO - stretch, 0, 1)
+    shift = np.where(depth > held, (depth - held) * (1 / stretch - 1) * drawn, np.maximum(_EDGE_PX - depth, 0))
     rows, cols = inner.part
     x = np.arange(cols.start, cols.stop, dtype=np.float32)[None, :] + shift * columns.axes.down[0]
     y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] + shift * columns.axes.down[1]
@@ -118,7 +122,8 @@ def _own(before: Frame, inner: _Inside, columns: MouthColumns) -> tuple[Floats, 
         before, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     shown = (columns.gap_px / columns.axes.face_px - _OWN_GAP[0]) / (_OWN_GAP[1] - _OWN_GAP[0])
-    share = np.clip(shown, 0, 1) * np.clip(4 - stretch, 0, 1) * np.clip(depth / 1.5, 0, 1)
+    above_edge = np.clip((inner.own_gap - depth - _EDGE_PX) / _EDGE_PX, 0, 1)
+    share = np.clip(shown, 0, 1) * np.maximum(drawn, above_edge)
     return np.asarray(fetched, np.float32), np.asarray(share, np.float32)
 
 

@@ -8,7 +8,7 @@ from gpu_tasks.faces.arrays import Affine, Floats, Mask
 from gpu_tasks.faces.masks import low_frequencies
 
 _SIZE = 48  # of the aligned field in which a track's light is remembered
-_SPREAD = 0.085  # of the grid: coarser than features, finer than the shading of a cheek
+_SPREAD = 0.08  # of the field: coarser than features, finer than the shading of a cheek
 _GAIN = (0.35, 2.8)
 _OFFSET = 8.0  # keeps the ratio of two dark values from running away
 _TAKE = 0.3  # of each new frame's light: at 30 fps it follows a passing shadow in a fifth of a second
@@ -33,11 +33,10 @@ class TrackLight:
         Returns:
             (rows, columns, 3) float32, a factor per colour.
         """
-        sigma = _SPREAD * max(skin.shape)
-        aim, own = low_frequencies(below, skin, sigma), low_frequencies(laid, skin, sigma)
-        gain = np.clip((aim + _OFFSET) / (own + _OFFSET), *_GAIN)
         to_face = _face_affine(points, region)
-        now = np.asarray(cv2.warpAffine(gain, to_face, (_SIZE, _SIZE), borderMode=cv2.BORDER_REPLICATE), np.float32)
+        aligned = [_aligned(field, to_face) for field in (below, laid, skin)]
+        aim, own = (low_frequencies(field, aligned[2], _SPREAD * _SIZE) for field in aligned[:2])
+        now = np.asarray(np.clip((aim + _OFFSET) / (own + _OFFSET), *_GAIN), np.float32)
         if self._remembered is None:
             self._remembered = now
         else:
@@ -52,3 +51,7 @@ def _face_affine(points: Floats, region: Region) -> Affine:
     centre = (points.min(0) + points.max(0)) / 2
     side = float(np.ptp(points, axis=0).max()) * 1.1
     return crop_affine(Region(float(centre[0]), float(centre[1]), side, region.angle), _SIZE)
+
+
+def _aligned(field: Floats, to_face: Affine) -> Floats:
+    return np.asarray(cv2.warpAffine(field, to_face, (_SIZE, _SIZE), borderMode=cv2.BORDER_REPLICATE), np.float32)

@@ -12,9 +12,7 @@ from gpu_tasks.faces.arrays import Floats
 _SPREAD = 0.16  # of the mouth width, from fully rounded to fully spread
 _SPREAD_REACH = 0.35  # mouth widths above and below the lips over which drawing them wide fades
 _LIP_EDGE_PX, _LIP_EDGE_FADE_PX = 1.8, 4.0
-_FIELD_PX = (
-    220  # longest side of the computed field; a larger face gets a coarser field, enlarged, never coarser pixels
-)
+_FIELD_PX = 220  # longest side of the computed field; a larger face gets an enlarged field, its pixels stay its own
 
 
 @dataclass(frozen=True, slots=True)

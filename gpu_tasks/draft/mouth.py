@@ -28,7 +28,7 @@ _FULL_OPENING = 0.1  # of the face height, between the inner lips; wide open in 
 _UPPER_SHARE = 0.18  # of a change in opening is done by the upper lip, the rest by the jaw
 _JAW_SHARE = 0.85  # of the lower lip's way is gone by the chin
 _JAW_WIDTH = 0.85  # mouth widths over which the jaw's motion fades to the sides
-_NECK = 0.1  # of the face height: below the chin the skin comes to rest over this distance
+_NECK = 0.08  # of the face height: below the chin the skin comes to rest over this distance
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,8 @@ def mouth_columns(mesh_468: Floats, opening: float) -> MouthColumns:
     jaw_shift = drop * np.exp(-((t / (_JAW_WIDTH * width)) ** 2)) * below * below * (3 - 2 * below)
     jaw_shift *= np.clip((REACH - np.abs(t) / width) / 0.3, 0, 1)
     chin = np.maximum(chin, outer_lower + 1)
-    neck = _NECK * face + 1.5 * np.abs(jaw_shift)
+    # skin pressed together may be so at once; skin drawn out needs room, or the motion would fold back on itself
+    neck = _NECK * face + np.where(jaw_shift > 0, 0.3 * jaw_shift, -1.7 * jaw_shift)
     nose = np.minimum(np.float32(points[NOSE_BASE, 1]), outer_upper - 0.05 * face)
     floats = (nose, outer_upper, inner_upper, inner_lower, outer_lower, chin, upper_shift, lower_shift, jaw_shift, neck)
     return MouthColumns(axes, t, *(np.asarray(values, np.float32) for values in floats))

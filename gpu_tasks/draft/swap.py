@@ -28,8 +28,8 @@ class DraftSwap:
     """Puts a source identity on tracked faces of one clip.
 
     Args:
-        sources: One or more pictures of the same person. The best one is used (largest, most frontal): averaging
-            pictures of different expressions gave a face that is nobody's and twice as soft.
+        sources: One or more pictures of the same person. The best one is used (largest, most frontal); they are not
+            averaged, because textures of different expressions do not lie on each other to the pixel.
     """
 
     def __init__(self, sources: Sequence[DraftSource]) -> None:

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 
 from gpu_tasks.faces.arrays import Floats, Mask
-from gpu_tasks.faces.mesh import JAW, NOSE_BASE
 
 _SUBPIXEL_BITS = 4
 
@@ -23,17 +22,6 @@ def outline_mask(outline: Floats, shape: tuple[int, int]) -> Mask:
     fixed = np.rint(outline * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     cv2.fillPoly(canvas, [fixed], (255,), lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
     return np.asarray(canvas.astype(np.float32) / 255, np.float32)
-
-
-def lower_face_mask(mesh_468: Floats, shape: tuple[int, int]) -> Mask:
-    """Mask of the face from the nose's base down to the chin: where a mouth may be replaced.
-
-    Args:
-        mesh_468: (468, 3) float32, pixels of the masked picture.
-        shape: (height, width).
-    """
-    jaw = mesh_468[list(JAW), :2]
-    return outline_mask(np.concatenate([jaw, mesh_468[None, NOSE_BASE, :2]]), shape)
 
 
 def faded_inward(mask: Mask, width_px: float) -> Mask:

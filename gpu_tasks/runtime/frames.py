@@ -1,8 +1,9 @@
 """One streaming pass over a target: decode, change, encode, with memory that does not grow with its length."""
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -15,6 +16,7 @@ from gpu_tasks.contract.media import FaceCoverage
 from gpu_tasks.media.join import join
 from gpu_tasks.media.timeline import frames_on_timeline
 from gpu_tasks.media.writer import DEFAULT_PRESET, X264, VideoWriter
+from gpu_tasks.runtime.overlap import behind
 from gpu_tasks.runtime.pipeline import Bench, Product
 
 Pixels = NDArray[np.uint8]
@@ -63,23 +65,19 @@ def render(  # noqa: PLR0913  # what goes in, what is done, what comes out: each
     frame_count = part.stop_frame - part.start_frame
     silent = bench.folder / "silent.mp4"
     with_face = 0
-    with ExitStack() as stack:
-        frames = cast(
-            "Generator[tuple[int, Pixels]]", frames_on_timeline(bench.path_of(job.target), job.timeline, part)
-        )
-        writer: VideoWriter | None = None
-        for done, (index, pixels) in enumerate(stack.enter_context(closing(frames))):
-            bench.checkpoint()
-            bench.report(done, frame_count, "changing frames")
-            if writer is None:
-                writer = stack.enter_context(_open_writer(silent, pixels, job, encoding))
-            changed = change(index, pixels)
-            with_face += changed.has_face
-            writer.write(changed.pixels)
-        if writer is None:
-            raise FaultError(FaultCode.MEDIA_UNREADABLE, "The target has no frames.")
-        if not with_face and job.segment is None:
-            raise FaultError(FaultCode.NO_FACE_DETECTED)
+    frames = cast("Generator[tuple[int, Pixels]]", frames_on_timeline(bench.path_of(job.target), job.timeline, part))
+    with closing(frames):
+        first = next(frames)
+        # Left in this order: what still waits is encoded, then the file is finished.
+        with _open_writer(silent, first[1], job, encoding) as writer, behind(writer.write) as encode:
+            for done, (index, pixels) in enumerate(chain((first,), frames)):
+                bench.checkpoint()
+                bench.report(done, frame_count, "changing frames")
+                changed = change(index, pixels)
+                with_face += changed.has_face
+                encode(changed.pixels)
+            if not with_face and job.segment is None:
+                raise FaultError(FaultCode.NO_FACE_DETECTED)
     bench.checkpoint()
     path = silent
     if sound is not None and job.segment is None:

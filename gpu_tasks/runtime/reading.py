@@ -12,15 +12,6 @@ from gpu_tasks.runtime.faulting import invalid_job
 from gpu_tasks.runtime.pipeline import JobT, Pipeline
 
 
-class RunPodJob(BaseModel):
-    """A job as the SDK passes it to a handler; it may carry more."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    input: dict[str, Any]
-
-
 class _Input(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from io import BytesIO
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -45,10 +45,14 @@ def bucket(settings: ShimSettings) -> ArtifactStore:
 @pytest.fixture(scope="session")
 async def prefect(settings: ShimSettings) -> AsyncIterator[PrefectClient]:
     async with PrefectClient(settings.prefect_api_url) as client:
-        flow_id = await client.create_flow_from_name("pipeline")
-        # No pool: runs stay scheduled until a test sets their state.
-        await client.create_deployment(flow_id=flow_id, name="lipswap", enforce_parameter_schema=False)
         yield client
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def deployment(prefect: PrefectClient) -> UUID:
+    """The deployment under its real name, on no pool: runs stay scheduled until a test sets their state."""
+    flow_id = await prefect.create_flow_from_name("pipeline")
+    return await prefect.create_deployment(flow_id=flow_id, name="lipswap", enforce_parameter_schema=False)
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +61,7 @@ async def job_store(settings: ShimSettings) -> AsyncIterator[JobStore]:
     await close_shared()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 async def redis(settings: ShimSettings) -> AsyncIterator[Redis]:
     async with Redis.from_url(settings.jobstore_redis_url.get_secret_value()) as client:
         yield client
@@ -69,11 +73,8 @@ def flow(prefect: PrefectClient, job_store: JobStore) -> PlayedFlow:
 
 
 @pytest.fixture(scope="session")
-def shim(
-    environment: Environment, prefect: PrefectClient, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Path]]:
-    """Address and log of `python -m api_shim`; the deployment is there before it."""
-    assert prefect
+def shim(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Address and log of `python -m api_shim`."""
     with shim_process(environment, tmp_path_factory.mktemp("shim")) as running:
         yield running
 

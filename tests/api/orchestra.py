@@ -1,6 +1,5 @@
 """The flow's part in these tests: states set through Prefect's API, records written through blocks."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,8 +11,9 @@ from prefect.states import Pending, Running
 
 from blocks import record_changes
 from blocks.job_store import JobStore
+from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Stage
-from gpu_tasks.contract.records import IntermediateResult, ResultRecord, TaskRecord
+from gpu_tasks.contract.records import ErrorRecord, IntermediateResult, ResultRecord, TaskRecord
 
 RESULT = ResultRecord(
     output_key="outputs/result.mp4",
@@ -49,12 +49,17 @@ class PlayedFlow:
     async def complete(self, task_id: str, result: ResultRecord = RESULT) -> TaskRecord:
         return await self._change(task_id, lambda record: record_changes.completed(record, result, now=_now()))
 
+    async def fail(self, task_id: str, code: FaultCode) -> TaskRecord:
+        error = ErrorRecord(error=code, detail="Why.")
+        return await self._change(task_id, lambda record: record_changes.failed(record, error, now=_now()))
+
     async def leave_record(self, record: TaskRecord) -> None:
         """Leave the final record as the artifact of the run."""
-        data: Mapping[str, Any] = record.model_dump(mode="json")
-        await self._client.create_artifact(
-            ArtifactCreate(type="lipswap-record", data=dict(data), flow_run_id=UUID(record.task_id))
+        artifact = ArtifactCreate(
+            type="lipswap-record", data=record.model_dump(mode="json"), flow_run_id=UUID(record.task_id)
         )
+        # The client's own create_artifact also emits an event, for which it starts a server inside this process.
+        await self._client.request("POST", "/artifacts/", json=artifact.model_dump(mode="json", exclude_unset=True))
 
     async def _change(self, task_id: str, change: Any) -> TaskRecord:  # noqa: ANN401  # a lambda of a record
         changed = await self._store.change(task_id, lambda stored: change(stored) if stored else None)

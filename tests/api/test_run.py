@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from collections.abc import AsyncIterator
 from io import BytesIO
 from typing import Any
 from uuid import uuid4
@@ -19,7 +20,7 @@ Body = dict[str, Any]
 
 async def test_a_valid_request_becomes_a_run_of_the_deployment_without_bytes(
     http: httpx.AsyncClient, body: Body, flow: PlayedFlow
-):
+) -> None:
     answer = await http.post("/run", json=body)
     assert answer.status_code == 202
     told = answer.json()
@@ -30,7 +31,7 @@ async def test_a_valid_request_becomes_a_run_of_the_deployment_without_bytes(
     assert run.labels["lipswap.label.test"] == body["labels"]["test"]
 
 
-async def test_its_record_stands_in_redis_and_under_status(http: httpx.AsyncClient, task_id: str):
+async def test_its_record_stands_in_redis_and_under_status(http: httpx.AsyncClient, task_id: str) -> None:
     record = (await http.get(f"/status/{task_id}")).json()
     assert (record["status"], record["state"], record["stage"]) == ("pending", "pending", "queued")
     assert record["details"]["flow_run_id"] == task_id
@@ -40,7 +41,7 @@ async def test_its_record_stands_in_redis_and_under_status(http: httpx.AsyncClie
 
 async def test_with_wait_the_full_record_comes_when_the_task_ends(
     http: httpx.AsyncClient, body: Body, flow: PlayedFlow
-):
+) -> None:
     key = uuid4().hex
     headers = {"Idempotency-Key": key}
     waiting = asyncio.create_task(http.post("/run", params={"wait": "true"}, json=body, headers=headers))
@@ -52,7 +53,7 @@ async def test_with_wait_the_full_record_comes_when_the_task_ends(
     assert answer.json()["result"]["output_url"].startswith("http")
 
 
-async def test_with_wait_and_a_timeout_the_record_so_far_comes_with_504(http: httpx.AsyncClient, body: Body):
+async def test_with_wait_and_a_timeout_the_record_so_far_comes_with_504(http: httpx.AsyncClient, body: Body) -> None:
     answer = await http.post("/run", params={"wait": "true", "timeout": "0.2"}, json=body)
     assert answer.status_code == 504
     assert answer.json()["status"] == "pending"
@@ -60,7 +61,7 @@ async def test_with_wait_and_a_timeout_the_record_so_far_comes_with_504(http: ht
 
 async def test_inline_audio_is_stored_as_an_upload_and_only_its_key_is_kept(
     http: httpx.AsyncClient, body: Body, flow: PlayedFlow, bucket: ArtifactStore
-):
+) -> None:
     sound = b"RIFF and so on"
     inline = {**body, "audio_key": None, "audio_base64": base64.b64encode(sound).decode()}
     answer = await http.post("/run", json=inline)
@@ -104,7 +105,7 @@ async def test_inline_audio_is_stored_as_an_upload_and_only_its_key_is_kept(
 )
 async def test_a_bad_request_is_refused_with_a_code_and_the_field(
     http: httpx.AsyncClient, body: Body, change: Body, code: str, named: str
-):
+) -> None:
     # Not httpx's own JSON, which refuses to send half of a surrogate pair.
     content = json.dumps({**body, **change}).encode()
     answer = await http.post("/run", content=content, headers={"Content-Type": "application/json"})
@@ -115,14 +116,14 @@ async def test_a_bad_request_is_refused_with_a_code_and_the_field(
 
 
 @pytest.mark.parametrize("content", [b"{", b"", b"[]", b'{"target_key": NaN}', b"\xff\xfe", b"[" * 100_000])
-async def test_what_is_no_json_object_is_refused(http: httpx.AsyncClient, content: bytes):
+async def test_what_is_no_json_object_is_refused(http: httpx.AsyncClient, content: bytes) -> None:
     answer = await http.post("/run", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert answer.json()["error"] == "request_invalid"
 
 
-async def test_a_body_of_20_mb_is_refused_by_its_length_and_by_counting(http: httpx.AsyncClient):
-    async def chunks():
+async def test_a_body_of_20_mb_is_refused_by_its_length_and_by_counting(http: httpx.AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b"x" * 1024 * 1024
 
@@ -133,26 +134,32 @@ async def test_a_body_of_20_mb_is_refused_by_its_length_and_by_counting(http: ht
         assert answer.json()["error"] == "payload_too_large"
 
 
-async def test_an_object_of_zero_bytes_is_refused(http: httpx.AsyncClient, body: Body, bucket: ArtifactStore):
+async def test_an_object_of_zero_bytes_is_refused(http: httpx.AsyncClient, body: Body, bucket: ArtifactStore) -> None:
     bucket._client.put_object(Bucket=bucket._bucket, Key="uploads/audio/empty.wav", Body=b"")
     answer = await http.post("/run", json={**body, "audio_key": "uploads/audio/empty.wav"})
     assert (answer.status_code, answer.json()["error"]) == (422, "object_empty")
 
 
-async def test_an_object_that_is_too_large_is_refused(http: httpx.AsyncClient, body: Body, bucket: ArtifactStore):
+async def test_an_object_that_is_too_large_is_refused(
+    http: httpx.AsyncClient, body: Body, bucket: ArtifactStore
+) -> None:
     bucket.put_stream(BytesIO(b"x" * 5000), "uploads/source/huge.png", "image/png")
     answer = await http.post("/run", json={**body, "source_keys": ["uploads/source/huge.png"]})
     assert (answer.status_code, answer.json()["error"]) == (413, "object_too_large")
     assert "source_keys.0" in answer.json()["detail"]
 
 
-async def test_an_output_key_that_is_taken_is_refused(http: httpx.AsyncClient, body: Body, bucket: ArtifactStore):
+async def test_an_output_key_that_is_taken_is_refused(
+    http: httpx.AsyncClient, body: Body, bucket: ArtifactStore
+) -> None:
     bucket.put_stream(BytesIO(b"x"), "outputs/taken.mp4", "video/mp4")
     answer = await http.post("/run", json={**body, "output_key": "outputs/taken.mp4"})
     assert (answer.status_code, answer.json()["error"]) == (409, "output_exists")
 
 
-async def test_the_same_idempotency_key_and_body_make_one_task(http: httpx.AsyncClient, body: Body, flow: PlayedFlow):
+async def test_the_same_idempotency_key_and_body_make_one_task(
+    http: httpx.AsyncClient, body: Body, flow: PlayedFlow
+) -> None:
     headers = {"Idempotency-Key": uuid4().hex}
     answers = await asyncio.gather(*(http.post("/run", json=body, headers=headers) for _ in range(4)))
     assert {answer.status_code for answer in answers} == {202}
@@ -162,7 +169,7 @@ async def test_the_same_idempotency_key_and_body_make_one_task(http: httpx.Async
     assert (again["task_id"], again["status"], again["stage"]) == (task_id, "running", "wav2lip")
 
 
-async def test_the_same_idempotency_key_with_another_body_is_refused(http: httpx.AsyncClient, body: Body):
+async def test_the_same_idempotency_key_with_another_body_is_refused(http: httpx.AsyncClient, body: Body) -> None:
     headers = {"Idempotency-Key": uuid4().hex}
     assert (await http.post("/run", json=body, headers=headers)).status_code == 202
     other = await http.post("/run", json={**body, "retain_intermediate": False}, headers=headers)
@@ -172,7 +179,7 @@ async def test_the_same_idempotency_key_with_another_body_is_refused(http: httpx
 
 async def test_a_replayed_request_does_not_trip_over_its_own_result(
     http: httpx.AsyncClient, body: Body, bucket: ArtifactStore
-):
+) -> None:
     output_key = f"outputs/{uuid4().hex}.mp4"
     headers = {"Idempotency-Key": uuid4().hex}
     first = await http.post("/run", json={**body, "output_key": output_key}, headers=headers)

@@ -24,6 +24,7 @@ from deployments.local.control_plane.settings import (
 )
 from tests.runpod.plane import (
     API_KEY,
+    STOP_SECONDS,
     EndpointClient,
     RunningPlane,
     comes_true,
@@ -55,23 +56,23 @@ def _worker_processes(endpoint_id: str) -> list[int]:
     return found
 
 
-async def test_a_restart_keeps_the_queue_in_order_and_runs_the_interrupted_job_again(tmp_path: Path) -> None:
+async def test_a_restart_keeps_the_queue_in_order_and_runs_the_interrupted_job_first(tmp_path: Path) -> None:
     config = plane_config(tmp_path, endpoint("restarted", "cooperative"))
     with running_plane(config) as plane:
         async with _client(plane) as client:
-            running = await client.run({"seconds": 1, "echo": "first"})
-            queued = [await client.run({"echo": number}) for number in range(2)]
-            await client.until(running, "IN_PROGRESS")
+            interrupted = await client.run({"seconds": 1, "echo": "again"})
+            first, second = [await client.run({"seconds": 30}) for _ in range(2)]
+            await client.until(interrupted, "IN_PROGRESS")
         assert plane.stop() == 0
     assert _worker_processes("restarted") == []
     with running_plane(config) as plane:
         async with _client(plane) as client:
-            views = [await client.until(job, "COMPLETED") for job in (running, *queued)]
-            history = (await client.ask("GET", f"local/jobs/restarted/{running}")).body["executions"]
-    assert [view["output"]["echo"] for view in views] == ["first", 0, 1]
-    begun = [view["output"]["begun"] for view in views]
-    assert begun == sorted(begun)
-    assert "retries" not in views[0], "a stop of the plane is not the job's fault"
+            done = await client.until(interrupted, "COMPLETED")
+            await client.until(first, "IN_PROGRESS")
+            assert (await client.get(f"status/{second}")).body["status"] == "IN_QUEUE"
+            history = (await client.ask("GET", f"local/jobs/restarted/{interrupted}")).body["executions"]
+    assert done["output"]["echo"] == "again"
+    assert "retries" not in done, "a stop of the plane is not the job's fault"
     assert [one["how"] for one in history] == ["plane_stopped", "completed"]
 
 
@@ -93,7 +94,7 @@ async def test_a_killed_plane_leaves_no_worker_and_no_child_behind(tmp_path: Pat
 
 
 async def test_a_plane_ends_what_a_killed_plane_and_its_warden_left(tmp_path: Path) -> None:
-    config = plane_config(tmp_path, endpoint("leftover", "cooperative", min_workers=1, max_workers=1))
+    config = plane_config(tmp_path, endpoint("leftover", "bare"))
     with running_plane(config) as plane:
         async with _client(plane) as client:
             (worker,) = await client.until_waiting()
@@ -105,17 +106,17 @@ async def test_a_plane_ends_what_a_killed_plane_and_its_warden_left(tmp_path: Pa
         plane.process.kill()
         plane.process.wait()
     assert psutil.pid_exists(worker["pid"])
-    asleep = config.model_copy(update={"endpoints": (endpoint("leftover", "cooperative", min_workers=0),)})
+    asleep = config.model_copy(update={"endpoints": (endpoint("leftover", "bare", min_workers=0),)})
     with running_plane(asleep):
         assert await await_until(lambda: not psutil.pid_exists(worker["pid"]), seconds=5, what="the old worker is gone")
 
 
 async def test_workers_start_with_the_load_and_go_when_idle(tmp_path: Path) -> None:
-    scaled = endpoint("scaled", "blocking", min_workers=0, max_workers=2, idle_seconds=0.2)
+    scaled = endpoint("scaled", "bare", min_workers=0, max_workers=2, idle_seconds=0.2)
     with running_plane(plane_config(tmp_path, scaled)) as plane:
         async with _client(plane) as client:
             assert await client.workers() == []
-            jobs = [await client.run({"seconds": 2.5}) for _ in range(2)]
+            jobs = [await client.run({"seconds": 2}) for _ in range(2)]
             views = [await client.until(job, "COMPLETED", seconds=30) for job in jobs]
             assert len({view["workerId"] for view in views}) == 2
 
@@ -125,46 +126,34 @@ async def test_workers_start_with_the_load_and_go_when_idle(tmp_path: Path) -> N
             await comes_true(none_left, seconds=5, what="the idle workers are gone")
 
 
-async def test_a_crash_loop_backs_off_and_shows_as_unhealthy(tmp_path: Path) -> None:
-    config = plane_config(tmp_path, endpoint("crashing", "crashing", max_workers=3))
+async def test_workers_that_cannot_start_show_as_unhealthy_and_are_started_slowly(tmp_path: Path) -> None:
+    missing = EndpointConfig(id="missing", command=("/no/such/program",), min_workers=1)
+    config = plane_config(tmp_path, endpoint("crashing", "crashing", max_workers=3), missing)
     with running_plane(config) as plane:
-        async with _client(plane) as client:
+        async with _client(plane) as crashing:
 
-            async def unhealthy() -> bool:
-                return bool((await client.get("health")).body["workers"]["unhealthy"] >= 2)
+            async def two_starts_failed() -> bool:
+                return bool((await crashing.get("health")).body["workers"]["unhealthy"] >= 2)
 
-            await comes_true(unhealthy, seconds=10, what="two starts have failed")
-            assert (await client.counters())["workers_started"] <= 4, "starts follow each other slowly"
+            await comes_true(two_starts_failed, seconds=10, what="two starts have failed")
+            counters = (await crashing.ask("GET", "local/counters")).body["endpoints"]
+            health = (await crashing.ask("GET", "v2/missing/health")).body
+    assert counters["crashing"]["workers_started"] <= 4
+    assert health["workers"]["unhealthy"] == 1
     logs = list(config.log_dir.glob("crashing-*.log"))
     assert "cannot load the model" in logs[0].read_text(encoding="utf-8")
 
 
-async def test_a_missing_worker_program_shows_as_unhealthy(tmp_path: Path) -> None:
-    missing = EndpointConfig(id="missing", command=("/no/such/program",), min_workers=1)
-    with running_plane(plane_config(tmp_path, missing)) as plane:
-        async with _client(plane) as client:
-
-            async def unhealthy() -> bool:
-                return bool((await client.get("health")).body["workers"]["unhealthy"])
-
-            await comes_true(unhealthy, seconds=5, what="a start has failed")
-            assert (await client.counters())["started"] == 0
-
-
-def test_files_with_the_key_and_with_jobs_are_their_owners_alone(tmp_path: Path) -> None:
-    config = plane_config(tmp_path, endpoint("private", "cooperative", min_workers=0))
-    with running_plane(config):
-        for file in (tmp_path / "plane.json", config.database):
+def test_files_with_the_key_and_with_jobs_are_private_and_an_interrupt_stops_all(tmp_path: Path) -> None:
+    config = plane_config(tmp_path, endpoint("interrupted", "cooperative"))
+    with running_plane(config) as plane:
+        for file in (tmp_path / "plane.json", *tmp_path.glob("jobs.sqlite3*")):
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert not config.address_file.exists(), "a stopped plane has no address"
-
-
-def test_an_interrupt_stops_the_plane(tmp_path: Path) -> None:
-    with running_plane(plane_config(tmp_path, endpoint("interrupted", "cooperative"))) as plane:
         wait_until(lambda: _worker_processes("interrupted"), seconds=10, what="a worker process runs")
         plane.process.send_signal(signal.SIGINT)
-        assert plane.process.wait(3) == 0
+        assert plane.process.wait(STOP_SECONDS) == 0
     assert _worker_processes("interrupted") == []
+    assert not config.address_file.exists(), "a stopped plane has no address"
 
 
 def test_a_configuration_others_may_read_is_refused(tmp_path: Path) -> None:

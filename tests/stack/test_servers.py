@@ -102,6 +102,13 @@ def test_only_the_owner_reads_credentials_and_logs(servers: RunningStack) -> Non
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
 
+def test_nobody_else_can_list_what_a_service_keeps(servers: RunningStack) -> None:
+    root = servers.credentials_path.parent
+    folders = [path for path in (root, *root.iterdir()) if path.is_dir()]
+    assert len(folders) > 4
+    assert not [path for path in folders if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)]
+
+
 def test_valkey_refuses_a_wrong_password(servers: RunningStack) -> None:
     parts = urlsplit(servers.addresses.redis_url.get_secret_value())
     once = Retry(NoBackoff(), retries=0)

@@ -84,7 +84,7 @@ def test_zero_bytes_are_refused_in_both_directions(store: ArtifactStore, tmp_pat
     with pytest.raises(StorageError) as caught:
         stored(store, "uploads/audio/silence.wav", b"")
     assert caught.value.fault.code is FaultCode.OBJECT_EMPTY
-    store._client.put_object(Bucket="media", Key="uploads/audio/empty.wav", Body=b"")
+    store._client.put_object(Bucket=store._bucket, Key="uploads/audio/empty.wav", Body=b"")
     with pytest.raises(StorageError) as caught:
         store.fetch_key("uploads/audio/empty.wav", tmp_path / "sound", max_bytes=10)
     assert caught.value.fault.code is FaultCode.OBJECT_EMPTY

@@ -1,7 +1,10 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from pydantic import SecretStr
@@ -9,6 +12,8 @@ from pydantic import SecretStr
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import StorageError, connect
+
+BODY = bytes(range(256)) * 10_000
 
 
 @pytest.fixture
@@ -26,6 +31,56 @@ def closed_port() -> int:
         server.bind(("127.0.0.1", 0))
         port: int = server.getsockname()[1]
     return port
+
+
+class Breaking(BaseHTTPRequestHandler):
+    """Sends only half of every body until it has broken off so often as the server says."""
+
+    def do_GET(self) -> None:
+        assert isinstance(self.server, BreakingServer)
+        self.server.requests += 1
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(BODY)))
+        self.end_headers()
+        breaks = self.server.requests <= self.server.breaks
+        self.wfile.write(BODY[: len(BODY) // 2] if breaks else BODY)
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing."""
+
+
+class BreakingServer(ThreadingHTTPServer):
+    def __init__(self, breaks: int) -> None:
+        super().__init__(("127.0.0.1", 0), Breaking)
+        self.breaks, self.requests = breaks, 0
+
+
+@contextmanager
+def breaking_server(breaks: int) -> Iterator[BreakingServer]:
+    with BreakingServer(breaks) as server:
+        serving = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        serving.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            serving.join(timeout=10)
+
+
+def test_a_body_that_broke_off_is_fetched_again(tmp_path: Path) -> None:
+    with breaking_server(breaks=2) as server:
+        artifact = connect(at(server.server_port)).fetch_key("work/film", tmp_path / "film", max_bytes=10_000_000)
+    assert (tmp_path / "film").read_bytes() == BODY
+    assert artifact.size_bytes == len(BODY)
+    assert server.requests == 3
+
+
+def test_a_body_that_always_breaks_off_is_given_up(tmp_path: Path) -> None:
+    with breaking_server(breaks=99) as server, pytest.raises(StorageError) as caught:
+        connect(at(server.server_port)).fetch_key("work/film", tmp_path / "film", max_bytes=10_000_000)
+    assert caught.value.fault.code is FaultCode.STORAGE_UNAVAILABLE
+    assert server.requests == 3
+    assert list(tmp_path.iterdir()) == []
 
 
 def at(port: int) -> R2Settings:

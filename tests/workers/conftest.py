@@ -9,23 +9,14 @@ from deployments.local.control_plane.settings import EndpointConfig
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.media.writer import VideoWriter
 from gpu_tasks.settings import R2Settings
-from gpu_tasks.storage import ArtifactStore, connect
-from tests.object_store import object_store
+from gpu_tasks.storage import ArtifactStore
+from tests.bucket import bucket, object_store, store
 from tests.runpod.plane import API_KEY, EndpointClient, RunningPlane, plane_config, running_plane
 from tests.workers.jobs import SAMPLES, Uploads
 
+__all__ = ["bucket", "object_store", "store"]
+
 TARGET_FRAMES = 36
-
-
-@pytest.fixture(scope="session")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[R2Settings]:
-    with object_store(tmp_path_factory.mktemp("bucket")) as settings:
-        yield settings
-
-
-@pytest.fixture(scope="session")
-def store(bucket: R2Settings) -> ArtifactStore:
-    return connect(bucket)
 
 
 @pytest.fixture(scope="session")

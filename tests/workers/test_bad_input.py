@@ -40,7 +40,7 @@ def garbage(store: ArtifactStore) -> Artifact:
 @pytest.fixture(scope="session")
 def cut_off(store: ArtifactStore, uploads: Uploads) -> Artifact:
     """The first half of a sound video."""
-    whole = store._client.get_object(Bucket="media", Key=uploads.target.key)["Body"].read()
+    whole = store._client.get_object(Bucket=store._bucket, Key=uploads.target.key)["Body"].read()
     return store.put_stream(io.BytesIO(whole[: len(whole) // 2]), "uploads/video/cut-off.mp4", "video/mp4")
 
 

@@ -55,8 +55,8 @@ class Store:
     @contextmanager
     def open(cls, path: Path) -> Iterator[Self]:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # inputs and results of jobs; SQLite's side files get the same mode
         connection = sqlite3.connect(path, isolation_level=None)
-        path.chmod(0o600)  # inputs and results of jobs
         try:
             connection.execute("pragma journal_mode = wal")
             # Survives kill -9 of this process; only a power cut can lose the last changes.

@@ -19,6 +19,7 @@ async def main() -> None:
                 job = await answer.json() if answer.status == 200 else None
             if job:
                 output = {"begun": time.time()}
+                await asyncio.sleep(job["input"].get("seconds", 0))
                 await session.post(done.replace("$ID", job["id"]), json={"output": output})
 
 

@@ -1,0 +1,78 @@
+"""`python -m deployments.deploy`: brings blocks, work pool and deployment of a Prefect server to the settings.
+
+Run again it changes nothing that already is as it should be.
+"""
+
+import asyncio
+import sys
+import tempfile
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.exceptions import ObjectNotFound
+from prefect.utilities.callables import parameter_schema
+from prefect.workers.base import BaseWorker
+from prefect.workers.process import ProcessWorker
+
+from blocks import registry
+from blocks.settings import OrchestratorSettings, WorkerType
+from flows.inprocess_worker import InProcessWorker
+from flows.pipeline import pipeline
+from flows.pools import POOLS
+from flows.request import DEPLOYMENT
+
+# A module path, not a file: a file would be imported as a second copy of the module.
+ENTRYPOINT = "flows.pipeline.pipeline"
+
+_WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
+    WorkerType.INPROCESS: InProcessWorker,
+    WorkerType.PROCESS: ProcessWorker,
+}
+
+
+async def deploy(settings: OrchestratorSettings) -> None:
+    """Register blocks, create the work pool of the chosen type and deploy the pipeline to it."""
+    async with get_client() as client:
+        await registry.register(settings, client=client)
+        await _make_pool(client, settings.worker_type)
+        flow_id = await client.create_flow(pipeline)
+        await client.create_deployment(
+            flow_id=flow_id,
+            name=DEPLOYMENT.partition("/")[2],
+            description=pipeline.description,
+            entrypoint=ENTRYPOINT,
+            work_pool_name=POOLS[settings.worker_type],
+            job_variables=_job_variables(settings.worker_type),
+            parameter_openapi_schema=parameter_schema(pipeline).model_dump(),
+            # The door has checked the request with the same model; an operator's run is checked by the flow.
+            enforce_parameter_schema=False,
+            tags=["lipswap"],
+        )
+
+
+async def _make_pool(client: PrefectClient, worker_type: WorkerType) -> None:
+    name, worker = POOLS[worker_type], _WORKERS[worker_type]
+    template = worker.get_default_base_job_template()
+    try:
+        await client.read_work_pool(name)
+    except ObjectNotFound:
+        await client.create_work_pool(WorkPoolCreate(name=name, type=worker.type, base_job_template=template))
+    else:
+        await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+
+
+def _job_variables(worker_type: WorkerType) -> dict[str, Any]:
+    if worker_type is WorkerType.INPROCESS:
+        return {}
+    # Without a command the worker copies the working directory for every run; an empty directory costs nothing.
+    return {"command": f"{sys.executable} -m prefect.engine", "working_dir": tempfile.gettempdir()}
+
+
+def main() -> None:
+    """Deploy as the environment says."""
+    asyncio.run(deploy(OrchestratorSettings()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""From a request and its footage to jobs: pure, apart from looking the uploads up."""
+
+from flows.errors import PipelineError
+from flows.footage import Assembly, Footage, Limits, Upload, Uploads
+from flows.remote import JobDone
+from flows.request import PipelineRequest
+from gpu_tasks.contract.faults import FaultCode
+from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Quality, Stage, Timeline, Wav2LipJob
+from gpu_tasks.contract.manifest import manifest
+from gpu_tasks.contract.media import VideoInfo
+from gpu_tasks.storage import ArtifactStore
+
+# What finds faces on the CPU before a GPU is asked is the draft engine's detector, whatever engine computes.
+_DETECTOR = "face_detection_short_range"
+
+
+def look_up(store: ArtifactStore, request: PipelineRequest, limits: Limits) -> Uploads:
+    """Find the request's inputs in the bucket, without fetching them.
+
+    Raises:
+        PipelineError: OBJECT_MISSING, OBJECT_EMPTY or OBJECT_TOO_LARGE.
+        StorageError: The bucket is away.
+    """
+    return Uploads(
+        target=_upload(store, request.target_key, limits.max_video_bytes),
+        audio=_upload(store, request.audio_key, limits.max_audio_bytes) if request.audio_key else None,
+        sources=tuple(_upload(store, key, limits.max_image_bytes) for key in request.source_keys),
+        sync_mode=request.sync_mode,
+        limits=limits,
+        face_model_revisions={_DETECTOR: manifest().models[_DETECTOR].revision},
+    )
+
+
+def lip_sync_job(request: PipelineRequest, footage: Footage, engine: Engine) -> Wav2LipJob:
+    """Return the lip-sync of the whole footage; near-lossless when a face swap follows.
+
+    Raises:
+        PipelineError: MISSING_AUDIO_KEY when the footage has no driving audio.
+        FaultError: ENGINE_UNAVAILABLE.
+    """
+    if footage.audio is None:
+        raise PipelineError(FaultCode.MISSING_AUDIO_KEY, stage=Stage.WAV2LIP)
+    return Wav2LipJob(
+        engine=engine,
+        model_revisions=manifest().revisions(engine, Stage.WAV2LIP),
+        target=footage.target,
+        driving_audio=footage.audio,
+        timeline=footage.timeline,
+        quality=Quality.INTERMEDIATE if request.wants_face_swap else Quality.DELIVERY,
+        options=request.wav2lip,
+    )
+
+
+def face_swap_job(request: PipelineRequest, footage: Footage, engine: Engine, synced: JobDone | None) -> FaceFusionJob:
+    """Return the face swap of the lip-synced video, or of the footage when there is none.
+
+    Raises:
+        FaultError: ENGINE_UNAVAILABLE.
+    """
+    return FaceFusionJob(
+        engine=engine,
+        model_revisions=manifest().revisions(engine, Stage.FACEFUSION),
+        target=synced.receipt.artifact if synced else footage.target,
+        timeline=_as_it_is(synced.receipt.video) if synced else footage.timeline,
+        sources=footage.sources,
+        options=request.facefusion,
+        face_selection=request.face_selection,
+    )
+
+
+def assembly_of(footage: Footage, last: JobDone) -> Assembly:
+    """Return what becomes the result: the last stage's video with the driving audio, else with the target's sound."""
+    own_sound = footage.target if footage.target_media.audio else None
+    return Assembly(
+        parts=(last.receipt.artifact,), sound=footage.audio or own_sound, timeline=_as_it_is(last.receipt.video)
+    )
+
+
+def _as_it_is(video: VideoInfo) -> Timeline:
+    return Timeline(fps=video.fps, frame_count=video.frame_count, target_frame_count=video.frame_count)
+
+
+def _upload(store: ArtifactStore, key: str, max_bytes: int) -> Upload:
+    head = store.head(key)
+    if head is None:
+        raise PipelineError(FaultCode.OBJECT_MISSING, f"Key: {key}.", stage=Stage.INGEST)
+    if head.size_bytes == 0:
+        raise PipelineError(FaultCode.OBJECT_EMPTY, f"Key: {key}.", stage=Stage.INGEST)
+    if head.size_bytes > max_bytes:
+        raise PipelineError(FaultCode.OBJECT_TOO_LARGE, f"{key} has more than {max_bytes} bytes.", stage=Stage.INGEST)
+    return Upload(key=key, etag=head.etag, size_bytes=head.size_bytes)

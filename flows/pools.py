@@ -1,0 +1,13 @@
+"""The work pools on which the pipeline may run."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from blocks.settings import WorkerType
+
+INPROCESS_POOL = "lipswap-inprocess"
+PROCESS_POOL = "lipswap-process"
+
+POOLS: Mapping[WorkerType, str] = MappingProxyType(
+    {WorkerType.INPROCESS: INPROCESS_POOL, WorkerType.PROCESS: PROCESS_POOL}
+)

@@ -1,0 +1,118 @@
+"""The record of a run while it runs: held here, mirrored to Redis, and left with Prefect when the run ends.
+
+Redis is speed, not truth: when it is away the run goes on, and the next write that succeeds carries all that was
+missed.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.logging import get_logger
+
+from blocks import record_changes
+from blocks.job_store import JobStore, JobStoreError
+from flows.summary import summary_of
+from gpu_tasks.contract.records import TaskRecord
+
+RECORD_ARTIFACT = "lipswap-record"
+
+# A Redis that hangs must not slow the run down: one wait, then silence for a while.
+_WRITE_SECONDS = 3.0
+_SILENCE_SECONDS = 15.0
+_FINAL_TRIES = 3
+
+Change = Callable[[TaskRecord], TaskRecord]
+
+_logger = get_logger(__name__)
+
+
+class RunRecord:
+    """The one writer of a run's record while the run works.
+
+    Args:
+        jobs: The mirror.
+        record: What the run begins with.
+    """
+
+    def __init__(self, jobs: JobStore, record: TaskRecord) -> None:
+        self._jobs = jobs
+        self._record = record
+        self._silent_until = 0.0
+        self._turn = asyncio.Lock()
+
+    @property
+    def record(self) -> TaskRecord:
+        return self._record
+
+    async def begin(self, *, attempts: int) -> None:
+        """Go on from what the shim or an earlier attempt of this run has written."""
+
+        def adopt(stored: TaskRecord | None) -> TaskRecord:
+            return record_changes.restarted(stored or self._record, attempts=attempts, now=datetime.now(UTC))
+
+        async with self._turn:
+            if not await self._mirror(adopt):
+                self._record = adopt(None)
+
+    async def change(self, change: Change) -> None:
+        """Apply a change and mirror the record; a change that changes nothing is not written."""
+        async with self._turn:
+            before, self._record = self._record, change(self._record)
+            if self._record is not before:
+                await self._mirror(self._newer)
+
+    async def finish(self, change: Change) -> TaskRecord:
+        """Apply the last change, mirror it with patience and leave the record with Prefect."""
+        async with self._turn:
+            self._record = change(self._record)
+            for attempt in range(_FINAL_TRIES):
+                self._silent_until = 0.0
+                if await self._mirror(self._newer):
+                    break
+                await asyncio.sleep(0.2 * 2**attempt)
+        await leave_with_prefect(self._record)
+        return self._record
+
+    def _newer(self, stored: TaskRecord | None) -> TaskRecord | None:
+        """Put this run's record over the stored one, unless that is final: somebody has closed the run."""
+        if stored is None:
+            return self._record
+        if stored.status.is_final and stored.attempts >= self._record.attempts:
+            return None
+        revision = max(stored.revision + 1, self._record.revision)
+        return self._record.model_copy(update={"revision": revision})
+
+    async def _mirror(self, change: Callable[[TaskRecord | None], TaskRecord | None]) -> bool:
+        if time.monotonic() < self._silent_until:
+            return False
+        try:
+            async with asyncio.timeout(_WRITE_SECONDS):
+                stored = await self._jobs.change(self._record.task_id, change)
+        except (JobStoreError, TimeoutError) as error:
+            self._silent_until = time.monotonic() + _SILENCE_SECONDS
+            _logger.warning("The record could not be mirrored to Redis; the run goes on. (%s)", type(error).__name__)
+            return False
+        if stored is not None:
+            self._record = stored
+        return True
+
+
+async def leave_with_prefect(record: TaskRecord) -> None:
+    """Store the record and its summary as artifacts of the run; from there it is rebuilt when Redis has lost it."""
+    run_id = UUID(record.task_id)
+    artifacts = (
+        ArtifactCreate(type=RECORD_ARTIFACT, data=record.model_dump_json(), flow_run_id=run_id),
+        ArtifactCreate(type="markdown", data=summary_of(record), flow_run_id=run_id),
+    )
+    try:
+        async with get_client() as client:
+            for artifact in artifacts:
+                await client.create_artifact(artifact)
+    except (httpx.HTTPError, OSError) as error:
+        _logger.warning("The final record could not be left with Prefect. (%s)", type(error).__name__)

@@ -1,0 +1,184 @@
+"""What one run works with: the blocks as they are now, and its record."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from prefect.runtime import flow_run
+
+from blocks import record_changes, registry
+from blocks.job_store import JobStore
+from blocks.policy import PipelinePolicy
+from blocks.r2 import R2Bucket
+from blocks.runpod import RunPodEndpoint
+from flows.errors import JobError, PipelineError
+from flows.progress import Course
+from flows.recording import RunRecord
+from flows.remote import JobDone, JobNews
+from flows.request import PipelineRequest
+from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
+from gpu_tasks.contract.jobs import Engine, Stage
+from gpu_tasks.contract.manifest import resolve_engine
+from gpu_tasks.contract.records import ErrorRecord, ResultRecord
+
+_PROVENANCE = {"artifact", "engine", "model_revisions", "faces", "worker_id", "notes"}
+
+
+class Blocks(NamedTuple):
+    """The block documents as they are when the run begins; operators may have edited them a moment ago."""
+
+    media: R2Bucket
+    jobs: JobStore
+    policy: PipelinePolicy
+    wav2lip: RunPodEndpoint
+    facefusion: RunPodEndpoint
+
+    @classmethod
+    async def load(cls) -> "Blocks":
+        """Read all documents at once."""
+        return cls(
+            *await asyncio.gather(
+                R2Bucket.aload(registry.MEDIA),
+                JobStore.aload(registry.JOBS),
+                PipelinePolicy.aload(registry.POLICY),
+                RunPodEndpoint.aload(registry.WAV2LIP),
+                RunPodEndpoint.aload(registry.FACEFUSION),
+            )
+        )
+
+
+class Run:
+    """One run: its request, its blocks, its record. A plain object, so that Prefect passes it to tasks untouched."""
+
+    def __init__(self, task_id: str, request: PipelineRequest, blocks: "Blocks") -> None:
+        self.task_id = task_id
+        self.request = request
+        self.media = blocks.media
+        self.store = blocks.media.store()
+        self.jobs = blocks.jobs
+        self.policy = blocks.policy
+        self._endpoints = {Stage.WAV2LIP: blocks.wav2lip, Stage.FACEFUSION: blocks.facefusion}
+        self._course = Course.of(request)
+        first = record_changes.queued(task_id, request.model_dump(mode="json"), now=datetime.now(UTC))
+        self.record = RunRecord(blocks.jobs, first)
+
+    def engine(self) -> Engine:
+        """Resolve the engine that the request asks for, before anything is fingerprinted.
+
+        Raises:
+            FaultError: ENGINE_UNAVAILABLE.
+        """
+        return resolve_engine(self.request.engine, draft_allowed=self.policy.draft_allowed)
+
+    def endpoint(self, stage: Stage) -> RunPodEndpoint:
+        """Return where jobs of a stage go.
+
+        Raises:
+            PipelineError: RUNPOD_NOT_CONFIGURED or FACEFUSION_NOT_CONFIGURED.
+        """
+        endpoint = self._endpoints[stage]
+        if endpoint.is_configured:
+            return endpoint
+        has_key = bool(endpoint.api_key.get_secret_value())
+        is_swap = has_key and stage is Stage.FACEFUSION
+        raise PipelineError(
+            FaultCode.FACEFUSION_NOT_CONFIGURED if is_swap else FaultCode.RUNPOD_NOT_CONFIGURED, stage=stage
+        )
+
+    async def enter(self, stage: Stage, message: str = "") -> None:
+        """Tell readers that the run now works on `stage`."""
+        percent = self._course.percent(stage, 0.0)
+        await self.record.change(
+            lambda record: record_changes.entered(
+                record, stage, now=datetime.now(UTC), message=message, percent=percent
+            )
+        )
+
+    async def note(
+        self,
+        *,
+        details: Mapping[str, Any] | None = None,
+        media: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Tell readers facts about the run."""
+        await self.record.change(
+            lambda record: record_changes.noted(
+                record, now=datetime.now(UTC), details=details, media=media, provenance=provenance
+            )
+        )
+
+    async def hear(self, stage: Stage, news: JobNews) -> None:
+        """Tell readers how a stage's GPU job stands."""
+        await self.note(
+            details={
+                f"{stage}_job_id": news.job_id,
+                f"{stage}_status": news.status.value,
+                f"{stage}_reused": not news.is_ours,
+            }
+        )
+        if (progress := news.progress) is None:
+            return
+        percent = self._course.percent(stage, progress.done / progress.total)
+        message = progress.message or f"{progress.done} of {progress.total}"
+        await self.record.change(
+            lambda record: record_changes.progressed(record, stage, percent, message, now=datetime.now(UTC))
+        )
+
+    async def settle(self, stage: Stage, done: JobDone) -> None:
+        """Tell readers what came out of a stage's GPU job, and what this run has paid for it."""
+        receipt = done.receipt
+        # A result of an earlier run has been paid by that run.
+        gpu_seconds = receipt.work_seconds if done.paid_by == self.task_id else 0.0
+        await self.note(
+            details={
+                f"{stage}_job_id": receipt.job_id,
+                f"{stage}_status": "COMPLETED",
+                f"{stage}_attempts": done.attempts,
+                f"{stage}_reused": done.paid_by != self.task_id,
+            },
+            provenance={stage.value: receipt.model_dump(mode="json", include=_PROVENANCE)},
+        )
+        await self.record.change(
+            lambda record: record_changes.charged(record, stage, gpu_seconds, now=datetime.now(UTC))
+        )
+
+    async def complete(self, result: ResultRecord) -> None:
+        """Close the record with a result."""
+        await self.record.finish(lambda record: record_changes.completed(record, result, now=datetime.now(UTC)))
+
+    async def fail(self, fault: Fault, log_tail: tuple[str, ...] = ()) -> None:
+        """Close the record with the reason why there is no result."""
+        error = ErrorRecord(error=fault.code, detail=fault.detail, stage=fault.stage, retryable=fault.is_retryable)
+        details = {"log_tail": list(log_tail)} if log_tail else {}
+        await self.record.finish(
+            lambda record: record_changes.failed(
+                record,
+                error.model_copy(update={"stage": error.stage or record.stage.value}),
+                now=datetime.now(UTC),
+                details=details,
+            )
+        )
+
+
+@asynccontextmanager
+async def opened(request: PipelineRequest) -> AsyncIterator[Run]:
+    """Load the blocks for the current flow run, and close its record if it fails.
+
+    A run that is cancelled or whose worker stops leaves by CancelledError: the first is recorded by the flow's hook,
+    the second goes on elsewhere.
+    """
+    run = Run(str(flow_run.id), request, await Blocks.load())
+    await run.record.begin(attempts=flow_run.run_count)
+    await run.note(details={"flow_run_id": run.task_id, "flow_run_url": flow_run.ui_url})
+    try:
+        yield run
+    except FaultError as error:
+        await run.fail(error.fault, error.log_tail if isinstance(error, JobError) else ())
+        raise
+    except Exception:
+        # The log has the traceback; the caller gets a sentence.
+        await run.fail(FaultError(FaultCode.INTERNAL).fault)
+        raise

@@ -1,0 +1,75 @@
+"""The life of an in-process worker: settings, signals, a clean end."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+
+from blocks.connections import close_shared
+from blocks.settings import OrchestratorSettings
+from flows.cpu_pool import CPU_POOL
+from flows.inprocess_engine import share_tls_context
+from flows.inprocess_worker import InProcessWorker
+from flows.pools import INPROCESS_POOL
+
+_STOP_SECONDS = 2.7
+
+_logger = logging.getLogger(__name__)
+
+
+def serve() -> int:
+    """Run the worker in a thread of its own and end it on SIGTERM or Ctrl-C.
+
+    The main thread keeps the signals: Prefect's engine installs a handler of its own wherever it may.
+    """
+    settings = OrchestratorSettings()
+    CPU_POOL.processes = settings.cpu_processes
+    share_tls_context()
+    stop = threading.Event()
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    outcome: list[int] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(_serve(settings, stop))
+            outcome.append(0)
+        except Exception:
+            _logger.exception("The worker ended.")
+            outcome.append(1)
+        finally:
+            ended.set()
+            stop.set()
+
+    threading.Thread(target=run, name="worker", daemon=True).start()
+    stop.wait()
+    if not ended.wait(_STOP_SECONDS):
+        CPU_POOL.close()
+        # Somebody would send SIGKILL next; runs that were not handed back are found by their missing heartbeat.
+        os._exit(1)
+    return outcome[0]
+
+
+async def _serve(settings: OrchestratorSettings, stop: threading.Event) -> None:
+    worker = InProcessWorker(
+        work_pool_name=INPROCESS_POOL, name=f"{socket.gethostname()}-{os.getpid()}", limit=settings.max_runs
+    )
+    working = asyncio.create_task(worker.start())
+    warming = asyncio.create_task(CPU_POOL.warm_up())
+    stopping = asyncio.create_task(asyncio.to_thread(stop.wait))
+    try:
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            await worker.hand_back_all()
+            working.cancel()
+    finally:
+        stop.set()
+        warming.cancel()
+        CPU_POOL.close()
+        await asyncio.gather(working, warming, return_exceptions=True)
+        await close_shared()
+    if not working.cancelled() and (error := working.exception()) is not None:
+        raise error

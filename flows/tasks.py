@@ -1,0 +1,91 @@
+"""The tasks of the pipeline: what is tried again, how long it may take, and whose earlier result is used."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE, CachePolicy
+from prefect.client.schemas.objects import State, TaskRun
+
+from flows import caching, cpu_stages
+from flows.cpu_pool import CPU_POOL
+from flows.errors import is_passing
+from flows.footage import Assembly, Footage, Uploads, Whole
+from flows.publishing import published
+from flows.remote import JobDone, RemoteJob
+from flows.run import Run
+from gpu_tasks.contract.jobs import FaceFusionJob, Stage, Wav2LipJob
+from gpu_tasks.contract.records import ResultRecord
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_CPU_STAGE_SECONDS = 1800
+# Passing outages of bucket and RunPod are waited for; a job that failed has had its attempts already.
+_RETRY_SECONDS = [2.0, 10.0, 30.0]
+
+
+async def _is_passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    error = await state.aresult(raise_on_failure=False)
+    return isinstance(error, BaseException) and is_passing(error)
+
+
+def _stage(
+    name: str, cache_policy: CachePolicy, *, timeout_seconds: float | None = None
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a stage's function a task; its result is kept for other runs unless the policy is NO_CACHE."""
+    return task(
+        name=name,
+        cache_policy=cache_policy,
+        persist_result=cache_policy is not NO_CACHE,
+        cache_expiration=caching.CACHE_TIME,
+        timeout_seconds=timeout_seconds,
+        retries=len(_RETRY_SECONDS),
+        retry_delay_seconds=_RETRY_SECONDS,
+        retry_jitter_factor=0.3,
+        retry_condition_fn=_is_passing,
+    )
+
+
+@_stage("ingest", caching.BY_UPLOADS, timeout_seconds=_CPU_STAGE_SECONDS)
+async def ingest(run: Run, uploads: Uploads) -> Footage:
+    """Look at the inputs and copy them to where nobody overwrites them."""
+    return await CPU_POOL.run(cpu_stages.ingest, uploads, run.media.settings())
+
+
+@_stage("lip_sync", caching.BY_FINGERPRINT)
+async def lip_sync(run: Run, job: Wav2LipJob) -> JobDone:
+    """Let the mouth follow the driving audio, on the wav2lip endpoint."""
+    return await _remote(run, Stage.WAV2LIP, job)
+
+
+@_stage("face_swap", caching.BY_FINGERPRINT)
+async def face_swap(run: Run, job: FaceFusionJob) -> JobDone:
+    """Put the source's identity on the target's faces, on the facefusion endpoint."""
+    return await _remote(run, Stage.FACEFUSION, job)
+
+
+@_stage("assemble", caching.BY_ASSEMBLY, timeout_seconds=_CPU_STAGE_SECONDS)
+async def assemble(run: Run, assembly: Assembly) -> Whole:
+    """Put the parts in a row and the sound under them."""
+    return await CPU_POOL.run(cpu_stages.assemble, assembly, run.media.settings())
+
+
+@_stage("publish", NO_CACHE, timeout_seconds=600)
+async def publish(run: Run, whole: Whole, done: dict[Stage, JobDone]) -> ResultRecord:
+    """Copy the result, and the intermediate if it is kept, to their final keys."""
+    return await asyncio.to_thread(published, run.store, run.task_id, run.request, whole, done)
+
+
+async def _remote(run: Run, stage: Stage, job: Wav2LipJob | FaceFusionJob) -> JobDone:
+    return await RemoteJob(
+        job,
+        endpoint=run.endpoint(stage),
+        store=run.store,
+        jobs=run.jobs,
+        task_id=run.task_id,
+        max_attempts=run.policy.max_attempts,
+        report=partial(run.hear, stage),
+    ).run()

@@ -1,0 +1,17 @@
+"""`python -m flows.worker`: runs the pipeline's flow runs, many in one process.
+
+The processes of the CPU pool import this module again under another name, so it imports next to nothing itself.
+"""
+
+import sys
+
+
+def main() -> int:
+    """Run until SIGTERM or Ctrl-C; return the exit code."""
+    from flows.serving import serve  # noqa: PLC0415  # Prefect must not be imported into the CPU pool's processes
+
+    return serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Errors: one table, one body."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api_shim.errors import STATUSES, add_error_handlers, error_response
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.records import ErrorRecord
+
+
+def test_every_fault_code_has_a_status_that_is_an_error() -> None:
+    assert set(STATUSES) == set(FaultCode)
+    assert all(400 <= status < 600 for status in STATUSES.values())
+
+
+@pytest.mark.parametrize("code", FaultCode)
+def test_every_fault_is_told_in_the_one_body(code: FaultCode) -> None:
+    answer = error_response(FaultError(code, "Why.", stage="ingest").fault)
+    told = ErrorRecord.model_validate_json(bytes(answer.body))
+    assert (told.error, told.stage) == (code, "ingest")
+    assert told.detail.endswith("Why.")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/", 404),
+        ("DELETE", "/run", 405),
+        ("POST", "/health", 405),
+    ],
+)
+async def test_an_unknown_address_or_method_has_the_body_of_an_error(
+    http: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    answer = await http.request(method, path)
+    assert (answer.status_code, answer.json()["error"]) == (status, "route_unknown")
+    assert (status != 405) or answer.headers["Allow"]
+
+
+async def test_an_unexpected_error_shows_nothing_of_itself(caplog: pytest.LogCaptureFixture) -> None:
+    app = FastAPI()
+    add_error_handlers(app)
+
+    @app.get("/broken")
+    def broken() -> None:
+        raise RuntimeError("the password is hunter2")
+
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shim") as client:
+        with caplog.at_level(logging.ERROR):
+            answer = await client.get("/broken")
+    assert (answer.status_code, answer.json()["error"]) == (500, "internal")
+    assert "hunter2" not in answer.text
+    assert "hunter2" in caplog.text
+
+
+async def test_the_document_names_every_status_a_route_uses(http: httpx.AsyncClient) -> None:
+    paths: dict[str, Any] = (await http.get("/openapi.json")).json()["paths"]
+    documented = {f"{m} {path}": set(op["responses"]) for path, ops in paths.items() for m, op in ops.items()}
+    assert documented == {
+        "post /run": {"200", "202", "401", "409", "413", "422", "503", "504"},
+        "get /status/{task_id}": {"200", "401", "404", "422", "503", "504"},
+        "post /cancel/{task_id}": {"202", "401", "404", "422", "503"},
+        "post /storage/presign": {"200", "401", "413", "422", "503"},
+        "post /storage/upload": {"200", "401", "413", "422", "503"},
+        "get /health": {"200"},
+        "get /health/ready": {"200", "503"},
+    }
+    assert HTTPStatus.INTERNAL_SERVER_ERROR not in {int(s) for statuses in documented.values() for s in statuses}
+
+
+async def test_the_document_describes_errors_as_they_are_sent(http: httpx.AsyncClient) -> None:
+    document = (await http.get("/openapi.json")).json()
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    refused = document["paths"]["/run"]["post"]["responses"]["422"]["content"]["application/json"]["schema"]
+    assert refused == {"$ref": "#/components/schemas/ErrorRecord"}

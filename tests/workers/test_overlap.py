@@ -1,0 +1,80 @@
+import threading
+
+import pytest
+
+from gpu_tasks.runtime.overlap import behind
+
+
+def test_values_are_consumed_in_order_and_none_is_lost() -> None:
+    seen: list[int] = []
+    with behind(seen.append) as hand_over:
+        for number in range(100):
+            hand_over(number)
+    assert seen == list(range(100))
+
+
+def test_a_fast_producer_waits_for_a_slow_consumer() -> None:
+    may_go_on, handed_over = threading.Event(), []
+
+    def slow(_number: int) -> None:
+        may_go_on.wait(timeout=10)
+
+    def produce() -> None:
+        with behind(slow) as hand_over:
+            for number in range(20):
+                hand_over(number)
+                handed_over.append(number)
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    # It comes to rest in the fifth hand-over: four wait, and that is all the memory they may take.
+    producer.join(timeout=0.3)
+    assert handed_over == [0, 1, 2, 3]
+    may_go_on.set()
+    producer.join(timeout=10)
+    assert handed_over == list(range(20))
+
+
+def test_what_goes_wrong_behind_is_raised_in_front() -> None:
+    def fail_at_three(number: int) -> None:
+        if number == 3:
+            raise MemoryError
+
+    def produce() -> None:
+        with behind(fail_at_three) as hand_over:
+            for number in range(1000):
+                hand_over(number)
+
+    with pytest.raises(MemoryError):
+        produce()
+
+
+def test_the_last_value_may_fail_too() -> None:
+    def fail(_number: int) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError), behind(fail) as hand_over:
+        hand_over(1)
+
+
+def test_nothing_runs_after_an_error_in_front() -> None:
+    seen: list[int] = []
+    started, may_go_on = threading.Event(), threading.Event()
+
+    def consume(number: int) -> None:
+        started.set()
+        may_go_on.wait(timeout=10)
+        seen.append(number)
+
+    def produce() -> None:
+        with behind(consume) as hand_over:
+            for number in range(3):
+                hand_over(number)
+            started.wait(timeout=10)
+            may_go_on.set()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        produce()
+    assert seen == list(range(len(seen)))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("behind")]
