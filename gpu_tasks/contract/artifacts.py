@@ -16,7 +16,8 @@ UPLOADS = "uploads/"  # clients: uploads/{audio,video,source}/...
 WORK = "work/"  # workers and CPU stages: content-addressed, expired by lifecycle
 OUTPUTS = "outputs/"  # results
 RESULTS = "results/"  # Prefect's task results: JSON of keys and digests
-PREFIXES = (UPLOADS, WORK, OUTPUTS, RESULTS)
+AUDIT = "audit/"  # what was asked, signed and deleted: hash-chained, never a client's to read or write
+PREFIXES = (UPLOADS, WORK, OUTPUTS, RESULTS, AUDIT)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

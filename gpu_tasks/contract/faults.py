@@ -35,6 +35,9 @@ class FaultCode(StrEnum):
     OUTPUT_EXISTS = "output_exists"
     MEDIA_UNREADABLE = "media_unreadable"
     MEDIA_UNSUPPORTED = "media_unsupported"
+    MEDIA_TOO_LONG = "media_too_long"
+    MEDIA_TOO_COSTLY = "media_too_costly"
+    PICTURE_TOO_LARGE = "picture_too_large"
     NO_VIDEO_STREAM = "no_video_stream"
     NO_AUDIO_STREAM = "no_audio_stream"
     NO_FACE_IN_SOURCE = "no_face_in_source"
@@ -94,6 +97,11 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     ),
     FaultCode.MEDIA_UNREADABLE: FaultMeaning("The file could not be read as media.", retryable=False),
     FaultCode.MEDIA_UNSUPPORTED: FaultMeaning("This kind of media is not supported.", retryable=False),
+    FaultCode.MEDIA_TOO_LONG: FaultMeaning("The clip is longer than allowed; shorten it.", retryable=False),
+    FaultCode.MEDIA_TOO_COSTLY: FaultMeaning(
+        "Reading the file takes more time or memory than allowed; save it anew with common settings.", retryable=False
+    ),
+    FaultCode.PICTURE_TOO_LARGE: FaultMeaning("The picture has more pixels than allowed; scale it down.", retryable=False),
     FaultCode.NO_VIDEO_STREAM: FaultMeaning("The target has no video in it.", retryable=False),
     FaultCode.NO_AUDIO_STREAM: FaultMeaning("The driving audio has no sound in it.", retryable=False),
     FaultCode.NO_FACE_IN_SOURCE: FaultMeaning(

@@ -7,6 +7,7 @@ shown packets are read once (demuxed, not decoded) and the rate is the one whose
 from array import array
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from math import floor
 from typing import NamedTuple
 
@@ -44,19 +45,28 @@ _SAME = 1e-4
 
 
 class FrameGrid(NamedTuple):
-    """Slot i is shown from `start_seconds + i / fps`; the video has `frame_count` slots."""
+    """Slot i is shown from `start_seconds + i / fps`; the video has `frame_count` slots.
+
+    `is_constant`: every slot has exactly one frame of the file; otherwise some are repeated or left out.
+    """
 
     start_seconds: Fraction
     fps: Fraction
     frame_count: int
+    is_constant: bool
 
     def index_at(self, seconds: Fraction) -> int:
         """Return the slot nearest to a time on the stream's own clock."""
         return floor((seconds - self.start_seconds) * self.fps + Fraction(1, 2))
 
 
-def find_grid(container: InputContainer, stream: VideoStream) -> FrameGrid:
+def find_grid(container: InputContainer, stream: VideoStream, *, most_packets: int | None = None) -> FrameGrid:
     """Read all packets of the stream and return its grid. The container stands at its end afterwards.
+
+    Args:
+        container: The opened file.
+        stream: Its video.
+        most_packets: Where to stop reading a file that pretends.
 
     Raises:
         MediaError: MEDIA_UNREADABLE when the file is cut off or has no frames, MEDIA_UNSUPPORTED when its frame rate is
@@ -65,7 +75,10 @@ def find_grid(container: InputContainer, stream: VideoStream) -> FrameGrid:
     if stream.time_base is None:
         raise MediaError(FaultCode.MEDIA_UNREADABLE, "Its video has no clock.")
     with reading():
-        stamps = np.sort(np.frombuffer(array("q", _shown(container, stream)), dtype=np.int64))
+        found = array("q", islice(_shown(container, stream), None if most_packets is None else most_packets + 1))
+    if most_packets is not None and len(found) > most_packets:
+        raise MediaError(FaultCode.MEDIA_UNSUPPORTED, f"It has more than {most_packets} frames.")
+    stamps = np.sort(np.frombuffer(found, dtype=np.int64))
     if not stamps.size:
         raise MediaError(FaultCode.MEDIA_UNREADABLE, "Its video has no frames.")
     ticks = stamps - stamps[0]
@@ -76,6 +89,7 @@ def find_grid(container: InputContainer, stream: VideoStream) -> FrameGrid:
         start_seconds=int(stamps[0]) * stream.time_base,
         fps=fps,
         frame_count=int(int(ticks[-1]) * stream.time_base * fps + Fraction(1, 2)) + 1,
+        is_constant=_is_one_to_one(ticks, float(stream.time_base * fps)),
     )
     if grid.frame_count > _MOST_SLOTS_PER_FRAME * stamps.size:
         raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its frames are spread too thinly over time.")
@@ -117,6 +131,11 @@ def _carries(rate: Fraction, ticks: NDArray[np.int64], time_base: Fraction) -> b
     tick_in_slots = float(time_base * rate)
     deviation = np.abs(ticks * tick_in_slots - np.arange(ticks.size))
     return bool(deviation.max() <= min(tick_in_slots + 1e-3, 0.45))
+
+
+def _is_one_to_one(ticks: NDArray[np.int64], tick_in_slots: float) -> bool:
+    """Tell whether every slot gets one frame; how far off its middle a timestamp lies does not matter then."""
+    return bool((np.floor(ticks * tick_in_slots + 0.5) == np.arange(ticks.size)).all())
 
 
 def _quick_rate(ticks: NDArray[np.int64], time_base: Fraction) -> Fraction:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from gpu_tasks.contract.faults import FaultCode
@@ -21,6 +23,26 @@ _OPEN_TIMEOUT_SECONDS = 30.0
 _READ_TIMEOUT_SECONDS = 60.0
 _HEAD_BYTES = 4096
 _PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+# A track that is no dialogue, or that is made for people who need another one.
+_ASIDE = (
+    Disposition.comment
+    | Disposition.visual_impaired
+    | Disposition.hearing_impaired
+    | Disposition.lyrics
+    | Disposition.karaoke
+    | Disposition.dependent
+)
+# Codecs that cameras, phones, editors and browsers write. FFmpeg has decoders of some 500, many of them untended.
+VIDEO_CODECS = frozenset({"h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg2video", "mjpeg", "prores"})
+AUDIO_CODECS = frozenset(
+    {"aac", "mp3", "mp2", "opus", "vorbis", "flac", "alac", "ac3", "eac3", "pcm_alaw", "pcm_mulaw", "adpcm_ms"}
+    | {"adpcm_ima_wav", "adpcm_ima_qt", "pcm_u8", "pcm_s8", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le"}
+    | {f"pcm_s{bits}{order}" for bits in (16, 24, 32) for order in ("le", "be")}
+)
+# The decoders of these codecs by FFmpeg's names: no other one runs, not even while a file is being opened.
+_DECODERS = ",".join(sorted(VIDEO_CODECS | AUDIO_CODECS | {"libdav1d", "mp3float", "mp2float", "libopus"}))
+# 8K. Checked by the decoder on what it is about to allocate; the gate's own limit is lower.
+_MOST_PIXELS = 8192 * 4352
 
 
 class Demuxer(NamedTuple):
@@ -69,7 +91,11 @@ def open_media(path: Path) -> InputContainer:
             format=demuxer.name,
             # Titles and comments are not ours: undecodable ones must not make a sound file unreadable.
             metadata_errors="ignore",
-            options={"protocol_whitelist": "file", "format_whitelist": demuxer.family},
+            options={
+                "protocol_whitelist": "file",
+                "format_whitelist": demuxer.family,
+                "codec_whitelist": _DECODERS,
+            },
             timeout=(_OPEN_TIMEOUT_SECONDS, _READ_TIMEOUT_SECONDS),
         )
 
@@ -105,26 +131,42 @@ def video_stream(container: InputContainer) -> VideoStream:
     """Return the first stream of moving pictures; covers and thumbnails are none.
 
     Raises:
-        MediaError: NO_VIDEO_STREAM, or MEDIA_UNSUPPORTED when FFmpeg has no decoder for it.
+        MediaError: NO_VIDEO_STREAM, or MEDIA_UNSUPPORTED when its codec is not on the list.
     """
     stream = next(moving_pictures(container), None)
     if stream is None:
         raise MediaError(FaultCode.NO_VIDEO_STREAM)
-    if stream.codec_context is None:
-        raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its video codec is not known.")
+    if not _is_one_of(stream, VIDEO_CODECS):
+        raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its video codec is not supported.")
+    # Takes effect only here: as an option of the container FFmpeg ignores it.
+    stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
     return stream
 
 
 def audio_stream(container: InputContainer) -> AudioStream | None:
-    """Return the first audio stream, None when there is none.
+    """Return the track that is listened to, None when there is none.
+
+    It is the first of those that can be decoded: the one marked as default before others, a comment or a description
+    for the blind only when there is nothing else. Phones put a spatial track beside the plain one.
 
     Raises:
-        MediaError: MEDIA_UNSUPPORTED when FFmpeg has no decoder for it.
+        MediaError: MEDIA_UNSUPPORTED when there are tracks, but none of a codec on the list.
     """
-    stream = next(iter(container.streams.audio), None)
-    if stream is not None and stream.codec_context is None:
-        raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its audio codec is not known.")
-    return stream
+    streams = list(container.streams.audio)
+    heard = [stream for stream in streams if _is_one_of(stream, AUDIO_CODECS)]
+    if streams and not heard:
+        raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its audio codec is not supported.")
+    return min(heard, key=_how_far_aside, default=None)
+
+
+def _is_one_of(stream: VideoStream | AudioStream, codecs: frozenset[str]) -> bool:
+    # PyAV has no context for what FFmpeg has no decoder for, whatever its types say.
+    context: VideoCodecContext | AudioCodecContext | None = stream.codec_context
+    return context is not None and context.codec.canonical_name in codecs
+
+
+def _how_far_aside(stream: AudioStream) -> tuple[bool, bool]:
+    return bool(stream.disposition & _ASIDE), not stream.disposition & Disposition.default
 
 
 def _head(path: Path) -> bytes:

@@ -1,15 +1,15 @@
 """Frames of a video, upright and in BGR, each at its exact place on the constant-frame-rate grid."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import av
-import cv2
 import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import Colorspace, VideoReformatter
@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.media import VideoInfo
+from gpu_tasks.media.deinterlace import deinterlaced
 from gpu_tasks.media.errors import MediaError, reading
 from gpu_tasks.media.grid import find_grid
 from gpu_tasks.media.opening import open_media, video_stream
+from gpu_tasks.media.orientation import Orientation
 
-# Display matrices turn counter-clockwise, in quarters; keys are degrees as FFmpeg reports them, modulo 360.
-_UPRIGHT = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 # H.273: 2 is "unspecified". Players then take BT.709 for HD and BT.601 for SD, and so do we.
 _UNSPECIFIED_MATRIX = 2
 _SD_WIDTH, _SD_HEIGHT = 1024, 576
+# Decoders get no quicker with more, but every one takes memory.
+_MOST_THREADS = 8
 # A last frame that the decoder withholds is repeated; more than one is a cut-off file.
 _MOST_MISSING_FRAMES = 1
 
@@ -39,6 +41,12 @@ class Frame:
     pixels: NDArray[np.uint8]
 
 
+class Developer(Protocol):
+    """Turns a decoded frame into HWC uint8 BGR, as stored: not turned upright yet."""
+
+    def develop(self, frame: av.VideoFrame, /) -> NDArray[np.uint8]: ...
+
+
 class VideoReader:
     """Streams frames [start_frame, stop_frame) of a video in order; a context and an iterable.
 
@@ -49,6 +57,8 @@ class VideoReader:
         path: A local file that we named ourselves.
         start_frame: First slot. Reached by seeking to the keyframe before it.
         stop_frame: Slot to stop before; None is the end of the video.
+        developer: Another way from decoded frames to BGR than by their matrix and range, such as tone mapping.
+        deinterlace: Make whole frames of two fields each.
 
     Raises:
         MediaError: At opening as `open_media` and `find_grid` do. While iterating MEDIA_UNREADABLE when frames cannot
@@ -57,14 +67,23 @@ class VideoReader:
 
     info: VideoInfo
 
-    def __init__(self, path: Path, *, start_frame: int = 0, stop_frame: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        start_frame: int = 0,
+        stop_frame: int | None = None,
+        developer: Developer | None = None,
+        deinterlace: bool = False,
+    ) -> None:
         self._path = path
+        self._developer = developer or _ByTags()
+        self._deinterlace = deinterlace
         with ExitStack() as stack:
             self._container = open_media(path)
             stack.callback(self.close)
             self._stream = video_stream(self._container)
             self._grid = find_grid(self._container, self._stream)
-            self._to_bgr = VideoReformatter()
             first = next(self._decoded_from(0), None)
             if first is None:
                 raise MediaError(FaultCode.MEDIA_UNREADABLE, "No frame could be decoded.")
@@ -96,14 +115,24 @@ class VideoReader:
         """
         if not 0 <= start_frame <= stop_frame <= self.info.frame_count:
             raise ValueError(f"frames {start_frame}..{stop_frame} of a video of {self.info.frame_count}")
-        return self._frames(start_frame, stop_frame)
+        return (self._frame(slot, shown) for slot, shown in self._slots(start_frame, stop_frame))
 
-    def _frames(self, start_frame: int, stop_frame: int) -> Iterator[Frame]:
+    def check(self) -> None:
+        """Decode the whole video without converting it.
+
+        Raises:
+            MediaError: As iterating does.
+        """
+        for _ in self._slots(0, self.info.frame_count):
+            pass
+
+    def _slots(self, start_frame: int, stop_frame: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield what is shown in each slot."""
         slot, shown = start_frame, None
         for index, frame in self._decoded_from(start_frame):
             # Until a frame of a later slot comes, the one before it stays on the screen.
             while shown is not None and slot < min(index, stop_frame):
-                yield self._frame(slot, shown)
+                yield slot, shown
                 slot += 1
             if slot == stop_frame:
                 return
@@ -112,7 +141,7 @@ class VideoReader:
         if shown is None or stop_frame - slot > 1 + _MOST_MISSING_FRAMES:
             raise MediaError(FaultCode.MEDIA_UNREADABLE, f"Only {slot} of {stop_frame} frames could be decoded.")
         while slot < stop_frame:
-            yield self._frame(slot, shown)
+            yield slot, shown
             slot += 1
 
     def _decoded_from(self, start_frame: int) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -133,8 +162,9 @@ class VideoReader:
         self._container = open_media(self._path)
         self._stream = video_stream(self._container)
         self._stream.thread_type = "AUTO"
+        self._stream.thread_count = min(_MOST_THREADS, os.cpu_count() or 1)
         time_base = self._stream.time_base or Fraction(1)
-        next_index = 0
+        next_index, size = 0, None
         if seek_to:
             seconds = self._grid.start_seconds + seek_to / self._grid.fps
             try:
@@ -143,23 +173,25 @@ class VideoReader:
                 # A file without an index: nothing is found this way, which the caller knows how to answer.
                 return
         with reading():
-            for frame in self._container.decode(self._stream):
+            frames: Iterator[av.VideoFrame] = self._container.decode(self._stream)
+            for frame in deinterlaced(frames) if self._deinterlace else frames:
                 if frame.is_corrupt:
                     raise MediaError(FaultCode.MEDIA_UNREADABLE, "A frame is damaged.")
+                if size not in {None, (frame.width, frame.height)}:
+                    raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its picture changes size midway.")
+                size = (frame.width, frame.height)
                 # Without a time of its own a frame follows the one before it.
-                index = next_index if frame.pts is None else self._grid.index_at(frame.pts * time_base)
+                seconds = None if frame.pts is None else frame.pts * (frame.time_base or time_base)
+                index = next_index if seconds is None else self._grid.index_at(seconds)
                 next_index = index + 1
                 yield index, frame
 
     def _frame(self, index: int, frame: av.VideoFrame) -> Frame:
-        """Convert to upright BGR, with the matrix and range that the frame is tagged with."""
-        bgr = self._to_bgr.reformat(frame, format="bgr24", src_colorspace=_matrix(frame)).to_ndarray()
-        pixels = cv2.rotate(bgr, _UPRIGHT[turn]) if (turn := _quarter_turns(frame)) else bgr
-        return Frame(index, Fraction(index) / self._grid.fps, np.asarray(pixels, dtype=np.uint8))
+        pixels = Orientation.of(frame).applied(self._developer.develop(frame))
+        return Frame(index, Fraction(index) / self._grid.fps, pixels)
 
     def _describe(self, frame: av.VideoFrame) -> VideoInfo:
-        turn = _quarter_turns(frame)
-        lies = turn in (90, 270)
+        lies = Orientation.of(frame).transposed
         return VideoInfo(
             width=frame.height if lies else frame.width,
             height=frame.width if lies else frame.height,
@@ -167,13 +199,19 @@ class VideoReader:
             frame_count=self._grid.frame_count,
             duration_seconds=float(self._grid.frame_count / self._grid.fps),
             codec=self._stream.codec_context.name,
-            rotation_degrees=turn,
+            rotation_degrees=Orientation.of(frame).turn_degrees,
         )
 
 
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Counter-clockwise degrees that bring a frame upright: 0, 90, 180 or 270."""
-    return round(frame.rotation / 90) * 90 % 360
+class _ByTags:
+    """Develops frames by the matrix and range that they are tagged with."""
+
+    def __init__(self) -> None:
+        self._to_bgr = VideoReformatter()
+
+    def develop(self, frame: av.VideoFrame, /) -> NDArray[np.uint8]:
+        bgr = self._to_bgr.reformat(frame, format="bgr24", src_colorspace=_matrix(frame)).to_ndarray()
+        return np.asarray(bgr, dtype=np.uint8)
 
 
 def _matrix(frame: av.VideoFrame) -> int | None:

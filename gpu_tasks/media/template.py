@@ -1,0 +1,141 @@
+"""The process that `confined` forks: loads the decoders once, then does one piece of work per child.
+
+Run as `python -m gpu_tasks.media.template FD`, with a socket to the caller as FD.
+"""
+
+import ctypes
+import importlib
+import os
+import pickle
+import resource
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from pydantic import BaseModel
+
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.media.confined import Confines, Outcome, Said
+from gpu_tasks.media.wire import receive, send
+
+# Whatever work may need: imported before the fork, so that a child starts in a moment.
+_LOADED = ("gpu_tasks.media.gate", "gpu_tasks.media.normalise", "gpu_tasks.media.pictures")
+# A report is a few hundred bytes; a trace a few thousand.
+_MOST_SAID_BYTES = 1 << 20
+# linux/prctl.h and linux/sched.h.
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_STANDARD_STREAMS = (0, 1)
+
+
+def main() -> None:
+    """Serve the caller at the other end of the socket until it is gone."""
+    for module in _LOADED:
+        importlib.import_module(module)
+    with socket.socket(fileno=int(sys.argv[1])) as door:
+        send(door, b"ready")
+        while (work := receive(door)) is not None:
+            send(door, _perform(door, work).model_dump_json().encode())
+
+
+def _perform(door: socket.socket, work: bytes) -> Outcome:
+    function, request, confines = pickle.loads(work)  # noqa: S301  # written by the caller, which started us
+    hearing, saying = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(hearing)
+        door.close()
+        _work(function, request, confines, saying)
+    os.close(saying)
+    try:
+        said, in_time = _hear(door, hearing, confines.deadline_seconds)
+    finally:
+        os.close(hearing)
+        # It has ended, or must: whoever has closed the pipe has nothing more to say. What it may have started is in its
+        # group, which it may not have founded yet.
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    # A child that was dying already keeps the signal that it dies of.
+    died_of = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    return Outcome(said=said.decode(errors="replace"), signal=died_of, in_time=in_time)
+
+
+def _hear(door: socket.socket, hearing: int, seconds: float) -> tuple[bytes, bool]:
+    """Return what a child says until it closes its end, and whether it did so in time."""
+    said, deadline = bytearray(), time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        selector.register(hearing, selectors.EVENT_READ)
+        selector.register(door, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0 and len(said) <= _MOST_SAID_BYTES:
+            for key, _ in selector.select(left):
+                if key.fileobj is door:
+                    # Nobody sends before the answer: the caller is gone, and what it wanted is not wanted any more.
+                    raise SystemExit
+                if not (piece := os.read(hearing, 1 << 16)):
+                    return bytes(said), True
+                said += piece
+    return b"", False
+
+
+def _work(
+    function: Callable[[BaseModel], BaseModel], request: BaseModel, confines: Confines, saying: int
+) -> NoReturn:
+    """Be the child: give up what is not needed, do the work, say what came of it, end."""
+    try:
+        os.setsid()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in _STANDARD_STREAMS:
+            os.dup2(nowhere, stream)
+        _confine(confines)
+        said = _said(function, request)
+        with open(saying, "wb") as pipe:  # noqa: PTH123  # a descriptor, not a path
+            pipe.write(said.model_dump_json().encode())
+    finally:
+        os._exit(0)
+
+
+def _said(function: Callable[[BaseModel], BaseModel], request: BaseModel) -> Said:
+    try:
+        return Said(value=function(request).model_dump_json())
+    except FaultError as error:
+        code, detail = error.args
+        return Said(code=code, detail=detail)
+    except MemoryError:
+        return Said(code=FaultCode.MEDIA_TOO_COSTLY)
+    except Exception:  # noqa: BLE001  # whatever a stranger's file brings about is a fault of that file
+        return Said(code=FaultCode.MEDIA_UNREADABLE, trace=traceback.format_exc())
+
+
+def _confine(confines: Confines) -> None:
+    """Lower the limits of this process for good, never above those that it was started with."""
+    for what, value in (
+        (resource.RLIMIT_AS, confines.memory_bytes),
+        (resource.RLIMIT_CPU, confines.cpu_seconds),
+        (resource.RLIMIT_FSIZE, confines.file_bytes),
+        (resource.RLIMIT_NOFILE, confines.open_files),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, inherited = resource.getrlimit(what)
+        allowed = value if inherited == resource.RLIM_INFINITY else min(value, inherited)
+        # macOS knows RLIMIT_AS but refuses to set it.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(what, (allowed, allowed))
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        # A network of its own has no interface. Where the kernel does not grant one (containers without user
+        # namespaces) the allow-list of protocols stands alone.
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+
+
+if __name__ == "__main__":
+    main()
