@@ -101,7 +101,9 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.MEDIA_TOO_COSTLY: FaultMeaning(
         "Reading the file takes more time or memory than allowed; save it anew with common settings.", retryable=False
     ),
-    FaultCode.PICTURE_TOO_LARGE: FaultMeaning("The picture has more pixels than allowed; scale it down.", retryable=False),
+    FaultCode.PICTURE_TOO_LARGE: FaultMeaning(
+        "The picture has more pixels than allowed; scale it down.", retryable=False
+    ),
     FaultCode.NO_VIDEO_STREAM: FaultMeaning("The target has no video in it.", retryable=False),
     FaultCode.NO_AUDIO_STREAM: FaultMeaning("The driving audio has no sound in it.", retryable=False),
     FaultCode.NO_FACE_IN_SOURCE: FaultMeaning(

@@ -15,7 +15,7 @@ from gpu_tasks.contract.artifacts import Artifact, WorkKeys
 from gpu_tasks.contract.options import FaceFusionOptions, FaceMapping, FaceSelection, SyncMode, Wav2LipOptions
 
 # Enters every fingerprint: raise it when the meaning of a field changes, and no old result is reused.
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 
 class Stage(StrEnum):
@@ -46,24 +46,8 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Timeline(_Model):
-    """The constant-frame-rate grid of the result and how the target's frames lie on it.
-
-    `fps` is exact. `frame_count` frames are produced; the target has `target_frame_count` on the same grid.
-    """
-
-    fps: Fraction
-    frame_count: int = Field(gt=0)
-    target_frame_count: int = Field(gt=0)
-    sync_mode: SyncMode = SyncMode.LOOP
-
-    @property
-    def duration_seconds(self) -> float:
-        return float(self.frame_count / self.fps)
-
-
 class Segment(_Model):
-    """Half-open range [start_frame, stop_frame) of a timeline."""
+    """Half-open range [start_frame, stop_frame) of a timeline's or a video's frames."""
 
     start_frame: int = Field(ge=0)
     stop_frame: int = Field(gt=0)
@@ -73,6 +57,63 @@ class Segment(_Model):
         if self.stop_frame <= self.start_frame:
             raise ValueError("a segment has at least one frame")
         return self
+
+    @property
+    def frame_count(self) -> int:
+        return self.stop_frame - self.start_frame
+
+
+class Timeline(_Model):
+    """The constant-frame-rate grid of the result and how the target's frames lie on it.
+
+    `fps` is exact. `frame_count` frames are produced; the target has `target_frame_count` on the same grid, of which
+    `trim` is used (None: all).
+    """
+
+    fps: Fraction
+    frame_count: int = Field(gt=0)
+    target_frame_count: int = Field(gt=0)
+    sync_mode: SyncMode = SyncMode.LOOP
+    trim: Segment | None = None
+
+    @model_validator(mode="after")
+    def _is_trimmed_inside_the_target(self) -> Self:
+        if self.clip.stop_frame > self.target_frame_count:
+            raise ValueError("the trim ends after the target")
+        return self
+
+    @property
+    def clip(self) -> Segment:
+        """The frames of the target that are used."""
+        return self.trim or Segment(start_frame=0, stop_frame=self.target_frame_count)
+
+    @property
+    def duration_seconds(self) -> float:
+        return float(self.frame_count / self.fps)
+
+    def sample_count(self, sample_rate: int) -> int:
+        """Return how many samples of sound lie under the result, from the same fraction as its frames."""
+        return int(self.frame_count / self.fps * sample_rate + Fraction(1, 2))
+
+    def target_frame(self, index: int) -> int:
+        """Return the frame of the target that is shown at frame `index` of the result.
+
+        Frames beyond what the mode provides for (a result that is longer than its mode makes it) hold the last one.
+        """
+        count = self.clip.frame_count
+        match self.sync_mode:
+            case SyncMode.LOOP:
+                shown = index % count
+            case SyncMode.BOUNCE:
+                # There and back; neither end is shown twice in a row.
+                place = index % max(2 * count - 2, 1)
+                shown = min(place, 2 * count - 2 - place) if count > 1 else 0
+            case SyncMode.REMAP:
+                # The frame on the screen in the middle of the slot: both ends are treated alike.
+                shown = min((2 * index + 1) * count // (2 * self.frame_count), count - 1)
+            case SyncMode.CUT_OFF | SyncMode.SILENCE:
+                shown = min(index, count - 1)
+        return self.clip.start_frame + shown
 
 
 # Where an object lies does not change what it is: only digests of artifacts enter a fingerprint.
@@ -91,7 +132,11 @@ class StageJob(_Model):
     target: Artifact
     timeline: Timeline
     segment: Segment | None = None
+    # The faces of the footage that the timeline lays out, found once for all segments and stages.
     tracks: Artifact | None = None
+    # The frames of the timeline that the target holds when it is the product of an earlier stage; None: it is the
+    # footage itself.
+    laid_out: Segment | None = None
     quality: Quality = Quality.DELIVERY
     attempt: int = Field(default=1, ge=1)
     task_id: str = ""
@@ -102,6 +147,13 @@ class StageJob(_Model):
         "target": _NOT_IDENTITY,
         "tracks": _NOT_IDENTITY,
     }
+
+    @model_validator(mode="after")
+    def _target_holds_its_frames(self) -> Self:
+        holds, wanted = self.laid_out, self.frames
+        if holds and not holds.start_frame <= wanted.start_frame < wanted.stop_frame <= holds.stop_frame:
+            raise ValueError("the target does not hold the frames of the segment")
+        return self
 
     @property
     def frames(self) -> Segment:

@@ -20,6 +20,8 @@ from gpu_tasks.media.opening import MOV, audio_stream, moving_pictures, open_med
 
 # A track that starts later than this after the picture is a broken clock, and filling the gap would eat the memory.
 _LONGEST_LEAD_SECONDS = 600
+# Editors go a little beyond 1 in between; 24 dB more is another number format, or an attack.
+_LOUDEST = 16.0
 # For floating point FFmpeg mixes down to more than full scale (1.4 times for stereo), which would then be clipped.
 _QUIET_DOWNMIX = {"rematrix_maxval": "1.0"}
 
@@ -77,6 +79,20 @@ def decoded_seconds(container: InputContainer, stream: AudioStream) -> Fraction:
         for frame in chain((first,), frames):
             end += Fraction(frame.samples, frame.sample_rate)
     return max(end, Fraction(0))
+
+
+def has_bad_samples(container: InputContainer, stream: AudioStream) -> bool:
+    """Tell whether a track holds samples that are no numbers, or far beyond full scale; only PCM of floats can.
+
+    Raises:
+        MediaError: MEDIA_UNREADABLE when the stream is damaged.
+    """
+    if not stream.codec_context.codec.canonical_name.startswith("pcm_f"):
+        return False
+    with reading():
+        blocks = (frame.to_ndarray() for frame in _frames(container, stream))
+        # A comparison with NaN is false.
+        return not all((np.abs(block) <= _LOUDEST).all() for block in blocks)
 
 
 def resampled(

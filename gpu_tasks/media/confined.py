@@ -6,10 +6,10 @@ piece of work runs in a process of its own, forked from a template that has load
     caller ── request (pickle, ours) ──> template ── fork ──> child: limits, then the function
     caller <── outcome (JSON) ───────── template <── reply (JSON, not trusted) ── child
 
-The child has no environment (no credentials), no open file of ours, an empty working folder, limits on memory, CPU time,
-file size and open files, and no network where the kernel lets a process give it up (Linux with user namespaces). It and
-everything it starts are killed at the deadline, or when the caller dies. Its reply is JSON, checked against a model:
-never a pickle, which could run code here.
+The child has no environment (no credentials), no open file of ours, limits on memory, CPU time, file size and open
+files, and no network where the kernel lets a process give it up (Linux with user namespaces). It and everything it
+starts are killed at the deadline, or when the caller dies. Its reply is JSON, checked against a model: never a pickle,
+which could run code here.
 
 On macOS the memory limit is not enforced by the system and the network stays; the other limits hold.
 """

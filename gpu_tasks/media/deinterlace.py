@@ -24,9 +24,7 @@ def deinterlaced(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
 
 def _graph(frame: av.VideoFrame) -> Graph:
     graph = Graph()
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
-    )
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
     weave = graph.add("bwdif", mode="send_frame", deint="interlaced")
     sink = graph.add("buffersink")
     source.link_to(weave)

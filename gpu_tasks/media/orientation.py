@@ -28,8 +28,9 @@ class Orientation(BaseModel):
     @classmethod
     def of(cls, frame: av.VideoFrame) -> Self:
         """Read the orientation that a decoded frame is tagged with; without a tag it is upright."""
-        tag = frame.side_data.get(Type.DISPLAYMATRIX)
-        if tag is None:
+        try:
+            tag = frame.side_data[Type.DISPLAYMATRIX]
+        except KeyError:
             return cls()
         numbers = np.frombuffer(bytes(tag), dtype=np.int32)
         if numbers.size < _MATRIX_NUMBERS:

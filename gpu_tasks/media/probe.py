@@ -22,7 +22,7 @@ def probe(path: Path) -> MediaInfo:
     video = _video(path)
     with open_media(path) as container:
         name = container.format.name
-    audio = _audio(path)
+    audio = sound_of(path)
     if video is None and audio is None:
         raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "There is neither video nor sound in it.")
     return MediaInfo(container=name, size_bytes=path.stat().st_size, video=video, audio=audio)
@@ -38,7 +38,12 @@ def _video(path: Path) -> VideoInfo | None:
         raise
 
 
-def _audio(path: Path) -> AudioInfo | None:
+def sound_of(path: Path) -> AudioInfo | None:
+    """Look at the track of a file that is listened to; None when it has no sound.
+
+    Raises:
+        MediaError: MEDIA_UNSUPPORTED or MEDIA_UNREADABLE when the sound cannot be decoded.
+    """
     with open_media(path) as container:
         stream = audio_stream(container)
         if stream is None:

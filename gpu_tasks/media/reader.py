@@ -181,8 +181,8 @@ class VideoReader:
                     raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its picture changes size midway.")
                 size = (frame.width, frame.height)
                 # Without a time of its own a frame follows the one before it.
-                seconds = None if frame.pts is None else frame.pts * (frame.time_base or time_base)
-                index = next_index if seconds is None else self._grid.index_at(seconds)
+                clock = frame.time_base or time_base
+                index = next_index if frame.pts is None else self._grid.index_at(frame.pts * clock)
                 next_index = index + 1
                 yield index, frame
 

@@ -85,9 +85,7 @@ def _hear(door: socket.socket, hearing: int, seconds: float) -> tuple[bytes, boo
     return b"", False
 
 
-def _work(
-    function: Callable[[BaseModel], BaseModel], request: BaseModel, confines: Confines, saying: int
-) -> NoReturn:
+def _work(function: Callable[[BaseModel], BaseModel], request: BaseModel, confines: Confines, saying: int) -> NoReturn:
     """Be the child: give up what is not needed, do the work, say what came of it, end."""
     try:
         os.setsid()
@@ -96,7 +94,8 @@ def _work(
             os.dup2(nowhere, stream)
         _confine(confines)
         said = _said(function, request)
-        with open(saying, "wb") as pipe:  # noqa: PTH123  # a descriptor, not a path
+        # Closed by the end of the process, not before: whoever closes it earlier is killed.
+        with open(saying, "wb", closefd=False) as pipe:
             pipe.write(said.model_dump_json().encode())
     finally:
         os._exit(0)

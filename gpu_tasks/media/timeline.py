@@ -1,78 +1,91 @@
-"""How the frames of a target lie under the driving audio."""
+"""How long a result lasts and which part of a target it shows: whole numbers of frames from exact fractions."""
 
-from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from math import ceil, floor
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Segment, Timeline
 from gpu_tasks.contract.media import VideoInfo
 from gpu_tasks.contract.options import SyncMode
 from gpu_tasks.media.errors import MediaError
-from gpu_tasks.media.reader import VideoReader
+
+# Seconds arrive as binary floats; what was meant is a decimal of at most six places or a count of samples.
+_FINEST = 1_000_000
 
 
-def plan_timeline(target: VideoInfo, audio_seconds: float | None, sync_mode: SyncMode) -> Timeline:
+def plan_timeline(
+    target: VideoInfo,
+    audio_seconds: float | Fraction | None,
+    sync_mode: SyncMode,
+    *,
+    trim_start: float = 0.0,
+    trim_end: float | None = None,
+) -> Timeline:
     """Lay a target under a driving audio; without audio the target stays as long as it is.
 
-    The result has the target's frame rate and as many frames as fit the audio best (half a frame rounds up, at least
-    one), so that sound and picture end within half a frame of each other.
+    The result has the target's frame rate. "Fitting" the audio means as many frames as come nearest to its length (half
+    a frame rounds up, at least one), so that sound and picture end within half a frame of each other.
 
     Args:
         target: The target video.
         audio_seconds: Length of the driving audio, None when there is none.
-        sync_mode: What happens when the two differ in length.
+        sync_mode: loop, bounce, remap: the result fits the audio. cut_off: it is as long as the shorter of the two,
+            silence: as long as the longer.
+        trim_start: The first frame used is the first one at or after this second of the target.
+        trim_end: The first frame not used is the first one at or after this second; None is the target's end. Up to
+            one frame beyond the end counts as the end: lengths are shown rounded.
 
     Raises:
-        MediaError: OPTION_UNSUPPORTED for a sync mode that is not built yet.
+        MediaError: REQUEST_INVALID when the trim lies outside the target or holds no frame.
     """
-    _require_supported(sync_mode)
-    frame_count = target.frame_count
-    if audio_seconds is not None:
-        frame_count = max(1, int(Fraction(audio_seconds) * target.fps + Fraction(1, 2)))
-    return Timeline(fps=target.fps, frame_count=frame_count, target_frame_count=target.frame_count, sync_mode=sync_mode)
+    clip = _trimmed(target, trim_start, trim_end)
+    if audio_seconds is None:
+        # Without a sound to fit every mode shows the clip once: one timeline, one fingerprint.
+        frame_count, sync_mode = clip.frame_count, SyncMode.LOOP
+    else:
+        frame_count = _length(sync_mode, clip.frame_count, _fitting(audio_seconds, target.fps))
+    return Timeline(
+        fps=target.fps,
+        frame_count=frame_count,
+        target_frame_count=target.frame_count,
+        sync_mode=sync_mode,
+        trim=None if clip.frame_count == target.frame_count else clip,
+    )
 
 
-def frames_on_timeline(path: Path, timeline: Timeline, segment: Segment) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Play a target under the timeline's sync mode.
-
-    Frames stream; memory does not grow with the length of the target. Close the iterator when leaving it early.
-
-    Args:
-        path: The target that the timeline was planned for.
-        timeline: The grid of the result.
-        segment: The part of it to produce.
-
-    Yields:
-        Output index (segment.start_frame, ... stop_frame - 1) and HWC uint8 BGR pixels of the target's displayed size.
-        Odd sizes are kept here; VideoWriter cuts them to even.
-
-    Raises:
-        MediaError: OPTION_UNSUPPORTED for a sync mode that is not built yet, REQUEST_INVALID when the timeline was
-            planned for another video or the segment lies outside it, otherwise as VideoReader does.
-    """
-    _require_supported(timeline.sync_mode)
-    if segment.stop_frame > timeline.frame_count:
-        raise MediaError(FaultCode.REQUEST_INVALID, "The segment ends after the timeline.")
-    return _looped(path, timeline, segment)
+def _length(sync_mode: SyncMode, clip: int, audio: int) -> int:
+    match sync_mode:
+        case SyncMode.LOOP | SyncMode.BOUNCE | SyncMode.REMAP:
+            return audio
+        case SyncMode.CUT_OFF:
+            return min(clip, audio)
+        case SyncMode.SILENCE:
+            return max(clip, audio)
 
 
-def _looped(path: Path, timeline: Timeline, segment: Segment) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    with VideoReader(path) as reader:
-        if (reader.info.fps, reader.info.frame_count) != (timeline.fps, timeline.target_frame_count):
-            raise MediaError(FaultCode.REQUEST_INVALID, "The timeline was planned for another video.")
-        output_index = segment.start_frame
-        while output_index < segment.stop_frame:
-            start = output_index % reader.info.frame_count
-            stop = min(reader.info.frame_count, start + segment.stop_frame - output_index)
-            for frame in reader.frames(start, stop):
-                yield output_index, frame.pixels
-                output_index += 1
+def _fitting(audio_seconds: float | Fraction, fps: Fraction) -> int:
+    return max(1, floor(_exact(audio_seconds) * fps + Fraction(1, 2)))
 
 
-def _require_supported(sync_mode: SyncMode) -> None:
-    if sync_mode is not SyncMode.LOOP:
-        raise MediaError(FaultCode.OPTION_UNSUPPORTED, f"sync_mode {sync_mode} is not built yet.")
+def _trimmed(target: VideoInfo, start: float, end: float | None) -> Segment:
+    length = Fraction(target.frame_count) / target.fps
+    first = ceil(_exact(start) * target.fps)
+    if first >= target.frame_count:
+        raise MediaError(
+            FaultCode.REQUEST_INVALID, f"trim.start is {start:g} s, the target lasts {float(length):.3f} s."
+        )
+    if end is None:
+        return Segment(start_frame=first, stop_frame=target.frame_count)
+    stop = ceil(_exact(end) * target.fps)
+    if stop > target.frame_count + 1:
+        raise MediaError(FaultCode.REQUEST_INVALID, f"trim.end is {end:g} s, the target lasts {float(length):.3f} s.")
+    stop = min(stop, target.frame_count)
+    if stop <= first:
+        raise MediaError(
+            FaultCode.REQUEST_INVALID, f"Between trim.start {start:g} s and trim.end {end:g} s is no frame."
+        )
+    return Segment(start_frame=first, stop_frame=stop)
+
+
+def _exact(seconds: float | Fraction) -> Fraction:
+    return Fraction(seconds).limit_denominator(_FINEST)

@@ -1,0 +1,175 @@
+"""Verifying: whose credential a file carries, and whether the file is still the one that was signed."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import c2pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gpu_tasks.contract.faults import FaultCode
+from gpu_tasks.provenance import native
+from gpu_tasks.provenance.apart import VerifyOrder, run_apart
+from gpu_tasks.provenance.certificates import DEVELOPMENT_ORGANISATION, Trust
+from gpu_tasks.provenance.credential import RUN_LABEL, RunClaims
+from gpu_tasks.provenance.errors import ProvenanceError
+
+_HEAD_BYTES = 12
+# The library says Trusted, Valid or Invalid; Valid says nothing of who signed.
+_LIBRARY_TRUSTS = "Trusted"
+
+UNTRUSTED_SIGNER = "signingCredential.untrusted"
+EXPIRED_SIGNER = "signingCredential.expired"
+# With nothing but these the content is as it was signed, only nobody we believe vouches for it.
+_ABOUT_THE_SIGNER = frozenset({UNTRUSTED_SIGNER, EXPIRED_SIGNER})
+_SENTENCES: Mapping[str, str] = {
+    UNTRUSTED_SIGNER: "The signer is none that is trusted here.",
+    EXPIRED_SIGNER: "The signer's certificate has expired, and no trusted timestamp says that it signed before.",
+    "assertion.bmffHash.mismatch": "The video was changed after it was signed.",
+    "assertion.bmffHash.malformed": "The video's digest in the credential is broken.",
+    "assertion.dataHash.mismatch": "The picture was changed after it was signed.",
+    "assertion.hashedURI.mismatch": "The credential was changed after it was signed.",
+    "claimSignature.mismatch": "The credential was changed after it was signed.",
+    "claimSignature.missing": "The credential carries no signature.",
+}
+
+
+class CredentialState(StrEnum):
+    """What a file's credential is worth."""
+
+    TRUSTED = "trusted"  # unchanged since somebody signed it whom we believe
+    UNTRUSTED = "untrusted"  # unchanged since somebody else signed it, or the signer's time is over
+    INVALID = "invalid"  # changed since it was signed, or damaged
+    NONE = "none"  # no credential: never signed, or removed by whatever wrote the file last
+
+
+class SignerName(BaseModel):
+    """Names from the signer's certificate; what is not trusted may call itself anything."""
+
+    model_config = ConfigDict(frozen=True)
+
+    organisation: str
+    name: str
+
+    @property
+    def is_development(self) -> bool:
+        return self.organisation == DEVELOPMENT_ORGANISATION
+
+
+class Verdict(BaseModel):
+    """What verification found.
+
+    `signer`, `signed_at` and `claims` are given for a trusted and for an untrusted credential: of an untrusted one they
+    are only what somebody says. `claims` is null when a credential is not one of Lipswap's.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    state: CredentialState
+    reasons: tuple[str, ...] = ()
+    manifest_label: str | None = None
+    signer: SignerName | None = None
+    signed_at: datetime | None = None
+    claims: RunClaims | None = None
+
+
+def verify(path: Path, trust: Trust) -> Verdict:
+    """Look at a file from anybody, in a process of its own with limits on memory and time.
+
+    No address that the file names is asked. Raises as `verify_here`; a file that makes the process die is invalid.
+    """
+    try:
+        return run_apart(VerifyOrder(path=path.resolve(), trust=trust), Verdict, size_bytes=path.stat().st_size)
+    except ProvenanceError as error:
+        if error.fault.code is FaultCode.OUT_OF_MEMORY:
+            return Verdict(state=CredentialState.INVALID, reasons=("The file could not be examined within limits.",))
+        raise
+
+
+def verify_here(path: Path, trust: Trust) -> Verdict:
+    """Look at a file in this process.
+
+    Args:
+        path: An MP4, MOV, JPEG or PNG file; of every other kind it is said that it carries no credential.
+        trust: Whose signatures count; see `load_trust`.
+
+    Raises:
+        ProvenanceError: INTERNAL when the anchors are not usable.
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        kind = _kind(file.read(_HEAD_BYTES))
+        if kind is None:
+            return Verdict(state=CredentialState.NONE, reasons=("Only MP4, JPEG and PNG files are signed here.",))
+        file.seek(0)
+        try:
+            context = native.context(trust.anchors_pem)
+        except c2pa.C2paError as error:
+            raise ProvenanceError(FaultCode.INTERNAL, "The trust anchors cannot be used.") from error
+        with context:
+            try:
+                with c2pa.Reader(kind, file, context=context) as reader:
+                    return _judge(reader)
+            except c2pa.C2paError.ManifestNotFound:
+                return Verdict(
+                    state=CredentialState.NONE,
+                    reasons=("There is no credential: never signed, or removed when the file was written again.",),
+                )
+            except c2pa.C2paError:
+                return Verdict(state=CredentialState.INVALID, reasons=("The file or its credential is damaged.",))
+
+
+def _judge(reader: Any) -> Verdict:  # noqa: ANN401  # c2pa publishes no types
+    manifest = reader.get_active_manifest() or {}
+    label = manifest.get("label")
+    codes = set(_failures(reader.get_validation_results() or {}))
+    if EXPIRED_SIGNER in codes:
+        # Of an expired certificate the library says both; whether it was once trusted it does not look up.
+        codes.discard(UNTRUSTED_SIGNER)
+    reasons = tuple(dict.fromkeys(_SENTENCES.get(code, f"The check {code} failed.") for code in sorted(codes)))
+    if reader.get_validation_state() == _LIBRARY_TRUSTS:
+        state = CredentialState.TRUSTED
+    elif codes and _ABOUT_THE_SIGNER.issuperset(codes):
+        state = CredentialState.UNTRUSTED
+    else:
+        return Verdict(state=CredentialState.INVALID, reasons=reasons, manifest_label=label)
+    signature = manifest.get("signature_info") or {}
+    return Verdict(
+        state=state,
+        reasons=reasons or ("The file is as it was signed, by a signer that is trusted here.",),
+        manifest_label=label,
+        signer=SignerName(organisation=signature.get("issuer") or "", name=signature.get("common_name") or ""),
+        signed_at=signature.get("time"),
+        claims=_claims(manifest),
+    )
+
+
+def _failures(results: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the codes of all failed checks: of the file's own credential and of those it took over from inputs."""
+    yield from (check["code"] for check in results.get("activeManifest", {}).get("failure", ()))
+    for delta in results.get("ingredientDeltas", ()):
+        yield from (check["code"] for check in delta.get("validationDeltas", {}).get("failure", ()))
+
+
+def _claims(manifest: Mapping[str, Any]) -> RunClaims | None:
+    for assertion in manifest.get("assertions", ()):
+        if assertion.get("label") == RUN_LABEL:
+            try:
+                return RunClaims.model_validate(assertion.get("data"))
+            except ValidationError:
+                # Another version's, or not ours but under our label.
+                return None
+    return None
+
+
+def _kind(head: bytes) -> str | None:
+    """Tell by content what the library may look for: its other formats are none that we sign."""
+    if head[4:8] == b"ftyp":
+        return "video/mp4"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    return None
