@@ -1,5 +1,6 @@
 """Signing: the very last step before a file is stored, because every later change of a byte breaks the signature."""
 
+import errno
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -17,6 +18,8 @@ from gpu_tasks.provenance.errors import ProvenanceError
 # Above this size a file is signed in a process of its own: the library holds it once in memory, which a process that
 # lives on would never give back.
 APART_BYTES = 64 * 1024 * 1024
+# EFBIG is the limit of a process, EDQUOT that of a user: to a stage each is a full disk.
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class SignReport(BaseModel):
@@ -75,6 +78,10 @@ def _sign(source: Path, destination: Path, credential: Credential, signatory: Si
             _write(unsigned, _Sink(file), {**credential.to_manifest(), "label": label}, credential, signatory)
         bytes_added = partial.stat().st_size - source.stat().st_size
         partial.replace(destination)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise ProvenanceError(FaultCode.DISK_FULL) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
     return SignReport(manifest_label=label, bytes_added=bytes_added, timestamped=signatory.tsa_url is not None)
@@ -95,7 +102,7 @@ def _write(
             builder.sign(signer, credential.media_type, unsigned, sink)
     except c2pa.C2paError as error:
         if sink.refused is not None:
-            raise ProvenanceError(FaultCode.DISK_FULL) from sink.refused
+            raise sink.refused from error
         raise ProvenanceError(FaultCode.INTERNAL, "The result could not be signed.") from error
 
 

@@ -24,6 +24,7 @@ from gpu_tasks.contract.artifacts import (
         "outputs/日本語/結果.mp4",
         "work/wav2lip/f/r.json",
         "results/x",
+        "audit/2026-11-22/00000001.json",
     ],
 )
 def test_keys_that_follow_the_grammar_stay_as_they_are(key: str) -> None:
@@ -93,7 +94,7 @@ def test_a_surrogate_is_refused_and_does_not_crash() -> None:
         check_key("uploads/\ud800")
 
 
-@pytest.mark.parametrize("key", ["work/wav2lip/f/receipt.json", "results/r.json"])
+@pytest.mark.parametrize("key", ["work/wav2lip/f/receipt.json", "results/r.json", "audit/2026-11-22/00000001.json"])
 def test_clients_may_not_name_our_own_folders(key: str) -> None:
     for kind in (InputKey, OutputKey):
         with pytest.raises(ValidationError):
