@@ -15,7 +15,7 @@ from gpu_tasks.media.still import read_image
 from gpu_tasks.media.writer import NVENC, X264
 from gpu_tasks.runtime.frames import Changed, Encoding, Pixels, render
 from gpu_tasks.runtime.pipeline import Bench, Product
-from gpu_tasks.runtime.unsupported import check_shared_fields, options_without_effect, refuse
+from gpu_tasks.runtime.unsupported import options_without_effect, refuse
 
 _ENCODERS: Final = (X264, NVENC)
 _HONOURED: Final = frozenset({"output_video_encoder", "output_video_preset"})
@@ -27,7 +27,6 @@ class FaceSwap:
     stage: Final = Stage.FACEFUSION
 
     def check(self, job: FaceFusionJob) -> None:
-        check_shared_fields(job)
         if job.face_map:
             raise refuse("face_map", "one source for all selected faces is what is built.")
         if job.face_selection.mode == "reference":

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
-from gpu_tasks.contract.media import MediaInfo
+from gpu_tasks.contract.media import AudioInfo, MediaInfo
 from gpu_tasks.media.audio import resampled, starts_with_its_clock
 from gpu_tasks.media.errors import MediaError, reading, writing
 from gpu_tasks.media.opening import MOV, audio_stream, open_media, video_stream
@@ -40,18 +40,20 @@ class _Part(NamedTuple):
     reorder_depth: int
 
 
-def join(
+def join(  # noqa: PLR0913  # what lies where, each by name
     parts: Sequence[Path],
     *,
     destination: Path,
     fps: Fraction,
     audio_from: Path | None,
     duration_seconds: float,
+    audio_start_seconds: Fraction = Fraction(0),
 ) -> MediaInfo:
     """Put parts written by VideoWriter in a row, packets untouched, frame k of the whole at exactly k / fps.
 
     The sound becomes AAC at 48 kHz, mono for a mono source and stereo for every other, cut or filled with silence to
-    the video's length, sample 0 under frame 0. The AAC track of an MP4 that already fits within half a frame is copied.
+    the video's length, sample 0 under frame 0. The AAC track of an MP4 that already fits, to within half a frame or one
+    AAC packet, is copied. How the video was cut into parts has no influence on the sound.
 
     Args:
         parts: MP4 files in order, all of one set of encoder settings.
@@ -59,6 +61,8 @@ def join(
         fps: Frame rate of the parts.
         audio_from: A file whose first audio stream is laid under the video; None for a silent result.
         duration_seconds: What the result is expected to last.
+        audio_start_seconds: The time of the sound that lies under frame 0: where the target keeps its own sound and was
+            trimmed, the time of the first frame used.
 
     Returns:
         The result, probed.
@@ -80,7 +84,8 @@ def join(
     partial = destination.with_name(f"{destination.name}.partial")
     try:
         with writing():
-            _write(found, partial, fps=fps, audio_from=audio_from, seconds=frame_count / fps)
+            sound = None if audio_from is None else _Sound(audio_from, audio_start_seconds, frame_count / fps, 1 / fps)
+            _write(found, partial, fps, sound)
         result = probe(partial)
         if audio_from is not None and (result.audio is None or not result.audio.duration_seconds):
             raise MediaError(FaultCode.AUDIO_MERGE_FAILED)
@@ -88,6 +93,24 @@ def join(
     finally:
         partial.unlink(missing_ok=True)
     return result
+
+
+class _Sound(NamedTuple):
+    """What of a file's sound lies under the video: from `start`, for `seconds`, both exact."""
+
+    path: Path
+    start: Fraction
+    seconds: Fraction
+    frame_seconds: Fraction
+
+    @property
+    def sample_count(self) -> int:
+        return int(self.seconds * SAMPLE_RATE + Fraction(1, 2))
+
+    def is_fitted_by(self, track: AudioInfo) -> bool:
+        """Tell whether a track can stay as it is: encoders fill the last packet, which is no reason to cut it."""
+        tolerance = max(self.frame_seconds / 2, Fraction(_AAC_FRAME_SAMPLES, track.sample_rate))
+        return not self.start and abs(Fraction(track.duration_seconds) - self.seconds) <= tolerance
 
 
 def _inspect(path: Path, fps: Fraction) -> _Part:
@@ -109,7 +132,7 @@ def _slot(stamp: int, stream: VideoStream, fps: Fraction) -> int:
     return round((stamp - (stream.start_time or 0)) * (stream.time_base or 0) * fps)
 
 
-def _write(parts: Sequence[_Part], path: Path, *, fps: Fraction, audio_from: Path | None, seconds: Fraction) -> None:
+def _write(parts: Sequence[_Part], path: Path, fps: Fraction, sound: _Sound | None) -> None:
     with ExitStack() as stack:
         output = stack.enter_context(
             av.open(f"file:{path.resolve()}", mode="w", format="mp4", options={"movflags": "+faststart"})
@@ -117,8 +140,8 @@ def _write(parts: Sequence[_Part], path: Path, *, fps: Fraction, audio_from: Pat
         template = stack.enter_context(open_media(parts[0].path))
         video = output.add_stream_from_template(video_stream(template))
         tracks = [_video_packets(parts, video, fps)]
-        if audio_from is not None:
-            tracks.append(_sound_packets(audio_from, output, stack, seconds=seconds, tolerance=Fraction(1, 2) / fps))
+        if sound is not None:
+            tracks.append(_sound_packets(sound, output, stack))
         # In order of decoding, so that the muxer never has to hold one track back for the other.
         for packet in heapq.merge(*tracks, key=lambda packet: (packet.dts or 0) * packet.time_base):
             output.mux(packet)
@@ -141,24 +164,23 @@ def _video_packets(parts: Sequence[_Part], target: VideoStream, fps: Fraction) -
         offset += part.frame_count
 
 
-def _sound_packets(
-    path: Path, output: OutputContainer, stack: ExitStack, *, seconds: Fraction, tolerance: Fraction
-) -> Iterator[AnyPacket]:
+def _sound_packets(sound: _Sound, output: OutputContainer, stack: ExitStack) -> Iterator[AnyPacket]:
     """Add the audio track to the output and return its packets, copied where they fit and encoded otherwise."""
-    sound = probe(path).audio
-    container = stack.enter_context(open_media(path))
+    found = probe(sound.path).audio
+    container = stack.enter_context(open_media(sound.path))
     stream = audio_stream(container)
-    if sound is None or stream is None or not sound.duration_seconds:
+    if found is None or stream is None or not found.duration_seconds:
         raise MediaError(FaultCode.AUDIO_MERGE_FAILED, "There is no sound in the file it was to come from.")
-    fits = abs(Fraction(sound.duration_seconds) - seconds) <= tolerance and starts_with_its_clock(container, stream)
-    if fits and sound.codec == "aac" and sound.channels <= _STEREO and container.format.name == MOV.name:
+    fits = sound.is_fitted_by(found) and starts_with_its_clock(container, stream)
+    if fits and found.codec == "aac" and found.channels <= _STEREO and container.format.name == MOV.name:
         return _copied(container, stream, output.add_stream_from_template(stream))
-    layout = "mono" if sound.channels == 1 else "stereo"
+    layout = "mono" if found.channels == 1 else "stereo"
     pieces = resampled(container, stream, layout=layout, sample_rate=SAMPLE_RATE)
     channels = 1 if layout == "mono" else _STEREO
     track = output.add_stream("aac", rate=SAMPLE_RATE, layout=layout)
     track.bit_rate = channels * _AAC_BITS_PER_SECOND_PER_CHANNEL
-    return _encoded(_fitted(pieces, channels, round(seconds * SAMPLE_RATE)), track, layout)
+    wanted = _fitted(_without_start(pieces, round(sound.start * SAMPLE_RATE)), channels, sound.sample_count)
+    return _encoded(wanted, track, layout)
 
 
 def _copied(container: InputContainer, source: AudioStream, target: AudioStream) -> Iterator[AnyPacket]:
@@ -178,6 +200,15 @@ def _encoded(pieces: Iterator[NDArray[np.float32]], track: AudioStream, layout: 
         position += frame.samples
         yield from track.encode(frame)
     yield from track.encode(None)
+
+
+def _without_start(pieces: Iterator[NDArray[np.float32]], sample_count: int) -> Iterator[NDArray[np.float32]]:
+    """Leave out the first samples of pieces of (channels, n)."""
+    left = sample_count
+    for piece in pieces:
+        if left < piece.shape[1]:
+            yield piece[:, left:]
+        left -= min(left, piece.shape[1])
 
 
 def _fitted(pieces: Iterator[NDArray[np.float32]], channels: int, sample_count: int) -> Iterator[NDArray[np.float32]]:

@@ -123,9 +123,10 @@ def _forwards(reader: VideoReader, shown: list[int]) -> Iterator[Pixels]:
     for frame in reader.frames(shown[0], shown[-1] + 1):
         if frame.index != index:
             continue
-        yield frame.pixels
+        # The copies first: who was handed a frame may have painted on it.
         for _ in range(times - 1):
             yield frame.pixels.copy()
+        yield frame.pixels
         index, times = next(wanted, (-1, 0))
 
 

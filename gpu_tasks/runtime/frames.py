@@ -14,7 +14,7 @@ from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob
 from gpu_tasks.contract.media import FaceCoverage
 from gpu_tasks.media.join import join
-from gpu_tasks.media.timeline import frames_on_timeline
+from gpu_tasks.media.playing import frames_laid_out, frames_on_timeline
 from gpu_tasks.media.writer import DEFAULT_PRESET, X264, VideoWriter
 from gpu_tasks.runtime.overlap import behind
 from gpu_tasks.runtime.pipeline import Bench, Product
@@ -61,19 +61,14 @@ def render(  # noqa: PLR0913  # what goes in, what is done, what comes out: each
         FaultError: NO_FACE_DETECTED when no frame of a whole video has a face (a segment may well have none), and
             what media and storage raise.
     """
-    part = job.frames
-    frame_count = part.stop_frame - part.start_frame
+    frame_count = job.frames.frame_count
     silent = bench.folder / "silent.mp4"
     with_face = 0
-    frames = cast("Generator[tuple[int, Pixels]]", frames_on_timeline(bench.path_of(job.target), job.timeline, part))
-    with closing(frames):
+    with closing(changed_frames(job, bench, change)) as frames:
         first = next(frames)
         # Left in this order: what still waits is encoded, then the file is finished.
-        with _open_writer(silent, first[1], job, encoding) as writer, behind(writer.write) as encode:
-            for done, (index, pixels) in enumerate(chain((first,), frames)):
-                bench.checkpoint()
-                bench.report(done, frame_count, "changing frames")
-                changed = change(index, pixels)
+        with _open_writer(silent, first.pixels, job, encoding) as writer, behind(writer.write) as encode:
+            for changed in chain((first,), frames):
                 with_face += changed.has_face
                 encode(changed.pixels)
             if not with_face and job.segment is None:
@@ -88,6 +83,27 @@ def render(  # noqa: PLR0913  # what goes in, what is done, what comes out: each
         encoder=writer.encoder,
         notes=notes,
     )
+
+
+def changed_frames(
+    job: Wav2LipJob | FaceFusionJob, bench: Bench, change: Callable[[int, Pixels], Changed]
+) -> Generator[Changed]:
+    """Yield the changed frames of the job's part of the timeline, in order, as they are before they are encoded.
+
+    Raises:
+        FaultError: What media and the change raise.
+    """
+    target, part = bench.path_of(job.target), job.frames
+    played = (
+        frames_on_timeline(target, job.timeline, part)
+        if job.laid_out is None
+        else frames_laid_out(target, job.laid_out, part)
+    )
+    with closing(cast("Generator[tuple[int, Pixels]]", played)) as frames:
+        for done, (index, pixels) in enumerate(frames):
+            bench.checkpoint()
+            bench.report(done, part.frame_count, "changing frames")
+            yield change(index, pixels)
 
 
 def _open_writer(path: Path, first: Pixels, job: Wav2LipJob | FaceFusionJob, encoding: Encoding) -> VideoWriter:

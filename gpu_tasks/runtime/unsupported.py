@@ -5,25 +5,12 @@ from collections.abc import Set as AbstractSet
 from pydantic import BaseModel
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob
-from gpu_tasks.contract.options import SyncMode, changed_options
+from gpu_tasks.contract.options import changed_options
 
 
 def refuse(field: str, why: str) -> FaultError:
     """Return the fault that names a field."""
     return FaultError(FaultCode.OPTION_UNSUPPORTED, f"{field}: {why}")
-
-
-def check_shared_fields(job: Wav2LipJob | FaceFusionJob) -> None:
-    """Refuse what no stage does yet.
-
-    Raises:
-        FaultError: OPTION_UNSUPPORTED.
-    """
-    if job.tracks is not None:
-        raise refuse("tracks", "workers find faces themselves.")
-    if job.timeline.sync_mode is not SyncMode.LOOP:
-        raise refuse("sync_mode", "only loop is built.")
 
 
 def options_without_effect(options: BaseModel, honoured: AbstractSet[str]) -> tuple[str, ...]:

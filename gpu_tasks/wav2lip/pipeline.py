@@ -11,7 +11,7 @@ from gpu_tasks.faces.tracker import TrackedFace
 from gpu_tasks.media.audio import load_mono
 from gpu_tasks.runtime.frames import Changed, Pixels, render
 from gpu_tasks.runtime.pipeline import Bench, Product
-from gpu_tasks.runtime.unsupported import check_shared_fields, options_without_effect
+from gpu_tasks.runtime.unsupported import options_without_effect
 
 # Where the result of the flow goes is the flow's business; everything else steers a neural engine.
 _HONOURED: Final = frozenset({"output_prefix"})
@@ -23,7 +23,7 @@ class LipSync:
     stage: Final = Stage.WAV2LIP
 
     def check(self, job: Wav2LipJob) -> None:
-        check_shared_fields(job)
+        """Everything is built."""
 
     def inputs(self, job: Wav2LipJob) -> tuple[Artifact, ...]:
         return (job.target, job.driving_audio)

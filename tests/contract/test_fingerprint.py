@@ -40,8 +40,8 @@ FACE_SWAP = FaceFusionJob(
 
 def test_fingerprints_are_those_that_objects_in_existing_buckets_lie_under() -> None:
     # Changing these orphans every stored result: raise CONTRACT_VERSION knowingly, then update them.
-    assert fingerprint(LIP_SYNC) == "25498a7f38f008a83e91ed734601b785d490559c9338d325c194c762a15dfbf9"
-    assert fingerprint(FACE_SWAP) == "92b8b4040f63b19719b17956fea47d5e94dabd3e9f0e6a247b82302fb3589ff3"
+    assert fingerprint(LIP_SYNC) == "52999cb5cc29ad5c8855212608e50b159a8d009de0e220f6b66a302551e27b6d"
+    assert fingerprint(FACE_SWAP) == "641549507695f2e02ec558017ca6d25d55e3c16f0ae5425bae48634825478732"
 
 
 @pytest.mark.parametrize("job", [LIP_SYNC, FACE_SWAP], ids=["wav2lip", "facefusion"])
@@ -76,12 +76,14 @@ def test_where_sources_lie_does_not_change_it_but_their_order_does() -> None:
 
 
 SHARED_CHANGES: list[dict[str, Any]] = [
-    {"contract_version": 2},
+    {"contract_version": 3},
     {"engine": Engine.NEURAL},
     {"model_revisions": {"draft": "2"}},
     {"target": artifact("e")},
     {"timeline": TIMELINE.model_copy(update={"frame_count": 91})},
     {"timeline": TIMELINE.model_copy(update={"sync_mode": SyncMode.BOUNCE})},
+    {"timeline": TIMELINE.model_copy(update={"trim": Segment(start_frame=1, stop_frame=60)})},
+    {"laid_out": Segment(start_frame=0, stop_frame=90)},
     {"segment": Segment(start_frame=0, stop_frame=90)},
     {"tracks": artifact("f")},
     {"quality": Quality.INTERMEDIATE},

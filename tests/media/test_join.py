@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from gpu_tasks.contract.faults import FaultCode
+from gpu_tasks.contract.media import VideoInfo
+from gpu_tasks.contract.options import SyncMode
 from gpu_tasks.media.audio import load_mono
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.join import join
 from gpu_tasks.media.reader import VideoReader
+from gpu_tasks.media.timeline import plan_timeline
 from gpu_tasks.media.writer import VideoWriter
 from tests.media.footage import HEIGHT, WIDTH, click, number_in, numbered_frame, tone, write_numbered, write_sound
 
@@ -100,6 +103,49 @@ def test_segmented_and_whole_results_have_the_same_sound(tmp_path: Path) -> None
         destination = tmp_path / f"{name}.mp4"
         join(parts, destination=destination, fps=FPS, audio_from=sound, duration_seconds=seconds_of(200))
     assert audio_packets(tmp_path / "a.mp4") == audio_packets(tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize("sync_mode", SyncMode)
+@pytest.mark.parametrize("audio_seconds", [2.3, 7.7])
+def test_in_every_mode_sound_is_cut_or_filled_to_the_sample_and_the_same_for_any_segments(
+    tmp_path: Path, sync_mode: SyncMode, audio_seconds: float
+) -> None:
+    sound = write_sound(tmp_path / "t.wav", tone(seconds=audio_seconds), rate=48_000)
+    target = VideoInfo(width=WIDTH, height=HEIGHT, fps=FPS, frame_count=150, duration_seconds=5.005, codec="h264")
+    timeline = plan_timeline(target, audio_seconds, sync_mode)
+    count, packets = timeline.frame_count, []
+    for bounds in ((0, count), (0, 13, 14, count - 5, count)):
+        destination = tmp_path / f"{len(bounds)}.mp4"
+        join(
+            write_parts(tmp_path, *bounds),
+            destination=destination,
+            fps=FPS,
+            audio_from=sound,
+            duration_seconds=timeline.duration_seconds,
+        )
+        packets.append(audio_packets(destination))
+        mono = load_mono(destination, sample_rate=48_000)
+        assert len(mono) == timeline.sample_count(48_000)
+        end = round(min(audio_seconds, timeline.duration_seconds) * 48_000)
+        assert np.abs(mono[end - 3_000 : end - 500]).max() > 0.3
+        assert np.abs(mono[end + 3_000 :]).max(initial=0) < 0.01
+    assert packets[0] == packets[1]
+
+
+def test_a_trimmed_targets_own_sound_begins_with_its_first_frame(tmp_path: Path) -> None:
+    start = 45 / FPS
+    sound = write_sound(
+        tmp_path / "t.m4a", click(at=round(start * 48_000) + 24_000, length=240_000), codec="aac", container="mp4"
+    )
+    parts, seconds = write_parts(tmp_path, 0, 60), seconds_of(60)
+    destination = tmp_path / "o.mp4"
+    join(parts, destination=destination, fps=FPS, audio_from=sound, duration_seconds=seconds, audio_start_seconds=start)
+    mono = load_mono(destination, sample_rate=48_000)
+    assert len(mono) == round(60 / FPS * 48_000)
+    assert abs(int(np.abs(mono).argmax()) - 24_000) <= 1
+    after = tmp_path / "after.mp4"
+    join(parts, destination=after, fps=FPS, audio_from=sound, duration_seconds=seconds, audio_start_seconds=Fraction(9))
+    assert not load_mono(after).any()
 
 
 @pytest.mark.parametrize("how", [{"preset": "medium"}, {"fps": Fraction(25)}, {"width": WIDTH * 2}], ids=str)

@@ -33,18 +33,17 @@ def test_a_job_comes_out_as_it_was_sent(job: Wav2LipJob) -> None:
     ("change", "code", "says"),
     [
         ({"model_revisions": {"draft-wav2lip": "0"}}, FaultCode.REVISION_MISMATCH, "draft-wav2lip, face_detection"),
-        ({"contract_version": CONTRACT_VERSION + 1, "news": 1}, FaultCode.CONTRACT_MISMATCH, "version 1"),
+        ({"contract_version": CONTRACT_VERSION + 1, "news": 1}, FaultCode.CONTRACT_MISMATCH, "This worker speaks"),
         ({"news": 1}, FaultCode.REQUEST_INVALID, "news"),
         ({"target": None}, FaultCode.REQUEST_INVALID, "target"),
         ({"stage": "assemble"}, FaultCode.REQUEST_INVALID, "stage"),
         ({"options": {"blending": True}}, FaultCode.REQUEST_INVALID, "options.blending"),
         ({"engine": "neural"}, FaultCode.ENGINE_UNAVAILABLE, "neural"),
-        ({"tracks": {"key": "work/t", "sha256": "0" * 64, "size_bytes": 1, "media_type": "a/b"}},
-         FaultCode.OPTION_UNSUPPORTED, "tracks"),
-        ({"timeline": {"fps": "25", "frame_count": 1, "target_frame_count": 1, "sync_mode": "bounce"}},
-         FaultCode.OPTION_UNSUPPORTED, "sync_mode"),
+        ({"laid_out": {"start_frame": 1, "stop_frame": 30}}, FaultCode.REQUEST_INVALID, "hold the frames"),
+        ({"timeline": {"fps": "25", "frame_count": 1, "target_frame_count": 1,
+                       "trim": {"start_frame": 0, "stop_frame": 2}}}, FaultCode.REQUEST_INVALID, "after the target"),
     ],
-    ids=["revisions", "version", "unknown", "no-target", "stage", "type", "engine", "tracks", "sync-mode"],
+    ids=["revisions", "version", "unknown", "no-target", "stage", "type", "engine", "laid-out", "trim"],
 )  # fmt: skip
 def test_a_job_that_this_worker_cannot_do_is_refused_by_name(
     job: Wav2LipJob, change: dict[str, Any], code: FaultCode, says: str
