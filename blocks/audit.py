@@ -65,7 +65,7 @@ class AuditLog:
         Raises:
             StorageError: As for `append`; STORAGE_UNAVAILABLE when somebody else writes the entry.
         """
-        found = self._store.read_tagged(key, AuditEntry) if sequence_in(key) else None
+        found = self._store.read_tagged(key, AuditEntry) if sequence_in(key) is not None else None
         if found is None or (consent := found[0].consent) is None or consent.is_erased:
             return False
         entry, etag = found
@@ -96,7 +96,7 @@ class AuditLog:
             return examine(entries, [tip for tip in (noted, known) if tip is not None])
 
     def _entry(self, key: str) -> AuditEntry | None:
-        return self._read(key, AuditEntry) if sequence_in(key) else None
+        return self._read(key, AuditEntry) if sequence_in(key) is not None else None
 
     def _read(self, key: str, kind: type[Model]) -> Model | None:
         """Return what lies under a key, None when it is nothing of this kind."""
@@ -110,7 +110,7 @@ class AuditLog:
     def _tip(self) -> Tip | None:
         noted = self._read(TIP_KEY, Tip)
         if noted is None:
-            keys = (key for key in self._store.keys(AUDIT) if sequence_in(key))
+            keys = (key for key in self._store.keys(AUDIT) if sequence_in(key) is not None)
             last = max(keys, default=None, key=lambda key: sequence_in(key) or 0)
             return self._end_from(last) if last is not None else None
         # An end that was removed is not filled again: what follows it leaves the gap for all to see.

@@ -1,7 +1,8 @@
 """Entries of the audit chain, and what a walk along them finds: pure, the bucket is not known here.
 
-Each entry holds the digest of the one before, and after each exactly one key can follow. A day ends with an entry that
-names the next one; then nothing more goes into it, however slow a clock is.
+Each entry holds the digest of the one before, and after each exactly one key can follow, whatever a writer's clock
+says. A day ends with an entry that names the next one; then nothing more goes into it. The chain begins in the same
+way, with an entry on a day before all others: two first writers around midnight would otherwise begin two chains.
 """
 
 import re
@@ -21,6 +22,8 @@ from gpu_tasks.contract.records import UtcTime
 ANONYMOUS = "anonymous"
 # What the first entry holds in place of a predecessor's digest.
 NO_ENTRY = "0" * 64
+# The day of the entry with which the chain begins, and which names the first real day.
+BEGINNING = date(1970, 1, 1)
 
 _KEY = re.compile(rf"{AUDIT}\d{{4}}-\d{{2}}-\d{{2}}/(\d{{8}})\.json")
 _NONCE_BYTES = 8
@@ -36,6 +39,7 @@ class AuditEvent(StrEnum):
     OUTPUT_DELETED = "output_deleted"
     VERIFY_ASKED = "verify_asked"
     CONSENT_ERASED = "consent_erased"
+    CHAIN_BEGUN = "chain_begun"
     DAY_CLOSED = "day_closed"
 
 
@@ -58,7 +62,7 @@ class Tip(_Model):
     """An entry as its successor needs it, and as an operator keeps it elsewhere."""
 
     day: date
-    sequence: int = Field(ge=1)
+    sequence: int = Field(ge=0)
     digest: Digest
     next_day: date | None = None
 
@@ -77,7 +81,7 @@ class AuditEntry(AuditFact):
 
     version: int = 1
     day: date
-    sequence: int = Field(ge=1)
+    sequence: int = Field(ge=0)
     at: UtcTime
     nonce: str
     next_day: date | None = None
@@ -86,19 +90,21 @@ class AuditEntry(AuditFact):
 
     @classmethod
     def after(cls, tip: Tip | None, fact: AuditFact, at: datetime) -> Self:
-        """Return the sealed entry that follows `tip`: the fact, or the end of a day that is over by `at`."""
+        """Return the sealed entry that follows `tip`: the fact, or what has to stand in the chain before it."""
         today = at.astimezone(UTC).date()
-        is_over = tip is not None and tip.next_day is None and today > tip.day
-        if is_over:
-            fact = AuditFact(event=AuditEvent.DAY_CLOSED, actor="audit")
+        next_day = None
+        if tip is None:
+            fact, next_day = AuditFact(event=AuditEvent.CHAIN_BEGUN, actor="audit"), today
+        elif tip.next_day is None and today > tip.day:
+            fact, next_day = AuditFact(event=AuditEvent.DAY_CLOSED, actor="audit"), today
         entry = cls(
             **dict(fact),
             # A clock that is behind writes into the chain's day: the chain never goes back.
-            day=today if tip is None else tip.next_day or tip.day,
-            sequence=1 if tip is None else tip.sequence + 1,
+            day=BEGINNING if tip is None else tip.next_day or tip.day,
+            sequence=0 if tip is None else tip.sequence + 1,
             at=at,
             nonce=secrets.token_hex(_NONCE_BYTES),
-            next_day=today if is_over else None,
+            next_day=next_day,
             previous=NO_ENTRY if tip is None else tip.digest,
         )
         return entry.model_copy(update={"digest": entry.seal()})
@@ -173,7 +179,7 @@ class _Walk:
         self._awaited = {tip.sequence: tip for tip in tips}
         self._breaks: list[ChainBreak] = []
         self._count = 0
-        self._number = 0
+        self._number = -1
         # What the next entry has to follow; None after one whose place or content is unknown.
         self._last: Tip | None = None
         self._erased: dict[str, str] = {}
@@ -221,7 +227,7 @@ class _Walk:
         return number == expected
 
     def _check(self, entry: AuditEntry) -> None:
-        if entry.sequence == 1 and entry.previous != NO_ENTRY:
+        if entry.sequence == 0 and entry.previous != NO_ENTRY:
             self._report(BreakKind.FORGED, entry.key, "The first entry names one before it.")
         if entry.digest != entry.seal():
             self._report(BreakKind.CHANGED, entry.key, "Its content does not have the digest it was sealed with.")

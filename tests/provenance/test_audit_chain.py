@@ -47,14 +47,16 @@ def test_entries_stand_in_order_each_with_the_digest_of_the_one_before(log: Audi
     first = log.append(ACCEPTED.model_copy(update={"consent": held}), now=NOON)
     second = log.append(AuditFact(event=AuditEvent.OUTPUT_SIGNED, outputs=("b" * 64,)), now=NOON)
     assert [first.key, second.key] == ["audit/2026-11-22/00000001.json", "audit/2026-11-22/00000002.json"]
-    assert (first.previous, second.previous) == ("0" * 64, first.digest)
+    beginning = store.read_json("audit/1970-01-01/00000000.json", AuditEntry)
+    assert beginning is not None
+    assert (beginning.previous, first.previous, second.previous) == ("0" * 64, beginning.digest, first.digest)
     assert (second.actor, second.at) == ("anonymous", NOON)
     found = store.read_json(first.key, AuditEntry)
     assert found == first
     assert found.consent == held
     report = log.verify_chain()
     assert report.is_whole
-    assert (report.entries, report.tip) == (2, second.tip)
+    assert (report.entries, report.tip) == (3, second.tip)
 
 
 def test_a_day_is_closed_before_the_next_begins(log: AuditLog) -> None:
@@ -66,7 +68,7 @@ def test_a_day_is_closed_before_the_next_begins(log: AuditLog) -> None:
     assert (behind.key, behind.at) == ("audit/2026-11-25/00000005.json", NOON)
     report = log.verify_chain()
     assert report.is_whole
-    assert report.entries == 5
+    assert report.entries == 6
 
 
 def append_one(store: ArtifactStore, number: int) -> str:
@@ -89,8 +91,8 @@ def test_sixteen_writers_make_one_chain(log: AuditLog, store: ArtifactStore) -> 
     assert report.is_whole
     entries = [store.read_json(key, AuditEntry) for key in keys]
     assert {entry.task_id for entry in entries if entry} == {f"writer-{number}" for number in range(48)}
-    # One entry more, which closes the first day, unless the first writer of all lived on the second.
-    assert report.entries in {48, 49}
+    # One more begins the chain, and one closes the first day unless the first writer of all lived on the second.
+    assert report.entries in {49, 50}
 
 
 def test_processes_too(log: AuditLog, bucket: R2Settings) -> None:
@@ -136,8 +138,10 @@ def test_a_removed_entry_is_named(log: AuditLog, store: ArtifactStore) -> None:
 
 def test_a_removed_beginning_is_named(log: AuditLog, store: ArtifactStore) -> None:
     entries = append(log, 3)
+    store.delete("audit/1970-01-01/00000000.json")
     store.delete(entries[0].key)
-    assert [kind for kind, _ in breaks_of(log.verify_chain())] == [BreakKind.REMOVED]
+    (found,) = log.verify_chain().breaks
+    assert (found.kind, found.sentence) == (BreakKind.REMOVED, "Entries 0 to 1 are missing.")
 
 
 def test_a_removed_end_is_named_and_never_filled_again(log: AuditLog, store: ArtifactStore) -> None:
@@ -227,7 +231,7 @@ def test_a_consent_is_erased_without_breaking_the_chain(log: AuditLog, store: Ar
     assert found.consent == RecordedConsent(id=held.id)
     report = log.verify_chain()
     assert report.is_whole
-    assert (report.entries, report.erased_consents) == (3, 1)
+    assert (report.entries, report.erased_consents) == (4, 1)
 
 
 def test_a_consent_that_was_swapped_or_taken_out_in_silence_is_named(log: AuditLog, store: ArtifactStore) -> None:
