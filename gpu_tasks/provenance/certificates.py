@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gpu_tasks.provenance.errors import SigningSettingsError
 from gpu_tasks.provenance.settings import SigningSettings
@@ -51,11 +51,20 @@ class Signatory(BaseModel):
 
 
 class Trust(BaseModel):
-    """Whose signatures are believed."""
+    """Whose signatures are believed, and whose clocks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     anchors_pem: str
+    tsa_anchors_pem: str | None = None
+
+    @field_validator("anchors_pem", "tsa_anchors_pem")
+    @classmethod
+    def _holds_certificates(cls, pem: str | None) -> str | None:
+        # The library takes what it cannot read for nothing, and then says of every file that it is not trusted.
+        if pem is not None:
+            x509.load_pem_x509_certificates(pem.encode())
+        return pem
 
 
 class _Pair(NamedTuple):
@@ -105,10 +114,10 @@ def load_trust(settings: SigningSettings, *, now: datetime | None = None) -> Tru
     """
     if settings.trust_anchors is None:
         authority = _development_authority(settings.development, now or datetime.now(UTC))
-        return Trust(anchors_pem=authority.chain_pem().decode())
-    pem = _read(settings.trust_anchors)
-    _certificates(pem, settings.trust_anchors)
-    return Trust(anchors_pem=pem.decode())
+        anchors = authority.chain_pem().decode()
+    else:
+        anchors = _anchors(settings.trust_anchors)
+    return Trust(anchors_pem=anchors, tsa_anchors_pem=_anchors(settings.tsa_anchors) if settings.tsa_anchors else None)
 
 
 def _development_signer(folder: Path, now: datetime) -> _Pair:
@@ -237,6 +246,12 @@ def _pair(key_pem: bytes, chain_pem: bytes, path: Path) -> _Pair:
     if certificates[0].public_key() != _public(key):
         raise SigningSettingsError(f"The first certificate of {path} does not belong to the key.")
     return _Pair(key, certificates)
+
+
+def _anchors(path: Path) -> str:
+    certificates = _certificates(_read(path), path)
+    # What else lies in the file, a key perhaps, goes no further.
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates).decode()
 
 
 def _certificates(pem: bytes, path: Path) -> list[x509.Certificate]:

@@ -15,7 +15,9 @@ class SigningSettings(BaseSettings):
         key: Its private key, PKCS#8 without a password.
         trust_anchors: Certificates that verification believes. Everybody whose certificate leads to one of them counts
             as trusted, so name the narrowest: a public root would make all its customers look like us.
-        tsa_url: A timestamp authority (RFC 3161). With a timestamp a signature outlives its certificate.
+        tsa_url: A timestamp authority (RFC 3161).
+        tsa_anchors: Certificates of the timestamp authorities that verification believes, and only for the time. A
+            signature with a believed timestamp outlives its certificate.
         development: Folder of the development chain. Processes that shall trust each other share it.
     """
 
@@ -27,6 +29,7 @@ class SigningSettings(BaseSettings):
     key: Path | None = None
     trust_anchors: Path | None = None
     tsa_url: str | None = None
+    tsa_anchors: Path | None = None
     development: Path = Path(".lipswap/c2pa")
 
     @field_validator("tsa_url")

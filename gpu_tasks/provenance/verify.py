@@ -22,8 +22,10 @@ _LIBRARY_TRUSTS = "Trusted"
 
 UNTRUSTED_SIGNER = "signingCredential.untrusted"
 EXPIRED_SIGNER = "signingCredential.expired"
+TRUSTED_TIME = "timeStamp.trusted"
 # With nothing but these the content is as it was signed, only nobody we believe vouches for it.
 _ABOUT_THE_SIGNER = frozenset({UNTRUSTED_SIGNER, EXPIRED_SIGNER})
+_SOUND = "The file is as it was signed, by a signer that is trusted here."
 _SENTENCES: Mapping[str, str] = {
     UNTRUSTED_SIGNER: "The signer is none that is trusted here.",
     EXPIRED_SIGNER: "The signer's certificate has expired, and no trusted timestamp says that it signed before.",
@@ -62,7 +64,8 @@ class Verdict(BaseModel):
     """What verification found.
 
     `signer`, `signed_at` and `claims` are given for a trusted and for an untrusted credential: of an untrusted one they
-    are only what somebody says. `claims` is null when a credential is not one of Lipswap's.
+    are only what somebody says. `signed_at` is the time of an authority that is believed, null without one. `claims` is
+    null when a credential is not one of Lipswap's.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,7 +81,11 @@ class Verdict(BaseModel):
 def verify(path: Path, trust: Trust) -> Verdict:
     """Look at a file from anybody, in a process of its own with limits on memory and time.
 
-    No address that the file names is asked. Raises as `verify_here`; a file that makes the process die is invalid.
+    No address that the file names is asked. A file that makes the process die is invalid.
+
+    Raises:
+        ProvenanceError: INTERNAL when it took too long.
+        OSError: The file cannot be read.
     """
     try:
         return run_apart(VerifyOrder(path=path.resolve(), trust=trust), Verdict, size_bytes=path.stat().st_size)
@@ -96,7 +103,6 @@ def verify_here(path: Path, trust: Trust) -> Verdict:
         trust: Whose signatures count; see `load_trust`.
 
     Raises:
-        ProvenanceError: INTERNAL when the anchors are not usable.
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
@@ -104,11 +110,7 @@ def verify_here(path: Path, trust: Trust) -> Verdict:
         if kind is None:
             return Verdict(state=CredentialState.NONE, reasons=("Only MP4, JPEG and PNG files are signed here.",))
         file.seek(0)
-        try:
-            context = native.context(trust.anchors_pem)
-        except c2pa.C2paError as error:
-            raise ProvenanceError(FaultCode.INTERNAL, "The trust anchors cannot be used.") from error
-        with context:
+        with native.context(trust) as context:
             try:
                 with c2pa.Reader(kind, file, context=context) as reader:
                     return _judge(reader)
@@ -124,13 +126,16 @@ def verify_here(path: Path, trust: Trust) -> Verdict:
 def _judge(reader: Any) -> Verdict:  # noqa: ANN401  # c2pa publishes no types
     manifest = reader.get_active_manifest() or {}
     label = manifest.get("label")
-    codes = set(_failures(reader.get_validation_results() or {}))
+    results = reader.get_validation_results() or {}
+    codes = set(_failures(results))
     if EXPIRED_SIGNER in codes:
         # Of an expired certificate the library says both; whether it was once trusted it does not look up.
         codes.discard(UNTRUSTED_SIGNER)
     reasons = tuple(dict.fromkeys(_SENTENCES.get(code, f"The check {code} failed.") for code in sorted(codes)))
     if reader.get_validation_state() == _LIBRARY_TRUSTS:
-        state = CredentialState.TRUSTED
+        is_ours = results.get("trustListUri") == native.SIGNERS
+        state = CredentialState.TRUSTED if is_ours else CredentialState.UNTRUSTED
+        reasons = (_SOUND if is_ours else _SENTENCES[UNTRUSTED_SIGNER],)
     elif codes and _ABOUT_THE_SIGNER.issuperset(codes):
         state = CredentialState.UNTRUSTED
     else:
@@ -138,12 +143,16 @@ def _judge(reader: Any) -> Verdict:  # noqa: ANN401  # c2pa publishes no types
     signature = manifest.get("signature_info") or {}
     return Verdict(
         state=state,
-        reasons=reasons or ("The file is as it was signed, by a signer that is trusted here.",),
+        reasons=reasons,
         manifest_label=label,
         signer=SignerName(organisation=signature.get("issuer") or "", name=signature.get("common_name") or ""),
-        signed_at=signature.get("time"),
+        signed_at=signature.get("time") if _has_trusted_time(results) else None,
         claims=_claims(manifest),
     )
+
+
+def _has_trusted_time(results: Mapping[str, Any]) -> bool:
+    return any(check["code"] == TRUSTED_TIME for check in results.get("activeManifest", {}).get("success", ()))
 
 
 def _failures(results: Mapping[str, Any]) -> Iterator[str]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import av
 import c2pa
 import pytest
+from pydantic import ValidationError
 
 from gpu_tasks.media.join import join
 from gpu_tasks.provenance import native
-from gpu_tasks.provenance.certificates import load_signatory, load_trust
+from gpu_tasks.provenance.certificates import Trust, load_signatory, load_trust
 from gpu_tasks.provenance.credential import Credential, RunClaims
-from gpu_tasks.provenance.errors import ProvenanceError
 from gpu_tasks.provenance.settings import SigningSettings
 from gpu_tasks.provenance.sign import sign_file
 from gpu_tasks.provenance.verify import CredentialState, SignerName, Verdict, verify, verify_here
@@ -203,6 +203,7 @@ def test_a_credential_that_is_not_ours_has_no_claims(
         assert (verdict.state, verdict.claims) == (CredentialState.TRUSTED, None)
 
 
-def test_anchors_that_are_none_are_an_error_and_no_verdict(signed: Path, us: Party) -> None:
-    with pytest.raises(ProvenanceError):
-        verify_here(signed, us.trust.model_copy(update={"anchors_pem": "no certificate"}))
+@pytest.mark.parametrize("anchors", [{"anchors_pem": "none"}, {"tsa_anchors_pem": "none"}], ids=str)
+def test_anchors_that_are_none_are_refused_before_there_is_a_verdict(anchors: dict[str, str], us: Party) -> None:
+    with pytest.raises(ValidationError):
+        Trust.model_validate({**us.trust.model_dump(), **anchors})
