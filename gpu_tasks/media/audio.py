@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -81,18 +81,30 @@ def decoded_seconds(container: InputContainer, stream: AudioStream) -> Fraction:
     return max(end, Fraction(0))
 
 
-def has_bad_samples(container: InputContainer, stream: AudioStream) -> bool:
-    """Tell whether a track holds samples that are no numbers, or far beyond full scale; only PCM of floats can.
+class Heard(NamedTuple):
+    """A track as it was decoded: all of it, whatever its clock says.
+
+    `has_bad_samples`: some are no numbers, or far beyond full scale; only PCM of floats can hold such.
+    """
+
+    seconds: Fraction
+    has_bad_samples: bool
+
+
+def hear(container: InputContainer, stream: AudioStream) -> Heard:
+    """Decode a track to its end.
 
     Raises:
         MediaError: MEDIA_UNREADABLE when the stream is damaged.
     """
-    if not stream.codec_context.codec.canonical_name.startswith("pcm_f"):
-        return False
+    may_be_bad = stream.codec_context.codec.canonical_name.startswith("pcm_f")
+    seconds, is_bad = Fraction(0), False
     with reading():
-        blocks = (frame.to_ndarray() for frame in _frames(container, stream))
-        # A comparison with NaN is false.
-        return not all((np.abs(block) <= _LOUDEST).all() for block in blocks)
+        for frame in _frames(container, stream):
+            seconds += Fraction(frame.samples, frame.sample_rate)
+            # A comparison with NaN is false.
+            is_bad = is_bad or (may_be_bad and not (np.abs(frame.to_ndarray()) <= _LOUDEST).all())
+    return Heard(seconds, is_bad)
 
 
 def resampled(

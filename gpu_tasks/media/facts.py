@@ -223,7 +223,7 @@ def _span(container: InputContainer, stream: AudioStream) -> _Span:
     with reading():
         for packet in container.demux(stream):
             stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is None:
+            if stamp is None or packet.is_discard:
                 continue
             first = stamp if first is None else min(first, stamp)
             last = max(last, stamp + (packet.duration or 0))

@@ -49,6 +49,9 @@ _DEADLINE_PER_CPU_SECOND = 3.0
 # crf 10 needs up to two bits per pixel for noise; FLAC at most what PCM takes.
 _BYTES_PER_PIXEL, _BYTES_PER_SOUND_SECOND, _LEAST_FILE_BYTES = 0.5, 5_000_000, 64 << 20
 
+# Encoders pad sound by up to two of their blocks at either end, which decoders cut.
+_MOST_PADDING_SECONDS, _LEAST_DECODED_SHARE = 0.2, 0.98
+
 # Enters the name under which a normalised copy is kept: raise it when the same file would be made into another.
 GATE_REVISION = 1
 
@@ -124,6 +127,9 @@ def admit_audio(path: Path, limits: MediaLimits, policy: GatePolicy, *, work_dir
         reply=SoundCheck,
         confines=confines.model_copy(update={"file_bytes": 0}),
     )
+    if heard.decoded_seconds < facts.seconds * _LEAST_DECODED_SHARE - _MOST_PADDING_SECONDS:
+        told = f"Only {heard.decoded_seconds:.2f} of {facts.seconds:.2f} seconds could be decoded."
+        raise MediaError(FaultCode.MEDIA_UNREADABLE, told)
     changes = changes_of_audio(facts, policy, has_bad_samples=heard.has_bad_samples)
     if not _alters(changes):
         return Admitted(path, _report(MediaKind.AUDIO, heard.info, changes, limits))

@@ -116,12 +116,18 @@ def _rate(ticks: NDArray[np.int64], time_base: Fraction, headers: list[Fraction]
     """Return the rate whose grid carries every timestamp; for a variable rate the one that loses the fewest frames."""
     if ticks.size == 1:
         return headers[0] if headers else _RATE_WITHOUT_EVIDENCE
-    mean = float((ticks.size - 1) / (int(ticks[-1]) * time_base)) if ticks[-1] else 0.0
+    if not ticks[-1]:
+        raise MediaError(FaultCode.MEDIA_UNREADABLE, "All its frames have the same time.")
+    mean = float((ticks.size - 1) / (int(ticks[-1]) * time_base))
     nearest_first = sorted(STANDARD_RATES, key=lambda rate: abs(float(rate) - mean))
     evenly = Fraction(1, int(ticks[1]) * time_base) if ticks[1] else _RATE_WITHOUT_EVIDENCE
     claimed = [rate for header in headers for rate in STANDARD_RATES if abs(header / rate - 1) < _SAME]
     for rate in [*claimed, *nearest_first, evenly, *headers]:
         if _carries(rate, ticks, time_base):
+            return rate
+    # A camera that keeps a rate but stamps its frames early or late: every frame still has a slot of its own.
+    for rate in claimed + nearest_first[:1]:
+        if abs(float(rate) / mean - 1) < _NEAR and _is_one_to_one(ticks, float(time_base * rate)):
             return rate
     return _quick_rate(ticks, time_base)
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Quality
 from gpu_tasks.contract.media import MediaInfo
-from gpu_tasks.media.audio import has_bad_samples, resampled
+from gpu_tasks.media.audio import hear, resampled
 from gpu_tasks.media.errors import MediaError, reading, writing
 from gpu_tasks.media.join import AnyPacket
 from gpu_tasks.media.opening import MOV, audio_stream, open_media, video_stream
@@ -53,6 +53,7 @@ class SoundCheck(_Model):
     """What decoding a sound showed."""
 
     info: MediaInfo
+    decoded_seconds: float
     has_bad_samples: bool
 
 
@@ -104,9 +105,11 @@ def check_audio(file: CheckedFile) -> SoundCheck:
         raise MediaError(FaultCode.NO_AUDIO_STREAM)
     with open_media(file.path) as container:
         stream = audio_stream(container)
-        is_bad = stream is not None and has_bad_samples(container, stream)
+        if stream is None:
+            raise MediaError(FaultCode.NO_AUDIO_STREAM)
+        heard = hear(container, stream)
         info = MediaInfo(container=container.format.name, size_bytes=file.path.stat().st_size, audio=sound)
-    return SoundCheck(info=info, has_bad_samples=is_bad)
+    return SoundCheck(info=info, decoded_seconds=float(heard.seconds), has_bad_samples=heard.has_bad_samples)
 
 
 def normalise_video(recipe: VideoRecipe) -> MediaInfo:

@@ -1,11 +1,11 @@
 """Display matrices: how a stored frame is turned and mirrored to be seen upright."""
 
-from typing import Self
+from typing import Self, cast
 
 import av
 import cv2
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -29,7 +29,8 @@ class Orientation(BaseModel):
     def of(cls, frame: av.VideoFrame) -> Self:
         """Read the orientation that a decoded frame is tagged with; without a tag it is upright."""
         try:
-            tag = frame.side_data[Type.DISPLAYMATRIX]
+            # PyAV's types know it as a dict of motion vectors only.
+            tag = cast("SideDataContainer", frame.side_data)[Type.DISPLAYMATRIX]
         except KeyError:
             return cls()
         numbers = np.frombuffer(bytes(tag), dtype=np.int32)

@@ -63,6 +63,9 @@ def look_at_picture(order: PictureOrder) -> PictureReply:
         try:
             with Image.open(path, formats=_FORMATS) as picture:
                 _require_size(picture, limits)
+                # Pillow decodes a damaged PNG without a word; this checks its sums, and spends the picture.
+                picture.verify()
+            with Image.open(path, formats=_FORMATS) as picture:
                 return _looked_at(picture, order)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise MediaError(FaultCode.PICTURE_TOO_LARGE) from error
