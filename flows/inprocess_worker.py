@@ -27,7 +27,7 @@ _CANCELLING = "prefect.flow-run.Cancelling"
 # A run that waits for a retry is due like a scheduled one.
 _DUE = ("prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry")
 _RECONNECT_SECONDS = 1.0
-_HAND_BACK_SECONDS = 2.0
+_HAND_BACK_SECONDS = 1.5
 
 
 class InProcessResult(BaseWorkerResult):
