@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.media import VideoInfo
+from gpu_tasks.media.conversion import YUV_TO_BGR
 from gpu_tasks.media.errors import MediaError, reading
 from gpu_tasks.media.grid import find_grid
 from gpu_tasks.media.opening import open_media, video_stream
@@ -153,7 +154,9 @@ class VideoReader:
 
     def _frame(self, index: int, frame: av.VideoFrame) -> Frame:
         """Convert to upright BGR, with the matrix and range that the frame is tagged with."""
-        bgr = self._to_bgr.reformat(frame, format="bgr24", src_colorspace=_matrix(frame)).to_ndarray()
+        bgr = self._to_bgr.reformat(
+            frame, format="bgr24", src_colorspace=_matrix(frame), interpolation=YUV_TO_BGR
+        ).to_ndarray()
         pixels = cv2.rotate(bgr, _UPRIGHT[turn]) if (turn := _quarter_turns(frame)) else bgr
         return Frame(index, Fraction(index) / self._grid.fps, np.asarray(pixels, dtype=np.uint8))
 
