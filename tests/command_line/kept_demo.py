@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from deployments.cli import KEPT
 from deployments.local.layout import DataDirectory
 from deployments.local.leftovers import ChildRecords, marked_processes, recorded_processes
 
@@ -33,7 +34,7 @@ class Demo:
     def until_kept(self) -> None:
         """Wait until the run is over and the stack is kept."""
         deadline = time.monotonic() + START_SECONDS
-        while "Ctrl-C stops everything." not in self.told():
+        while KEPT not in self.told():
             try:
                 self.process.wait(0.1)
             except subprocess.TimeoutExpired:
