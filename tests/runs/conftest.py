@@ -2,10 +2,13 @@
 
 import os
 import sys
+import wave
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prefect.client.orchestration import PrefectClient
 from pydantic import SecretStr
 
 from blocks.connections import close_shared
@@ -17,8 +20,10 @@ from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
 from tests.runpod.plane import API_KEY, RunningPlane, plane_config, running_plane
 from tests.runs.jobs import Jobs
+from tests.runs.orchestra import Orchestra, deploy, worker_process
 from tests.servers import RunningStack, running_stack
 
+SAMPLES = Path(__file__).parents[2] / "samples"
 SCRIPTED = Path(__file__).parent / "workers" / "scripted.py"
 
 
@@ -103,3 +108,45 @@ def scripted(scripted_plane: RunningPlane) -> RunPodEndpoint:
 @pytest.fixture
 def jobs(scripted: RunPodEndpoint, store: ArtifactStore, job_store: JobStore) -> Jobs:
     return Jobs(scripted, store, job_store)
+
+
+@pytest.fixture(scope="session")
+def keys(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A request's inputs as a client would have uploaded them: the sample, its voice cut to a second and a half."""
+    voice = tmp_path_factory.mktemp("clips") / "voice.wav"
+    with wave.open(str(SAMPLES / "speech.wav")) as whole, wave.open(str(voice), "wb") as cut:
+        cut.setparams(whole.getparams())
+        cut.writeframes(whole.readframes(whole.getframerate() * 3 // 2))
+    store.put_file(voice, "uploads/audio/voice.wav", "audio/wav")
+    store.put_file(SAMPLES / "target.mp4", "uploads/video/target.mp4", "video/mp4")
+    store.put_file(SAMPLES / "source.jpg", "uploads/source/face.jpg", "image/jpeg")
+    return {
+        "audio_key": "uploads/audio/voice.wav",
+        "target_key": "uploads/video/target.mp4",
+        "source_keys": ["uploads/source/face.jpg"],
+    }
+
+
+@pytest.fixture(scope="session")
+async def prefect(stack: RunningStack) -> AsyncIterator[PrefectClient]:
+    async with PrefectClient(stack.addresses.prefect_api_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def orchestra(stack: RunningStack, prefect: PrefectClient, job_store: JobStore) -> Orchestra:
+    at = stack.addresses
+    plane_url = at.runpod_api_base.removesuffix("/v2")
+    return Orchestra(prefect, job_store, plane_url, at.runpod_api_key.get_secret_value())
+
+
+@pytest.fixture(scope="session")
+def deployed(environment: dict[str, str]) -> None:
+    deploy(environment)
+
+
+@pytest.fixture(scope="session")
+def worker(deployed: None, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001  # comes before
+    """The in-process worker."""
+    with worker_process(environment, tmp_path_factory.mktemp("worker"), "flows.worker"):
+        yield
