@@ -186,7 +186,7 @@ def test_untagged_footage_is_read_as_players_show_it(tmp_path: Path, height: int
 def test_generations_do_not_darken_the_picture(tmp_path: Path) -> None:
     noise = np.random.default_rng(7).integers(40, 215, (14, 20, 3), dtype=np.uint8)
     picture = cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC)
-    seen = picture
+    seen: Pixels = picture.astype(np.uint8)
     for generation in range(3):
         path = tmp_path / f"{generation}.mp4"
         with VideoWriter(path, width=320, height=240, fps=Fraction(25), quality=Quality.INTERMEDIATE) as writer:
