@@ -140,13 +140,9 @@ async def orchestra(stack: RunningStack, prefect: PrefectClient, job_store: JobS
     return Orchestra(prefect, job_store, plane_url, at.runpod_api_key.get_secret_value())
 
 
-@pytest.fixture(scope="session")
-def deployed(environment: dict[str, str]) -> None:
+@pytest.fixture(scope="module")
+def worker(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The in-process worker, for the tests of one module."""
     deploy(environment)
-
-
-@pytest.fixture(scope="session")
-def worker(deployed: None, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001  # comes before
-    """The in-process worker."""
     with worker_process(environment, tmp_path_factory.mktemp("worker"), "flows.worker"):
         yield

@@ -16,6 +16,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
 )
+from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelling
 
 from blocks.job_store import parse_record
@@ -33,7 +34,7 @@ from tests.waiting import await_until
 pytestmark = pytest.mark.usefixtures("worker")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def first(orchestra: Orchestra, keys: dict[str, Any], worker: None) -> TaskRecord:  # noqa: ARG001  # comes before
     """A run with everything in it."""
     return await orchestra.run(keys)
@@ -101,7 +102,7 @@ async def test_its_tasks_are_seen_in_prefect(first: TaskRecord, orchestra: Orche
         found = await orchestra.prefect.read_task_runs(
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[UUID(first.task_id)]))
         )
-        names = sorted(run.name.rpartition("-")[0] for run in found if run.state_name == "Completed")
+        names = sorted(run.name.rpartition("-")[0] for run in found if run.state_type is StateType.COMPLETED)
         return names if len(names) == 5 else None
 
     names: list[str] = await await_until(finished, seconds=10, what="five tasks have completed")
