@@ -19,7 +19,7 @@ async def test_a_worker_that_is_stopped_hands_its_run_back_with_its_gpu_job(
     orchestra: Orchestra, keys: dict[str, Any], environment: dict[str, str], tmp_path: Path
 ) -> None:
     deploy(environment)
-    request = keys | {"wav2lip": {"blending": 50}}
+    request = keys | {"wav2lip": {"blending": 50}, "facefusion": {"face_enhancer_blend": 50}}
     with worker_process(environment, tmp_path, "flows.worker") as stopped:
         task_id = await orchestra.send(request)
         seen = await orchestra.until(task_id, lambda record: record.details.get("facefusion_status") == "IN_PROGRESS")
@@ -40,7 +40,7 @@ async def test_the_same_pipeline_runs_on_a_stock_process_pool(
     deploy(environment, LIPSWAP_WORKER_TYPE="process")
     stock = ("prefect", "worker", "start", "--type", "process", "--pool", PROCESS_POOL)
     with worker_process(environment, tmp_path, *stock):
-        record = await orchestra.run(keys | {"wav2lip": {"blending": 51}})
+        record = await orchestra.run(keys | {"wav2lip": {"blending": 51}, "facefusion": {"face_enhancer_blend": 51}})
     assert record.status is Status.COMPLETED, record.error
     assert record.progress[-1].stage is RecordStage.COMPLETED
 
