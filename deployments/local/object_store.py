@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import signal
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +73,8 @@ def object_store_service(
             log_path=directory.log(name),
             directory=home,
             environment=base_environment(directory.home) | _environment(credentials),
+            # Once seen to wait for ever after SIGTERM; its data is made for a kill.
+            orphan_signal=signal.SIGKILL,
         ),
         probe=lambda: asyncio.to_thread(_probe, client),
         settle=lambda: asyncio.to_thread(_allow_origins, client, address.bucket, origins),
