@@ -21,6 +21,8 @@ from gpu_tasks.contract.records import TaskRecord
 
 router = APIRouter(tags=["runs"], dependencies=list(auth.documented))
 Found = TypeVar("Found")
+# Nobody hears it; the number is the one nginx uses in its logs.
+_CLIENT_CLOSED_REQUEST = 499
 
 Wait = Annotated[bool, Query(description="Answer when the task has ended, with its full record.")]
 Timeout = Annotated[
@@ -140,22 +142,22 @@ async def _waited(http: Request, services: Services, task_id: str, seconds: floa
     limit = services.settings.max_wait_seconds
     waiting = services.records.wait(task_id, seconds=min(seconds or limit, limit))
     record = await _while_connected(http, waiting)
+    if record is None:
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
     told = HTTPStatus.OK if record.status.is_final else HTTPStatus.GATEWAY_TIMEOUT
     return _answer(services.records.for_reader(record), told)
 
 
-async def _while_connected(http: Request, work: Coroutine[Any, Any, Found]) -> Found:
-    """Await `work`, but no longer than somebody waits for its result."""
+async def _while_connected(http: Request, work: Coroutine[Any, Any, Found]) -> Found | None:
+    """Return what `work` returns, None when the caller hung up before."""
     working = asyncio.create_task(work)
     gone = asyncio.create_task(_disconnected(http))
     try:
         await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            working.cancel()
-        return await working
+        return working.result() if working.done() else None
     finally:
-        working.cancel()
         gone.cancel()
+        working.cancel()
 
 
 async def _disconnected(http: Request) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -235,11 +234,8 @@ def parse_record(stored: bytes | str) -> TaskRecord:
         JobStoreError: It is no record.
     """
     try:
-        fields = json.loads(stored)
-        # Written for readers and computed anew from the status.
-        fields.pop("state", None)
-        return TaskRecord.model_validate(fields)
-    except (ValueError, AttributeError, ValidationError) as error:
+        return TaskRecord.model_validate_json(stored)
+    except ValidationError as error:
         raise JobStoreError(FaultCode.INTERNAL, "The stored record could not be read.") from error
 
 

@@ -6,10 +6,10 @@ Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 the task was cancelled, 4
 
 import asyncio
 import json
-import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
@@ -23,11 +23,16 @@ from deployments.console import Told
 from deployments.demo import DemoReport, forget_results, run_demo
 from deployments.local.addresses import StackAddresses, running_addresses
 from deployments.local.errors import StackError
-from deployments.local.stack import Stack, StackSettings
+from deployments.local.foreground import stopped_by_signals
+from deployments.local.layout import PREFERRED_PORTS
+from deployments.local.services import ServiceName
+from deployments.local.stack import EVERYTHING, Stack, StackSettings
 from deployments.requests import Inputs, follow, parse_options, upload_all
 from gpu_tasks.contract.faults import FaultError
 from gpu_tasks.contract.records import Status, TaskRecord
 
+# What tells people and programs that a started stack stays.
+KEPT = "Ctrl-C stops everything."
 _SAMPLES = Path(__file__).parents[1] / "samples"
 _DEFAULT_API = "http://127.0.0.1:8000"
 
@@ -74,11 +79,27 @@ DEFAULT_DATA = Path(".lipswap")
 
 
 @app.command()
-def up(data: Data = DEFAULT_DATA, worker_type: Runner = WorkerType.INPROCESS) -> None:
+def up(
+    data: Data = DEFAULT_DATA,
+    worker_type: Runner = WorkerType.INPROCESS,
+    part: Annotated[
+        list[ServiceName] | None,
+        typer.Option("--part", help="Only this service and what it stands on; may be given again."),
+    ] = None,
+    any_ports: Annotated[
+        bool, typer.Option("--any-ports", help="Prefer no port numbers: 8000 and 4200 stay free.")
+    ] = False,
+) -> None:
     """Start the whole local stack and keep it running until Ctrl-C."""
     told = Told()
+    settings = StackSettings(
+        data_directory=data,
+        parts=frozenset(part or EVERYTHING),
+        worker_type=worker_type,
+        preferred_ports={} if any_ports else PREFERRED_PORTS,
+    )
     with _told_errors(told):
-        asyncio.run(_up(StackSettings(data_directory=data, worker_type=worker_type), told))
+        asyncio.run(_up(settings, told))
 
 
 @app.command()
@@ -99,6 +120,8 @@ def demo(
     settings = StackSettings(data_directory=data, worker_type=worker_type)
     with _told_errors(told):
         report = asyncio.run(_demo(settings, output, told, fresh=fresh, keep=keep))
+        if report is None:
+            raise typer.Exit(Exit.INTERRUPTED)
         _finish(report.record, told, as_json=as_json)
 
 
@@ -176,16 +199,18 @@ def main() -> None:
 
 
 async def _up(settings: StackSettings, told: Told) -> None:
-    async with _stack(settings, told) as stack:
+    async with stopped_by_signals(), Stack(settings, told.stack_event) as stack:
         told.addresses(stack.addresses)
-        told.line("Ctrl-C stops everything.")
+        told.line(KEPT)
         raise await stack.until_gave_up()
 
 
-async def _demo(settings: StackSettings, output: Path, told: Told, *, fresh: bool, keep: bool) -> DemoReport:
-    began = asyncio.get_running_loop().time()
-    async with _stack(settings, told) as stack:
-        told.line(f"The stack is up after {asyncio.get_running_loop().time() - began:.1f} s.")
+async def _demo(settings: StackSettings, output: Path, told: Told, *, fresh: bool, keep: bool) -> DemoReport | None:
+    """Return what was seen, or None when a signal came before the run had ended."""
+    report = None
+    began = time.monotonic()
+    async with stopped_by_signals(), Stack(settings, told.stack_event) as stack:
+        told.line(f"The stack is up after {time.monotonic() - began:.1f} s.")
         if fresh:
             forgotten = await asyncio.to_thread(forget_results, stack.addresses)
             told.line(f"Forgot {forgotten} stored objects of earlier runs.")
@@ -196,20 +221,9 @@ async def _demo(settings: StackSettings, output: Path, told: Told, *, fresh: boo
                 told.line(f"wrote {path}")
         told.addresses(stack.addresses)
         if keep:
-            told.line("Ctrl-C stops everything.")
+            told.line(KEPT)
             raise await stack.until_gave_up()
     return report
-
-
-@asynccontextmanager
-async def _stack(settings: StackSettings, told: Told) -> AsyncIterator[Stack]:
-    """Run the stack; SIGTERM and SIGHUP leave it in the same orderly way as Ctrl-C."""
-    task = asyncio.current_task()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if task:
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    async with Stack(settings, told.stack_event) as stack:
-        yield stack
 
 
 @contextmanager
@@ -225,7 +239,7 @@ def _told_errors(told: Told) -> Iterator[None]:
     """Turn errors that a person can do something about into a sentence and an exit code."""
     try:
         yield
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except KeyboardInterrupt:
         told.line("Stopped.", style="yellow")
         raise typer.Exit(Exit.INTERRUPTED) from None
     except NotEndedError as error:

@@ -27,7 +27,8 @@ class Told:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
 
     def line(self, text: str, *, style: str = "") -> None:
-        self.console.print(text, style=style, markup=False)
+        # Unbroken: the line may go to a file or to a program.
+        self.console.print(text, style=style, markup=False, soft_wrap=True)
 
     def stack_event(self, event: StackEvent) -> None:
         """Show what a person wants to know of the stack: what is ready, what died, what it says."""

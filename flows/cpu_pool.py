@@ -4,6 +4,7 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -99,12 +100,14 @@ def _begin(scratch: str) -> None:
     # Ctrl-C reaches the whole process group; only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(scratch: str) -> None:
+    """A parent that was killed has cleaned nothing up."""
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
+        shutil.rmtree(scratch, ignore_errors=True)
         os._exit(1)
 
 

@@ -27,7 +27,8 @@ _CANCELLING = "prefect.flow-run.Cancelling"
 # A run that waits for a retry is due like a scheduled one.
 _DUE = ("prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry")
 _RECONNECT_SECONDS = 1.0
-_HAND_BACK_SECONDS = 2.0
+_LET_END_SECONDS = 0.5
+_HAND_BACK_SECONDS = 1.5
 
 
 class InProcessResult(BaseWorkerResult):
@@ -106,6 +107,9 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         """Stop taking runs and give back those that work: another worker goes on, their GPU jobs continue."""
         self._is_stopping = True
         tasks = [task for task, _ in self._running.values()]
+        if tasks:
+            # A run that is writing down its end would be taken up again for nothing: it may finish.
+            await asyncio.wait(tasks, timeout=_LET_END_SECONDS)
         for run_id in tuple(self._running):
             hand_back(str(run_id))
             self._interrupt(run_id, Ending.HANDED_BACK)

@@ -6,6 +6,10 @@ import os
 import signal
 import socket
 import threading
+from typing import NoReturn
+
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 
 from blocks.connections import close_shared
 from blocks.settings import OrchestratorSettings
@@ -14,13 +18,15 @@ from flows.inprocess_engine import share_tls_context
 from flows.inprocess_worker import InProcessWorker
 from flows.pools import INPROCESS_POOL
 
-_STOP_SECONDS = 2.7
+# Together under the three seconds that a supervisor grants.
+_STOP_SECONDS = 2.0
+_DRAIN_SECONDS = 0.4
 
 _logger = logging.getLogger(__name__)
 
 
-def serve() -> int:
-    """Run the worker in a thread of its own and end it on SIGTERM or Ctrl-C.
+def serve() -> NoReturn:
+    """Run the worker in a thread of its own and end the process on SIGTERM or Ctrl-C.
 
     The main thread keeps the signals: Prefect's engine installs a handler of its own wherever it may.
     """
@@ -46,11 +52,12 @@ def serve() -> int:
 
     threading.Thread(target=run, name="worker", daemon=True).start()
     stop.wait()
-    if not ended.wait(_STOP_SECONDS):
-        CPU_POOL.close()
-        # Somebody would send SIGKILL next; runs that were not handed back are found by their missing heartbeat.
-        os._exit(1)
-    return outcome[0]
+    code = outcome[0] if ended.wait(_STOP_SECONDS) else 1
+    CPU_POOL.close()
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=_DRAIN_SECONDS)
+    # Prefect's threads take two more seconds to end; whoever sent SIGTERM sends SIGKILL next.
+    os._exit(code)
 
 
 async def _serve(settings: OrchestratorSettings, stop: threading.Event) -> None:

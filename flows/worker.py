@@ -3,15 +3,15 @@
 The processes of the CPU pool import this module again under another name, so it imports next to nothing itself.
 """
 
-import sys
+from typing import NoReturn
 
 
-def main() -> int:
-    """Run until SIGTERM or Ctrl-C; return the exit code."""
+def main() -> NoReturn:
+    """Run until SIGTERM or Ctrl-C."""
     from flows.serving import serve  # noqa: PLC0415  # Prefect must not be imported into the CPU pool's processes
 
-    return serve()
+    serve()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,7 +1,6 @@
 """Our own processes: the one-shot deploy, the orchestrator worker and the API."""
 
 import sys
-import time
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter
@@ -51,6 +50,26 @@ _POOLS = TypeAdapter(list[_Pool])
 _WORKERS = TypeAdapter(list[_Worker])
 
 
+class _Heartbeat:
+    """Knows a worker by a heartbeat younger than its start; those of its predecessors stay listed in Prefect."""
+
+    def __init__(self, prefect: PrefectAddress) -> None:
+        self._pools_url = f"{prefect.api_url}/work_pools"
+        self._began = datetime.now(UTC)
+
+    async def forget(self) -> None:
+        self._began = datetime.now(UTC)
+
+    async def probe(self) -> None:
+        answer = await ask(f"{self._pools_url}/filter", body={"limit": _POOLS_AT_MOST})
+        for pool in _POOLS.validate_json(answer):
+            answer = await ask(f"{self._pools_url}/{pool.name}/workers/filter", body={})
+            beats = [worker.last_heartbeat_time for worker in _WORKERS.validate_json(answer)]
+            if any(beat and beat > self._began for beat in beats):
+                return
+        raise NotReady("no worker has reported to Prefect yet")
+
+
 def deploy_service(directory: DataDirectory, neighbours: Neighbours) -> Service:
     """Return the one-shot step that registers blocks, work pools and the deployment with Prefect."""
     return Service(
@@ -71,14 +90,15 @@ def orchestrator_service(directory: DataDirectory, neighbours: Neighbours) -> Se
     }[neighbours.worker_type]
     environment = _environment(directory, neighbours) | thread_limits()
     environment["PREFECT_WORKER_QUERY_SECONDS"] = _WORKER_QUERY_SECONDS
-    began = time.time()
+    heartbeat = _Heartbeat(neighbours.prefect)
     return Service(
         name=name,
         program=_python(directory, name, environment, *command),
         depends_on=frozenset(
             {ServiceName.DEPLOY, ServiceName.VALKEY, ServiceName.OBJECT_STORE, ServiceName.CONTROL_PLANE}
         ),
-        probe=lambda: _probe_worker(neighbours.prefect, began),
+        prepare=heartbeat.forget,
+        probe=heartbeat.probe,
         start_seconds=60.0,
         stop_seconds=3.0,
     )
@@ -139,14 +159,3 @@ def _python(
 
 async def _probe_api(port: int) -> None:
     await ask(f"http://{HOST}:{port}/health")
-
-
-async def _probe_worker(prefect: PrefectAddress, began: float) -> None:
-    """Ask Prefect for a worker whose heartbeat is younger than this stack; those of earlier ones stay listed."""
-    answer = await ask(f"{prefect.api_url}/work_pools/filter", body={"limit": _POOLS_AT_MOST})
-    for pool in _POOLS.validate_json(answer):
-        answer = await ask(f"{prefect.api_url}/work_pools/{pool.name}/workers/filter", body={})
-        beats = [worker.last_heartbeat_time for worker in _WORKERS.validate_json(answer)]
-        if any(beat and beat.astimezone(UTC).timestamp() > began for beat in beats):
-            return
-    raise NotReady("no worker has reported to Prefect yet")

@@ -112,21 +112,20 @@ class Keeper:
             raise self._failed(f"it ended with {_exit_words(code)}")
 
     async def _until_ready(self, child: Child) -> None:
-        service = self.service
-        while not await self._answers():
+        while not await self._works():
             if child.exit_code is not None:
                 raise self._failed(f"it ended with {_exit_words(child.exit_code)}")
             await asyncio.sleep(_PROBE_PAUSE_SECONDS)
-        if service.settle and not self._settled:
-            await service.settle()
-            self._settled = True
 
-    async def _answers(self) -> bool:
-        if self.service.probe is None:
-            return True
+    async def _works(self) -> bool:
+        service = self.service
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
-                await self.service.probe()
+                if service.probe:
+                    await service.probe()
+                if service.settle and not self._settled:
+                    await service.settle()
+                    self._settled = True
         except NotReady as reason:
             self._last_reason = str(reason)
         except TimeoutError:

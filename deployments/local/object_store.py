@@ -2,13 +2,14 @@
 
 import asyncio
 import secrets
+import signal
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from mypy_boto3_s3 import S3Client
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from deployments.local.credentials import Credentials
@@ -16,6 +17,10 @@ from deployments.local.errors import NotReady
 from deployments.local.layout import HOST, DataDirectory, Ports
 from deployments.local.processes import Program, base_environment
 from deployments.local.services import Service, ServiceName
+
+if TYPE_CHECKING:  # stubs, which only the development environment has
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CORSRuleTypeDef
 
 BUCKET = "lipswap"
 REGION = "auto"
@@ -68,6 +73,8 @@ def object_store_service(
             log_path=directory.log(name),
             directory=home,
             environment=base_environment(directory.home) | _environment(credentials),
+            # Once seen to wait for ever after SIGTERM; its data is made for a kill.
+            orphan_signal=signal.SIGKILL,
         ),
         probe=lambda: asyncio.to_thread(_probe, client),
         settle=lambda: asyncio.to_thread(_allow_origins, client, address.bucket, origins),
@@ -76,7 +83,7 @@ def object_store_service(
     )
 
 
-def s3_client(address: ObjectStoreAddress) -> S3Client:
+def s3_client(address: ObjectStoreAddress) -> "S3Client":
     """Return a client with short deadlines and no retries, for probes and set-up."""
     return boto3.client(
         "s3",
@@ -147,7 +154,7 @@ def _environment(credentials: Credentials) -> dict[str, str]:
     }
 
 
-def _probe(client: S3Client) -> None:
+def _probe(client: "S3Client") -> None:
     """Write an object and read it back: after `kill -9` the server lists buckets seconds before it serves objects."""
     body = secrets.token_bytes(16)
     try:
@@ -160,20 +167,17 @@ def _probe(client: S3Client) -> None:
         raise NotReady("it returned another object than the one just written")
 
 
-def _allow_origins(client: S3Client, bucket: str, origins: tuple[str, ...]) -> None:
+def _allow_origins(client: "S3Client", bucket: str, origins: tuple[str, ...]) -> None:
     """Set the CORS rule of both buckets; a bucket without one answers every origin."""
-    for name in (bucket, _PROBE_BUCKET):
-        client.put_bucket_cors(
-            Bucket=name,
-            CORSConfiguration={
-                "CORSRules": [
-                    {
-                        "AllowedOrigins": list(origins),
-                        "AllowedMethods": ["GET", "HEAD", "PUT"],
-                        "AllowedHeaders": list(_UPLOAD_HEADERS),
-                        "ExposeHeaders": list(_EXPOSED_HEADERS),
-                        "MaxAgeSeconds": _CORS_SECONDS,
-                    }
-                ]
-            },
-        )
+    rule: CORSRuleTypeDef = {
+        "AllowedOrigins": list(origins),
+        "AllowedMethods": ["GET", "HEAD", "PUT"],
+        "AllowedHeaders": list(_UPLOAD_HEADERS),
+        "ExposeHeaders": list(_EXPOSED_HEADERS),
+        "MaxAgeSeconds": _CORS_SECONDS,
+    }
+    try:
+        for name in (bucket, _PROBE_BUCKET):
+            client.put_bucket_cors(Bucket=name, CORSConfiguration={"CORSRules": [rule]})
+    except (BotoCoreError, ClientError) as error:
+        raise NotReady(str(error)) from error

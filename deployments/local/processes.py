@@ -31,7 +31,10 @@ class Account(BaseModel):
 
 
 class Program(BaseModel):
-    """What is executed, where, as whom, and how it is asked to end."""
+    """What is executed, where, as whom, and how it is asked to end.
+
+    `orphan_signal` ends it when the supervisor was killed and nobody is left to insist; by default the stop signal.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,6 +43,7 @@ class Program(BaseModel):
     directory: Path
     environment: Mapping[str, str] = Field(default=MappingProxyType({}), repr=False)
     stop_signal: signal.Signals = signal.SIGTERM
+    orphan_signal: signal.Signals | None = None
     account: Account | None = None
 
 
@@ -73,11 +77,11 @@ class Child:
     async def spawn(cls, program: Program, *, service: str, mark: str) -> "Child":
         """Start the program in a new session, its output appended to its log.
 
-        On Linux the program gets its stop signal when the thread that runs this event loop ends, even by SIGKILL.
+        On Linux the program gets its orphan signal when the thread that runs this event loop ends, even by SIGKILL.
         """
         account = f"{program.account.uid}:{program.account.gid}" if program.account else "-"
         launcher = (sys.executable, "-I", "-S", launch.__file__)
-        orders = (str(os.getpid()), str(int(program.stop_signal)), account)
+        orders = (str(os.getpid()), str(int(program.orphan_signal or program.stop_signal)), account)
         log = _open_log(program.log_path)
         try:
             process = await asyncio.create_subprocess_exec(

@@ -28,7 +28,8 @@ class Service(BaseModel):
     Attributes:
         prepare: Runs before every start, e.g. to create a database cluster. Must be idempotent.
         probe: Returns when the service does its work, raises `NotReady` until then. Called again and again.
-        settle: Runs once after the first successful probe, e.g. to create a bucket. Must be idempotent.
+        settle: Succeeds once after the first successful probe, e.g. to create a database; raises `NotReady` to be
+            called again. Must be idempotent.
         start_seconds: Deadline from the start of the program to a successful probe.
         stop_seconds: How long the program may take to end by itself.
         one_shot: The program ends by itself; exit code 0 is its success, and it is not started again.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.media import VideoInfo
+from gpu_tasks.media.conversion import YUV_TO_BGR
 from gpu_tasks.media.deinterlace import deinterlaced
 from gpu_tasks.media.errors import MediaError, reading
 from gpu_tasks.media.grid import find_grid
@@ -210,7 +211,9 @@ class _ByTags:
         self._to_bgr = VideoReformatter()
 
     def develop(self, frame: av.VideoFrame, /) -> NDArray[np.uint8]:
-        bgr = self._to_bgr.reformat(frame, format="bgr24", src_colorspace=_matrix(frame)).to_ndarray()
+        bgr = self._to_bgr.reformat(
+            frame, format="bgr24", src_colorspace=_matrix(frame), interpolation=YUV_TO_BGR
+        ).to_ndarray()
         return np.asarray(bgr, dtype=np.uint8)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Quality
+from gpu_tasks.media.conversion import BGR_TO_YUV
 from gpu_tasks.media.errors import MediaError, writing
 
 X264 = "libx264"
@@ -140,6 +141,7 @@ class VideoWriter:
             # Tagging without converting (or the reverse) is the usual cause of shifted skin colours: do both.
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
+            interpolation=BGR_TO_YUV,
         )
         frame.pts, frame.time_base = self.frame_count, self._frame_seconds
         with writing():
@@ -166,7 +168,10 @@ class VideoWriter:
 
     def _choose(self, encoder: str, preset: str, quality: Quality) -> _Encoder:
         factor = str(_RATE_FACTOR[quality])
-        x264 = {"crf": factor, "preset": DEFAULT_PRESET, "g": str(_GOP_FRAMES), "x264-params": "open-gop=0"}
+        # The conversion centres chroma between its luma pixels; a reader that is not told takes it for left of them and
+        # shifts all colours by half a pixel in every generation.
+        params = "open-gop=0:chromaloc=1"
+        x264 = {"crf": factor, "preset": DEFAULT_PRESET, "g": str(_GOP_FRAMES), "x264-params": params}
         if encoder == X264:
             if preset not in _X264_PRESETS:
                 raise MediaError(FaultCode.OPTION_UNSUPPORTED, f"{X264} has no preset {preset}.")

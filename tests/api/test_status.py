@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -40,8 +41,8 @@ async def test_a_change_that_is_no_end_does_not_end_the_waiting(
     assert (answer.status_code, answer.json()["stage"]) == (504, "wav2lip")
 
 
-async def test_a_reader_that_hangs_up_leaves_no_subscription(
-    http: httpx.AsyncClient, task_id: str, redis: Redis
+async def test_a_reader_that_hangs_up_leaves_no_subscription_and_no_traceback(
+    http: httpx.AsyncClient, task_id: str, redis: Redis, shim: tuple[str, Path]
 ) -> None:
     channel = f"{PREFIX}:events:{task_id}"
     waiting = asyncio.create_task(http.get(f"/status/{task_id}", params={"wait": "true"}))
@@ -49,6 +50,8 @@ async def test_a_reader_that_hangs_up_leaves_no_subscription(
     waiting.cancel()
 
     await _until_subscribers(redis, channel, 0)
+    log = await asyncio.to_thread(shim[1].read_text)
+    assert "Traceback" not in log
 
 
 async def test_a_final_record_is_the_same_after_redis_was_flushed(

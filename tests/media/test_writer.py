@@ -4,6 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -76,8 +77,9 @@ def test_colours_survive_the_round_trip(tmp_path: Path) -> None:
 
 
 def test_intermediates_keep_more_than_deliveries(tmp_path: Path) -> None:
-    noise = np.random.default_rng(3).integers(60, 190, (90, 160, 3)).astype(np.uint8)
-    grain = noise.repeat(4, axis=0).repeat(4, axis=1)
+    # Grey: coloured grain would mostly measure that colours have half the resolution.
+    noise = np.random.default_rng(3).integers(60, 190, (90, 160, 1)).astype(np.uint8)
+    grain = noise.repeat(4, axis=0).repeat(4, axis=1).repeat(3, axis=2)
     quality = {}
     for kind in Quality:
         write(tmp_path / kind, [grain] * 5, quality=kind)
@@ -179,3 +181,19 @@ def test_untagged_footage_is_read_as_players_show_it(tmp_path: Path, height: int
     with VideoReader(clip) as reader:
         difference = np.abs(next(iter(reader)).pixels.astype(int) - flat).max()
     assert (difference > 12) == is_hd
+
+
+def test_generations_do_not_darken_the_picture(tmp_path: Path) -> None:
+    noise = np.random.default_rng(7).integers(40, 215, (14, 20, 3), dtype=np.uint8)
+    picture = cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC)
+    seen: Pixels = picture.astype(np.uint8)
+    for generation in range(3):
+        path = tmp_path / f"{generation}.mp4"
+        with VideoWriter(path, width=320, height=240, fps=Fraction(25), quality=Quality.INTERMEDIATE) as writer:
+            writer.write(seen)
+        with VideoReader(path) as reader:
+            seen = next(iter(reader)).pixels
+
+    difference = seen.astype(np.float64) - picture
+    assert abs(difference.mean()) < 0.3
+    assert 10 * np.log10(255**2 / np.mean(difference**2)) > 40

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deployments.cli import KEPT, Exit
 from deployments.local.layout import DataDirectory, is_free, load_ports
 from deployments.local.leftovers import (
     ChildRecords,
@@ -23,15 +24,16 @@ from deployments.local.processes import MARK, ChildRecord
 from deployments.local.services import ServiceName
 from tests.waiting import wait_until
 
+LIPSWAP = str(Path(sys.executable).with_name("lipswap"))
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 
 
 class Foreground:
-    """`python -m deployments.local` as a user starts it."""
+    """`lipswap up` as a user starts it."""
 
     def __init__(self, data_directory: Path, *parts: ServiceName) -> None:
         self.directory = DataDirectory(data_directory)
-        command = (sys.executable, "-m", "deployments.local", "--any-ports", "--data-directory", str(data_directory))
+        command = (LIPSWAP, "up", "--any-ports", "--data", str(data_directory))
         chosen = [f"--part={part}" for part in parts]
         self.process = subprocess.Popen([*command, *chosen], stderr=subprocess.PIPE, text=True)
         self.said: list[str] = []
@@ -91,7 +93,7 @@ def deaf_child() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_everything_within_ten_seconds(foreground: Foreground, number: signal.Signals) -> None:
-    foreground.until_it_says("up:")
+    foreground.until_it_says(KEPT)
     assert foreground.busy_ports()
     children = psutil.Process(foreground.process.pid).children(recursive=True)
     assert children
@@ -103,16 +105,16 @@ def test_a_signal_stops_everything_within_ten_seconds(foreground: Foreground, nu
 
 
 def test_a_signal_during_the_start_leaves_nothing(foreground: Foreground) -> None:
-    foreground.until_it_says("starting")
+    foreground.until_it_says("ready")
     assert foreground.end(signal.SIGINT) == 0
     assert foreground.left() == []
 
 
 def test_a_second_stack_in_one_data_directory_is_refused_by_name(foreground: Foreground) -> None:
-    foreground.until_it_says("up:")
+    foreground.until_it_says(KEPT)
     second = Foreground(foreground.directory.root, ServiceName.VALKEY)
     _, said = second.process.communicate(timeout=15)
-    assert second.process.returncode == 1
+    assert second.process.returncode == Exit.UNREACHABLE
     assert said == (
         f"{foreground.directory.root} is in use by process {foreground.process.pid}."
         " Stop it first or choose another data directory.\n"
@@ -123,13 +125,13 @@ def test_a_second_stack_in_one_data_directory_is_refused_by_name(foreground: For
 def test_after_kill_9_of_the_supervisor_the_next_one_starts_clean(data_directory: Path) -> None:
     parts = (ServiceName.POSTGRES, ServiceName.OBJECT_STORE)
     killed = Foreground(data_directory, *parts)
-    killed.until_it_says("up:")
+    killed.until_it_says(KEPT)
     first = psutil.Process(killed.process.pid).children(recursive=True)
     killed.end(signal.SIGKILL)
     assert supervisor_pid(killed.directory.lock) is None
     second = Foreground(data_directory, *parts)
     try:
-        second.until_it_says("up:")
+        second.until_it_says(KEPT)
         wait_until(
             lambda: not any(process.is_running() for process in first), seconds=10, what="the first children ended"
         )
@@ -142,7 +144,7 @@ def test_after_kill_9_of_the_supervisor_the_next_one_starts_clean(data_directory
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
 def test_children_end_with_a_killed_supervisor_by_themselves(foreground: Foreground) -> None:
-    foreground.until_it_says("up:")
+    foreground.until_it_says(KEPT)
     foreground.end(signal.SIGKILL)
     wait_until(lambda: not foreground.left(), seconds=10, what="no child is left")
 

@@ -1,0 +1,81 @@
+"""`lipswap demo --keep` as a newcomer starts it, and other commands beside it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from deployments.cli import KEPT
+from deployments.local.layout import DataDirectory
+from deployments.local.leftovers import ChildRecords, marked_processes, recorded_processes
+
+LIPSWAP = str(Path(sys.executable).with_name("lipswap"))
+START_SECONDS = 180.0
+COMMAND_SECONDS = 120.0
+
+
+class Demo:
+    """A demo that keeps its stack. `folder` is the working directory: it holds `demo/` and the data."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self.data = folder / ".lipswap"
+        self._told = (folder / "told.txt").open("w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            (LIPSWAP, "demo", "--keep", *arguments), cwd=folder, stderr=self._told, start_new_session=True
+        )
+
+    def told(self) -> str:
+        return (self.folder / "told.txt").read_text(encoding="utf-8")
+
+    def until_kept(self) -> None:
+        """Wait until the run is over and the stack is kept."""
+        deadline = time.monotonic() + START_SECONDS
+        while KEPT not in self.told():
+            try:
+                self.process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"the demo is not done: {self.told()}") from None
+            else:
+                raise AssertionError(f"the demo ended: {self.told()}")
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command against the kept stack, which it finds by itself."""
+        return subprocess.run(
+            (LIPSWAP, *arguments),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return what the demo saved of its run."""
+        record: dict[str, Any] = json.loads((self.folder / "demo" / "record.json").read_text(encoding="utf-8"))
+        return record
+
+    def interrupt(self) -> float:
+        """Press Ctrl-C; return the seconds until everything has ended."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(30)
+        return time.monotonic() - began
+
+    def left_processes(self) -> list[int]:
+        directory = DataDirectory(self.data)
+        left = [
+            *recorded_processes(ChildRecords(directory.children).left()),
+            *marked_processes(directory.mark("")),
+        ]
+        return [process.pid for process in left]
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        self._told.close()

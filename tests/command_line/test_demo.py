@@ -1,0 +1,160 @@
+"""The README's promise: one command, a result that can be shown, nothing paid twice, nothing left running.
+
+The tests stand in the order of a session at the terminal; the last one presses Ctrl-C.
+"""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from gpu_tasks.media.audio import audio_seconds, load_mono
+from gpu_tasks.media.probe import probe
+from gpu_tasks.media.reader import VideoReader
+from tests.command_line.kept_demo import Demo
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+SPEECH, TARGET, SOURCE = SAMPLES / "speech.wav", SAMPLES / "target.mp4", SAMPLES / "source.jpg"
+FAILED, CANCELLED, UNREACHABLE = 1, 3, 4
+STOP_SECONDS = 10.0
+
+
+def test_the_demo_leaves_a_result_as_long_as_the_voice(demo: Demo) -> None:
+    info = probe(demo.folder / "demo" / "result.mp4")
+
+    assert info.video
+    assert info.audio
+    frame_seconds = float(1 / info.video.fps)
+    assert abs(info.video.duration_seconds - audio_seconds(SPEECH)) <= frame_seconds
+    assert (info.video.width, info.video.height) == (528, 432)
+
+
+def test_the_sound_of_the_result_is_the_driving_audio_in_time(demo: Demo) -> None:
+    voice = load_mono(SPEECH)
+    sound = load_mono(demo.folder / "demo" / "result.mp4")[: len(voice)]
+    lags = range(-400, 401, 8)
+
+    likeness = [float(np.dot(np.roll(sound, lag)[: len(sound)], voice[: len(sound)])) for lag in lags]
+
+    best = lags[int(np.argmax(likeness))]
+    assert abs(best) <= 16, f"late by {best / 16:.1f} ms"
+    norm = np.linalg.norm(voice[: len(sound)]) * np.linalg.norm(sound)
+    assert max(likeness) / norm > 0.9
+
+
+def test_the_face_has_changed_and_the_rest_of_the_picture_has_not(demo: Demo) -> None:
+    with VideoReader(TARGET, stop_frame=60) as before, VideoReader(demo.folder / "demo" / "result.mp4") as after:
+        pairs = [(a.pixels.astype(int), b.pixels.astype(int)) for a, b in zip(before, after, strict=False)]
+
+    changed = np.mean([np.abs(a - b).mean(axis=2) for a, b in pairs], axis=0)
+
+    face, left_edge = changed[190:300, 200:310], changed[:, :80]
+    assert face.mean() > 5.0
+    assert left_edge.mean() < 2.5, "outside of the face only the encoder may differ"
+
+
+def test_the_record_names_result_cost_and_jobs(demo: Demo) -> None:
+    record = demo.record()
+
+    assert record["status"] == record["state"] == "completed"
+    assert record["result"]["bytes_uploaded"] == (demo.folder / "demo" / "result.mp4").stat().st_size
+    assert set(record["cost"]["by_stage"]) == {"wav2lip", "facefusion"}
+    assert record["cost"]["gpu_seconds"] > 0
+    assert record["details"]["wav2lip_status"] == record["details"]["facefusion_status"] == "COMPLETED"
+    stages = [entry["stage"] for entry in record["progress"]]
+    assert stages == sorted(
+        stages, key=["queued", "ingest", "wav2lip", "facefusion", "assemble", "publish", "completed"].index
+    )
+
+
+def test_the_contact_sheet_shows_before_and_after(demo: Demo) -> None:
+    sheet = cv2.imread(str(demo.folder / "demo" / "compare.png"))
+
+    assert sheet is not None
+    assert sheet.shape[1] > 1000
+
+
+def test_the_same_request_again_touches_no_gpu_worker(demo: Demo) -> None:
+    out = demo.folder / "again.mp4"
+
+    done = demo.command(
+        "run", "--target", str(TARGET), "--audio", str(SPEECH), "--source", str(SOURCE), "--out", str(out), "--json"
+    )
+
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["result"]["sha256"] == demo.record()["result"]["sha256"]
+    assert record["details"]["wav2lip_job_id"] == demo.record()["details"]["wav2lip_job_id"]
+    assert record["cost"]["gpu_seconds"] == 0
+    assert out.read_bytes() == (demo.folder / "demo" / "result.mp4").read_bytes()
+
+
+def test_status_tells_of_a_task_that_ended(demo: Demo) -> None:
+    done = demo.command("status", demo.record()["task_id"], "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "completed"
+
+
+def test_a_cancelled_task_ends_cancelled(demo: Demo) -> None:
+    # Another option makes it another job: nothing of the demo's can be reused.
+    begun = demo.command(
+        "run", "--no-wait", "--json", "--target", str(TARGET), "--audio", str(SPEECH), "--option", "wav2lip.blending=77"
+    )
+    assert begun.returncode == 0, begun.stderr
+    task_id = json.loads(begun.stdout)["task_id"]
+
+    cancelled = demo.command("cancel", task_id)
+
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert demo.command("status", task_id, "--wait").returncode == CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        pytest.param(("--target", str(TARGET)), "missing_audio_key", id="neither audio nor source"),
+        pytest.param(("--target", "uploads/video/none.mp4", "--audio", str(SPEECH)), "object_missing", id="no object"),
+        pytest.param(("--target", str(TARGET), "--audio", "/no/such.wav"), "object_missing", id="no file"),
+        pytest.param(("--target", str(SOURCE), "--audio", str(SPEECH)), "media_unsupported", id="a picture as target"),
+        pytest.param(("--target", str(TARGET), "--source", str(SPEECH)), "media_unsupported", id="a voice as source"),
+        pytest.param(
+            ("--target", str(TARGET), "--audio", str(SPEECH), "--option", "wav2lip.sharpness=3"),
+            "request_invalid",
+            id="unknown field",
+        ),
+        pytest.param(
+            ("--target", str(TARGET), "--audio", str(SPEECH), "--option", "engine=neural"),
+            "engine_unavailable",
+            id="an engine that is not there",
+        ),
+    ],
+)
+def test_bad_input_gets_a_code_and_a_sentence(demo: Demo, arguments: tuple[str, ...], code: str) -> None:
+    done = demo.command("run", *arguments)
+
+    assert done.returncode == FAILED, done.stderr
+    assert code in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_stack_on_the_same_data_is_refused(demo: Demo) -> None:
+    done = demo.command("up")
+
+    assert done.returncode == UNREACHABLE
+    assert str(demo.process.pid) in done.stderr
+
+
+def test_an_address_where_nothing_listens_has_its_own_exit_code(demo: Demo) -> None:
+    done = demo.command("status", "00000000-0000-0000-0000-000000000000", "--api", "http://127.0.0.1:9")
+
+    assert done.returncode == UNREACHABLE
+
+
+def test_ctrl_c_leaves_nothing_running(demo: Demo) -> None:
+    seconds = demo.interrupt()
+
+    assert seconds < STOP_SECONDS
+    assert demo.left_processes() == []

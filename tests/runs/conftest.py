@@ -1,0 +1,148 @@
+"""One stack for all runs (Postgres, Prefect, Valkey, bucket, real GPU workers), and a plane whose jobs end on cue."""
+
+import os
+import sys
+import wave
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from pydantic import SecretStr
+
+from blocks.connections import close_shared
+from blocks.job_store import JobStore
+from blocks.runpod import RunPodEndpoint
+from deployments.local.control_plane.settings import EndpointConfig
+from deployments.local.services import ServiceName
+from gpu_tasks.settings import R2Settings
+from gpu_tasks.storage import ArtifactStore, connect
+from tests.runpod.plane import API_KEY, RunningPlane, plane_config, running_plane
+from tests.runs.jobs import Jobs
+from tests.runs.orchestra import Orchestra, deploy, worker_process
+from tests.servers import RunningStack, running_stack
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+SCRIPTED = Path(__file__).parent / "workers" / "scripted.py"
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[RunningStack]:
+    with running_stack(
+        ServiceName.PREFECT_SERVER, ServiceName.VALKEY, ServiceName.OBJECT_STORE, ServiceName.CONTROL_PLANE
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def environment(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables of a process around Prefect."""
+    at = stack.addresses
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path_factory.mktemp("home")),
+        "TMPDIR": str(tmp_path_factory.mktemp("scratch")),
+        "PREFECT_API_URL": at.prefect_api_url,
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "DO_NOT_TRACK": "1",
+        "R2_ENDPOINT": at.s3_endpoint,
+        "R2_BUCKET": at.s3_bucket,
+        "R2_REGION": at.s3_region,
+        "R2_ACCESS_KEY_ID": at.s3_access_key_id,
+        "R2_SECRET_ACCESS_KEY": at.s3_secret_access_key.get_secret_value(),
+        "RUNPOD_API_KEY": at.runpod_api_key.get_secret_value(),
+        "RUNPOD_API_BASE": at.runpod_api_base,
+        "RUNPOD_WAV2LIP_ENDPOINT": at.wav2lip_endpoint,
+        "RUNPOD_FACEFUSION_ENDPOINT": at.facefusion_endpoint,
+        "RUNPOD_POLL_INTERVAL": "0.5",
+        "JOBSTORE_REDIS_URL": at.redis_url.get_secret_value(),
+        "LIPSWAP_ALLOW_DRAFT": "true",
+    }
+
+
+@pytest.fixture(scope="session")
+def r2(stack: RunningStack) -> R2Settings:
+    at = stack.addresses
+    return R2Settings(
+        endpoint=at.s3_endpoint,
+        bucket=at.s3_bucket,
+        region=at.s3_region,
+        access_key_id=at.s3_access_key_id,
+        secret_access_key=at.s3_secret_access_key,
+    )
+
+
+@pytest.fixture(scope="session")
+def store(r2: R2Settings) -> ArtifactStore:
+    return connect(r2)
+
+
+@pytest.fixture(scope="session")
+async def job_store(stack: RunningStack) -> AsyncIterator[JobStore]:
+    yield JobStore(redis_url=stack.addresses.redis_url)
+    await close_shared()
+
+
+@pytest.fixture(scope="session")
+def scripted_plane(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
+    r2 = {name: value for name, value in environment.items() if name.startswith("R2_")}
+    endpoint = EndpointConfig(
+        id="scripted", command=(sys.executable, str(SCRIPTED)), env=r2, min_workers=1, max_workers=1, idle_seconds=600
+    )
+    with running_plane(plane_config(tmp_path_factory.mktemp("plane"), endpoint)) as plane:
+        yield plane
+
+
+@pytest.fixture
+def scripted(scripted_plane: RunningPlane) -> RunPodEndpoint:
+    return RunPodEndpoint(
+        api_base=f"{scripted_plane.base_url}/v2",
+        api_key=SecretStr(API_KEY),
+        endpoint_id="scripted",
+        poll_interval_seconds=0.3,
+        job_timeout_seconds=60,
+    )
+
+
+@pytest.fixture
+def jobs(scripted: RunPodEndpoint, store: ArtifactStore, job_store: JobStore) -> Jobs:
+    return Jobs(scripted, store, job_store)
+
+
+@pytest.fixture(scope="session")
+def keys(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A request's inputs as a client would have uploaded them: the sample, its voice cut to a second and a half."""
+    voice = tmp_path_factory.mktemp("clips") / "voice.wav"
+    with wave.open(str(SAMPLES / "speech.wav")) as whole, wave.open(str(voice), "wb") as cut:
+        cut.setparams(whole.getparams())
+        cut.writeframes(whole.readframes(whole.getframerate() * 3 // 2))
+    store.put_file(voice, "uploads/audio/voice.wav", "audio/wav")
+    store.put_file(SAMPLES / "target.mp4", "uploads/video/target.mp4", "video/mp4")
+    store.put_file(SAMPLES / "source.jpg", "uploads/source/face.jpg", "image/jpeg")
+    return {
+        "audio_key": "uploads/audio/voice.wav",
+        "target_key": "uploads/video/target.mp4",
+        "source_keys": ["uploads/source/face.jpg"],
+    }
+
+
+@pytest.fixture(scope="session")
+async def prefect(stack: RunningStack) -> AsyncIterator[PrefectClient]:
+    async with PrefectClient(stack.addresses.prefect_api_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def orchestra(stack: RunningStack, prefect: PrefectClient, job_store: JobStore) -> Orchestra:
+    at = stack.addresses
+    plane_url = at.runpod_api_base.removesuffix("/v2")
+    return Orchestra(prefect, job_store, plane_url, at.runpod_api_key.get_secret_value())
+
+
+@pytest.fixture(scope="module")
+def worker(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The in-process worker, for the tests of one module."""
+    deploy(environment)
+    with worker_process(environment, tmp_path_factory.mktemp("worker"), "flows.worker"):
+        yield

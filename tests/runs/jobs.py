@@ -1,0 +1,65 @@
+"""Jobs that end as their script says, and what they left in the bucket and on the plane."""
+
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from blocks.job_store import JobStore
+from blocks.runpod import JobStatus, RunPodEndpoint
+from flows.remote import JobDone, JobNews, RemoteJob
+from gpu_tasks.contract.artifacts import Artifact
+from gpu_tasks.contract.jobs import Engine, Timeline, Wav2LipJob, keys_of
+from gpu_tasks.contract.receipts import Claim
+from gpu_tasks.storage import ArtifactStore
+
+
+def scripted_job(script: str) -> Wav2LipJob:
+    """A lip-sync that no other test has; see workers/scripted.py."""
+    nothing = Artifact(key="work/ingest/none", sha256="0" * 64, size_bytes=1, media_type="video/mp4")
+    return Wav2LipJob(
+        engine=Engine.DRAFT,
+        model_revisions={"script": script, "test": str(uuid4())},
+        target=nothing,
+        driving_audio=nothing,
+        timeline=Timeline(fps=25, frame_count=1, target_frame_count=1),
+    )
+
+
+@dataclass
+class Jobs:
+    """Runs jobs on an endpoint as the flow does."""
+
+    endpoint: RunPodEndpoint
+    store: ArtifactStore
+    job_store: JobStore
+    news: list[JobNews] = field(default_factory=list)
+
+    def remote(self, job: Wav2LipJob, *, task_id: str = "a-run", max_attempts: int = 3) -> RemoteJob:
+        return RemoteJob(
+            job,
+            endpoint=self.endpoint,
+            store=self.store,
+            jobs=self.job_store,
+            task_id=task_id,
+            max_attempts=max_attempts,
+            report=self._hear,
+        )
+
+    async def run(self, job: Wav2LipJob, *, task_id: str = "a-run", max_attempts: int = 3) -> JobDone:
+        return await self.remote(job, task_id=task_id, max_attempts=max_attempts).run()
+
+    def claims(self, job: Wav2LipJob) -> list[Claim]:
+        """All claims of a job, first attempt first."""
+        keys = sorted(self.store.keys(f"{keys_of(job).folder}/claim-"))
+        found = [self.store.read_json(key, Claim) for key in keys]
+        return [claim for claim in found if claim is not None]
+
+    def causes(self, job: Wav2LipJob) -> list[str]:
+        return [claim.cause for claim in self.claims(job)]
+
+    async def status(self, claim: Claim) -> JobStatus | None:
+        """How the claim's job stands on the plane."""
+        view = await self.endpoint.client().status(claim.endpoint_id, claim.job_id or "")
+        return view.status if view else None
+
+    async def _hear(self, news: JobNews) -> None:
+        self.news.append(news)

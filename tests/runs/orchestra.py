@@ -1,0 +1,91 @@
+"""The real worker process, and requests sent to it as the shim sends them."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+
+from blocks.job_store import JobStore
+from flows.request import DEPLOYMENT
+from gpu_tasks.contract.records import TaskRecord
+
+_RUN_SECONDS = 90.0
+
+
+def deploy(environment: dict[str, str], **changes: str) -> None:
+    """Run `python -m deployments.deploy`."""
+    subprocess.run([sys.executable, "-m", "deployments.deploy"], env=environment | changes, check=True, timeout=90)
+
+
+@contextmanager
+def worker_process(environment: dict[str, str], folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker; it is gone afterwards, and so are its processes."""
+    with (
+        (folder / "worker.log").open("ab") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", *command], env=environment, cwd=folder, stdout=log, stderr=log
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@dataclass
+class Orchestra:
+    """Sends requests and waits for their records."""
+
+    prefect: PrefectClient
+    job_store: JobStore
+    plane_url: str
+    plane_key: str
+
+    async def send(self, request: dict[str, Any]) -> str:
+        """Create a run; returns its task id."""
+        deployment = await self.prefect.read_deployment_by_name(DEPLOYMENT)
+        run = await self.prefect.create_flow_run_from_deployment(deployment.id, parameters={"request": request})
+        return str(run.id)
+
+    async def run(self, request: dict[str, Any]) -> TaskRecord:
+        """Send a request and return its final record."""
+        return await self.final(await self.send(request))
+
+    async def final(self, task_id: str) -> TaskRecord:
+        return await self.until(task_id, lambda record: record.status.is_final)
+
+    async def until(self, task_id: str, is_there: Any) -> TaskRecord:  # noqa: ANN401  # a predicate
+        """Return the first record that the predicate accepts."""
+        async with asyncio.timeout(_RUN_SECONDS):
+            async for record in self.job_store.watch(task_id):
+                if is_there(record):
+                    return record
+        raise AssertionError(f"the run ended otherwise: {record}")
+
+    async def flow_run(self, task_id: str) -> FlowRun:
+        return await self.prefect.read_flow_run(UUID(task_id))
+
+    async def started_jobs(self) -> int:
+        """How many jobs workers have begun on the plane since its start, all endpoints together."""
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {self.plane_key}"}) as http:
+            answer = await http.get(f"{self.plane_url}/local/counters")
+        return sum(endpoint["started"] for endpoint in answer.raise_for_status().json()["endpoints"].values())
+
+    async def job_status(self, endpoint: str, job_id: str) -> str:
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {self.plane_key}"}) as http:
+            answer = await http.get(f"{self.plane_url}/v2/{endpoint}/status/{job_id}")
+        return str(answer.raise_for_status().json()["status"])

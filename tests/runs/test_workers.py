@@ -1,0 +1,68 @@
+"""Workers come and go: the stock process pool, a worker that stops, and a second one that goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+import psutil
+
+from flows.pools import PROCESS_POOL
+from gpu_tasks.contract.records import RecordStage, Status
+from tests.runs.orchestra import Orchestra, deploy, worker_process
+
+
+async def test_a_worker_that_is_stopped_hands_its_run_back_with_its_gpu_job(
+    orchestra: Orchestra, keys: dict[str, Any], environment: dict[str, str], tmp_path: Path
+) -> None:
+    deploy(environment)
+    request = keys | {"wav2lip": {"blending": 50}, "facefusion": {"face_enhancer_blend": 50}}
+    with worker_process(environment, tmp_path, "flows.worker") as stopped:
+        task_id = await orchestra.send(request)
+        seen = await orchestra.until(task_id, lambda record: record.details.get("facefusion_status") == "IN_PROGRESS")
+        before = await orchestra.started_jobs()
+        stopped.send_signal(signal.SIGTERM)
+        assert stopped.wait(4) == 0
+    with worker_process(environment, tmp_path, "flows.worker"):
+        record = await orchestra.final(task_id)
+    assert record.status is Status.COMPLETED
+    assert record.attempts == 2
+    assert record.details["facefusion_job_id"] == seen.details["facefusion_job_id"]
+    assert await orchestra.started_jobs() == before
+
+
+async def test_the_same_pipeline_runs_on_a_stock_process_pool(
+    orchestra: Orchestra, keys: dict[str, Any], environment: dict[str, str], tmp_path: Path
+) -> None:
+    deploy(environment, LIPSWAP_WORKER_TYPE="process")
+    stock = ("prefect", "worker", "start", "--type", "process", "--pool", PROCESS_POOL)
+    with worker_process(environment, tmp_path, *stock):
+        record = await orchestra.run(keys | {"wav2lip": {"blending": 51}, "facefusion": {"face_enhancer_blend": 51}})
+    assert record.status is Status.COMPLETED, record.error
+    assert record.progress[-1].stage is RecordStage.COMPLETED
+
+
+def test_processes_of_the_cpu_pool_end_and_clean_up_after_a_parent_that_was_killed(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys, time\n"
+        "from flows.cpu_pool import CpuPool\n"
+        "pool = CpuPool(2)\n"
+        "asyncio.run(pool.warm_up())\n"
+        "print('warm', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    path = tmp_path / "parent.py"
+    path.write_text(f"if __name__ == '__main__':\n{indent(program, '    ')}", encoding="utf-8")
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, str(path)], env=environment, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"warm\n"
+        children = psutil.Process(parent.pid).children(recursive=True)
+        assert list(tmp_path.glob("lipswap-cpu-*"))
+        parent.kill()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive
+    assert not list(tmp_path.glob("lipswap-cpu-*"))
