@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from pydantic import BaseModel
@@ -29,15 +30,22 @@ _LOADED = ("gpu_tasks.media.gate", "gpu_tasks.media.normalise", "gpu_tasks.media
 # A report is a few hundred bytes; a trace a few thousand.
 _MOST_SAID_BYTES = 1 << 20
 # linux/prctl.h and linux/sched.h.
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _STANDARD_STREAMS = (0, 1)
+_IS_LINUX = sys.platform == "linux"
+_LIBC = ctypes.CDLL(None)
+# This process has one thread.
+_CHILDREN = Path("/proc/thread-self/children")
 
 
 def main() -> None:
     """Serve the caller at the other end of the socket until it is gone."""
     for module in _LOADED:
         importlib.import_module(module)
+    if _IS_LINUX:
+        # What a child starts and leaves behind becomes a child of this process, wherever it hides.
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with socket.socket(fileno=int(sys.argv[1])) as door:
         send(door, b"ready")
         while (work := receive(door)) is not None:
@@ -63,9 +71,22 @@ def _perform(door: socket.socket, work: bytes) -> Outcome:
             os.killpg(child, signal.SIGKILL)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
+        _end_orphans()
     # A child that was dying already keeps the signal that it dies of.
     died_of = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     return Outcome(said=said.decode(errors="replace"), signal=died_of, in_time=in_time)
+
+
+def _end_orphans() -> None:
+    """Kill what a child left behind, and what that has started."""
+    # Some kernels do not tell; macOS has no such file.
+    if not _CHILDREN.exists():
+        return
+    while orphans := [int(word) for word in _CHILDREN.read_text(encoding="ascii").split()]:
+        for orphan in orphans:
+            with suppress(ProcessLookupError):
+                os.kill(orphan, signal.SIGKILL)
+            os.waitpid(orphan, 0)
 
 
 def _hear(door: socket.socket, hearing: int, seconds: float) -> tuple[bytes, bool]:
@@ -127,13 +148,12 @@ def _confine(confines: Confines) -> None:
         # macOS knows RLIMIT_AS but refuses to set it.
         with suppress(ValueError, OSError):
             resource.setrlimit(what, (allowed, allowed))
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if _IS_LINUX:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         # A network of its own has no interface. Where the kernel does not grant one (containers without user
         # namespaces) the allow-list of protocols stands alone.
-        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+        _LIBC.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import MediaKind
+from tests.media.corpus.making import FAST, clip, in_another_file, patched
 from tests.media.corpus.specimen import Specimen, written
-from tests.media.corpus.videos import FAST, clip, in_another_file, patched
 
 UNSUPPORTED = FaultCode.MEDIA_UNSUPPORTED
 
@@ -27,7 +27,8 @@ def _playlist(entry: str) -> bytes:
 def _dash(entry: str) -> bytes:
     return (
         '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
-        f'<Representation id="1" bandwidth="1"><BaseURL>{entry}</BaseURL></Representation></AdaptationSet></Period></MPD>'
+        f'<Representation id="1" bandwidth="1"><BaseURL>{entry}</BaseURL></Representation>'
+        "</AdaptationSet></Period></MPD>"
     ).encode()
 
 
@@ -56,20 +57,56 @@ def intruders(canary: Canary) -> list[Specimen]:
         Specimen("HLS playlist of an address, named .m3u8", video, written(_playlist(address)), UNSUPPORTED, "a.m3u8"),
         Specimen("HLS playlist of a file", video, written(_playlist(f"file://{file}")), UNSUPPORTED, "a.m3u8"),
         Specimen("HLS playlist of a data address", video, written(_playlist(data)), UNSUPPORTED, "a.m3u8"),
-        Specimen("HLS playlist behind the head of an mp4", video, _behind_mp4(_playlist(address)), FaultCode.MEDIA_UNREADABLE),
+        Specimen(
+            "HLS playlist behind the head of an mp4", video, _behind_mp4(_playlist(address)), FaultCode.MEDIA_UNREADABLE
+        ),
         Specimen("HLS playlist as audio", audio, written(_playlist(address)), UNSUPPORTED, "a.m3u8"),
-        Specimen("PLS playlist as audio", audio, written(f"[playlist]\nFile1={address}\n".encode() * 20), UNSUPPORTED, "a.pls"),
+        Specimen(
+            "PLS playlist as audio",
+            audio,
+            written(f"[playlist]\nFile1={address}\n".encode() * 20),
+            UNSUPPORTED,
+            "a.pls",
+        ),
         Specimen("DASH manifest of an address", video, written(_dash(address)), UNSUPPORTED, "a.mpd"),
         Specimen("DASH manifest of a file", video, written(_dash(f"file://{file}")), UNSUPPORTED, "a.mpd"),
-        Specimen("concat list of a file", video, written(f"ffconcat version 1.0\nfile '{file}'\n".encode()), UNSUPPORTED, "a.ffconcat"),
+        Specimen(
+            "concat list of a file",
+            video,
+            written(f"ffconcat version 1.0\nfile '{file}'\n".encode()),
+            UNSUPPORTED,
+            "a.ffconcat",
+        ),
         Specimen("concat list of a neighbour", video, written(b"ffconcat version 1.0\nfile canary.mp4\n"), UNSUPPORTED),
-        Specimen("SDP session", video, written(b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\nm=video 5004 RTP/AVP 96\r\n"), UNSUPPORTED, "a.sdp"),
-        Specimen("RTSP address as text", video, written(address.replace("http", "rtsp").encode()), UNSUPPORTED, "a.ram"),
-        Specimen("ASX playlist", video, written(f'<asx version="3"><entry><ref href="{address}"/></entry></asx>'.encode() * 5), UNSUPPORTED, "a.asx"),
+        Specimen(
+            "SDP session",
+            video,
+            written(b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\nm=video 5004 RTP/AVP 96\r\n"),
+            UNSUPPORTED,
+            "a.sdp",
+        ),
+        Specimen(
+            "RTSP address as text", video, written(address.replace("http", "rtsp").encode()), UNSUPPORTED, "a.ram"
+        ),
+        Specimen(
+            "ASX playlist",
+            video,
+            written(f'<asx version="3"><entry><ref href="{address}"/></entry></asx>'.encode() * 5),
+            UNSUPPORTED,
+            "a.asx",
+        ),
         Specimen("QuickTime reference movie", video, reference, FaultCode.MEDIA_UNREADABLE, "a.mov"),
         Specimen("SVG with an address", picture, written(_svg(address)), UNSUPPORTED, "a.svg"),
         Specimen("SVG with a file, named .png", picture, written(_svg(f"file://{file}")), UNSUPPORTED, "a.png"),
         Specimen("PostScript named .png", picture, written(_postscript(file)), UNSUPPORTED, "a.png"),
-        Specimen("ImageMagick script", picture, written(f"push graphic-context\nimage over 0,0 9,9 '{address}'\n".encode()), UNSUPPORTED, "a.mvg"),
-        Specimen("X bitmap list of a file", picture, written(f"#define a_width 64\n@{file}\n".encode()), UNSUPPORTED, "a.xbm"),
-    ]  # fmt: skip
+        Specimen(
+            "ImageMagick script",
+            picture,
+            written(f"push graphic-context\nimage over 0,0 9,9 '{address}'\n".encode()),
+            UNSUPPORTED,
+            "a.mvg",
+        ),
+        Specimen(
+            "X bitmap list of a file", picture, written(f"#define a_width 64\n@{file}\n".encode()), UNSUPPORTED, "a.xbm"
+        ),
+    ]

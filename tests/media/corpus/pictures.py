@@ -14,8 +14,8 @@ from PIL import Image, ImageCms
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import ChangeKind, MediaKind
+from tests.media.corpus.making import FAST, clip
 from tests.media.corpus.specimen import AS_IT_IS, Specimen, Verdict, changed, written
-from tests.media.corpus.videos import FAST, clip
 from tests.media.footage import numbered_frame
 
 pillow_heif.register_heif_opener()
@@ -85,7 +85,7 @@ def _linked(path: Path) -> None:
     path.symlink_to(path.with_suffix(".real"))
 
 
-_ANIMATION = {"save_all": True, "append_images": [PICTURE.rotate(180)], "duration": 100}
+_ANIMATION: dict[str, Any] = {"save_all": True, "append_images": [PICTURE.rotate(180)], "duration": 100}
 _DEEP_GREY = Image.fromarray(np.full((64, 96), 30_000, dtype=np.uint16))
 _RECODED = changed(ChangeKind.RECODED)
 _FIRST = ChangeKind.FIRST_PICTURE_TAKEN
@@ -139,7 +139,15 @@ PICTURES = [
     _picture("gif head, then nothing", FaultCode.MEDIA_UNREADABLE, encoded("GIF")[:20]),
     _picture("png claiming 2001x1000", FaultCode.PICTURE_TOO_LARGE, png_claiming(2001, 1000)),
     _picture("png claiming two billion pixels a side", FaultCode.PICTURE_TOO_LARGE, png_claiming(2**31 - 1, 2**31 - 1)),
-    _picture("png bomb: 64 megapixels in 8 KB", FaultCode.PICTURE_TOO_LARGE, lambda path: Image.new("1", (8000, 8000)).save(path, "PNG")),
-    _picture("gif claiming 60000x60000", FaultCode.PICTURE_TOO_LARGE, b"GIF89a" + struct.pack("<HH", 60_000, 60_000) + encoded("GIF")[10:]),
+    _picture(
+        "png bomb: 64 megapixels in 8 KB",
+        FaultCode.PICTURE_TOO_LARGE,
+        lambda path: Image.new("1", (8000, 8000)).save(path, "PNG"),
+    ),
+    _picture(
+        "gif claiming 60000x60000",
+        FaultCode.PICTURE_TOO_LARGE,
+        b"GIF89a" + struct.pack("<HH", 60_000, 60_000) + encoded("GIF")[10:],
+    ),
     _picture("png with 80 MB of text in 80 KB", FaultCode.MEDIA_UNREADABLE, _text_bomb()),
-]  # fmt: skip
+]

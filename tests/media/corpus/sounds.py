@@ -1,7 +1,6 @@
 """Sounds of every kind that people send, and some that nobody does by accident."""
 
 import struct
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,9 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import ChangeKind, MediaKind
-from tests.media.corpus.specimen import AS_IT_IS, Specimen, Verdict, changed, written
-from tests.media.corpus.videos import FAST, clip, covered, cut, noise_in_the_middle, patched
+from tests.media.corpus.making import FAST, clip, covered, cut, noise_in_the_middle, patched
+from tests.media.corpus.specimen import AS_IT_IS, Maker, Specimen, Verdict, changed, written
 from tests.media.footage import tone, write_sound
-
-Maker = Callable[[Path], object]
 
 _WAVE_PCM, _WAVE_FLOAT = 1, 3
 _ID3_OF_64_KB = b"ID3\x04\0\0" + bytes((0, 4, 0, 0)) + bytes(1 << 16)
@@ -34,7 +31,7 @@ def wav(samples: NDArray[Any], *, rate: int = 16_000, channels: int = 1, stated_
 
 
 def _floats(*, bad: float | None = None) -> NDArray[np.float32]:
-    samples = tone(seconds=0.5, rate=16_000)[0].copy()
+    samples: NDArray[np.float32] = tone(seconds=0.5, rate=16_000)[0].copy()
     if bad is not None:
         samples[1000:1010] = bad
     return samples
@@ -50,6 +47,16 @@ def _sound(name: str, verdict: Verdict, make: Maker | None = None, /, **how: Any
 
 def _write(path: Path, *, channels: int = 1, seconds: float = 0.5, rate: int = 48_000, **how: Any) -> None:  # noqa: ANN401  # passed on
     write_sound(path, tone(seconds=seconds, rate=rate, channels=channels), rate=rate, **how)
+
+
+def _noisy_flac(path: Path) -> None:
+    samples = (_noise(3)[None] / (1 << 15)).astype(np.float32)
+    write_sound(path, samples, rate=16_000, codec="flac", container="flac")
+
+
+def _silent_flac(path: Path) -> None:
+    samples = np.zeros((1, 300 * 8000), dtype=np.float32)
+    write_sound(path, samples, rate=8000, codec="flac", container="flac")
 
 
 _MP3: Maker = partial(_write, codec="libmp3lame", container="mp3")
@@ -79,12 +86,22 @@ SOUNDS = [
     _sound("ogg, Opus", AS_IT_IS, codec="libopus", container="ogg"),
     _sound("ogg, FLAC", AS_IT_IS, codec="flac", container="ogg"),
     _sound("webm, Opus (a browser's recorder)", AS_IT_IS, codec="libopus", container="webm"),
-    _sound("mkv, AC-3 5.1", changed(ChangeKind.MIXED_DOWN), codec="ac3", container="matroska", channels=6, layout="5.1"),
+    _sound(
+        "mkv, AC-3 5.1", changed(ChangeKind.MIXED_DOWN), codec="ac3", container="matroska", channels=6, layout="5.1"
+    ),
     _sound("wav, 5.1", changed(ChangeKind.MIXED_DOWN), channels=6, layout="5.1"),
     _sound("wav, 3 channels without a layout", changed(ChangeKind.MIXED_DOWN), written(wav(_noise(0.9), channels=3))),
     _sound("a video with sound", AS_IT_IS, partial(clip, options=FAST, tracks=(_DIALOGUE,))),
-    _sound("a video whose picture is of another codec", AS_IT_IS, partial(clip, codec="ffv1", container="matroska", tracks=(_DIALOGUE,))),
-    _sound("commentary before dialogue", changed(ChangeKind.TRACK_CHOSEN), partial(clip, options=FAST, tracks=(_COMMENT, _DIALOGUE))),
+    _sound(
+        "a video whose picture is of another codec",
+        AS_IT_IS,
+        partial(clip, codec="ffv1", container="matroska", tracks=(_DIALOGUE,)),
+    ),
+    _sound(
+        "commentary before dialogue",
+        changed(ChangeKind.TRACK_CHOSEN),
+        partial(clip, options=FAST, tracks=(_COMMENT, _DIALOGUE)),
+    ),
     _sound("wav, 192 kHz", changed(ChangeKind.RESAMPLED), rate=192_000),
     _sound("wav, 4 kHz", changed(ChangeKind.RESAMPLED), rate=4_000),
     _sound("wav with NaN", changed(ChangeKind.SAMPLES_REPAIRED), written(wav(_floats(bad=float("nan"))))),
@@ -95,7 +112,11 @@ SOUNDS = [
     _sound("MIDI", FaultCode.MEDIA_UNSUPPORTED, written(b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk" + bytes(200))),
     _sound("aiff", FaultCode.MEDIA_UNSUPPORTED, codec="pcm_s16be", container="aiff"),
     _sound("asf", FaultCode.MEDIA_UNSUPPORTED, codec="libmp3lame", container="asf"),
-    _sound("wav, unknown coding inside", FaultCode.MEDIA_UNSUPPORTED, written(wav(_noise(1)).replace(b"fmt \x10\0\0\0\1\0", b"fmt \x10\0\0\0\x77\x77"))),
+    _sound(
+        "wav, unknown coding inside",
+        FaultCode.MEDIA_UNSUPPORTED,
+        written(wav(_noise(1)).replace(b"fmt \x10\0\0\0\1\0", b"fmt \x10\0\0\0\x77\x77")),
+    ),
     _sound("wav without samples", FaultCode.NO_AUDIO_STREAM, written(wav(np.zeros(0, dtype=np.int16)))),
     _sound("wav of 5 ms", FaultCode.NO_AUDIO_STREAM, written(wav(_noise(0.005)))),
     _sound("a video without sound", FaultCode.NO_AUDIO_STREAM, partial(clip, options=FAST)),
@@ -103,7 +124,7 @@ SOUNDS = [
     _sound("wav, 64 channels", FaultCode.MEDIA_UNSUPPORTED, written(wav(_noise(2), channels=64))),
     _sound("wav, no channel", FaultCode.MEDIA_UNSUPPORTED, written(wav(_noise(1), channels=0))),
     _sound("wav head, then nothing", FaultCode.MEDIA_UNREADABLE, written(b"RIFF\xff\xff\xff\x7fWAVE" + bytes(60))),
-    _sound("flac with noise in its frames", FaultCode.MEDIA_UNREADABLE, patched(lambda path: write_sound(path, _noise(3)[None] / np.float32(32768), rate=16_000, codec="flac", container="flac"), noise_in_the_middle)),
+    _sound("flac with noise in its frames", FaultCode.MEDIA_UNREADABLE, patched(_noisy_flac, noise_in_the_middle)),
     _sound("longer than allowed", FaultCode.MEDIA_TOO_LONG, written(wav(_noise(25)))),
-    _sound("flac bomb: minutes of silence in few bytes", FaultCode.MEDIA_TOO_LONG, lambda path: write_sound(path, np.zeros((1, 8000 * 300), dtype=np.float32), rate=8000, codec="flac", container="flac")),
-]  # fmt: skip
+    _sound("flac bomb: minutes of silence in few bytes", FaultCode.MEDIA_TOO_LONG, _silent_flac),
+]

@@ -17,6 +17,9 @@ NO_HDR = POLICY.model_copy(update={"hdr": HdrPolicy.REFUSE})
 Verdict = FaultCode | frozenset[ChangeKind]
 AS_IT_IS: Verdict = frozenset()
 
+# Writes a file under a path, or puts something else there.
+Maker = Callable[[Path], object]
+
 
 @dataclass(frozen=True, slots=True)
 class Specimen:
@@ -24,7 +27,7 @@ class Specimen:
 
     name: str
     kind: MediaKind
-    make: Callable[[Path], object]
+    make: Maker
     verdict: Verdict
     file_name: str = "upload"
     policy: GatePolicy = field(default=POLICY)
@@ -34,6 +37,6 @@ def changed(*kinds: ChangeKind) -> Verdict:
     return frozenset(kinds)
 
 
-def written(content: bytes) -> Callable[[Path], object]:
+def written(content: bytes) -> Maker:
     """Make a file of bytes."""
     return lambda path: path.write_bytes(content)

@@ -3,15 +3,16 @@
 from pathlib import Path
 
 from gpu_tasks.contract.faults import FaultCode
+from tests.media.corpus.broken_videos import REFUSED
 from tests.media.corpus.intruders import Canary, intruders
 from tests.media.corpus.pictures import PICTURES
 from tests.media.corpus.sounds import SOUNDS
 from tests.media.corpus.specimen import Verdict
-from tests.media.corpus.videos import VIDEOS
+from tests.media.corpus.videos import CONFORMING, NORMALISED
 
 # Nobody listens there and nothing lies there; the tests of the gate name living canaries.
 _NOBODY = Canary(file=Path("/nonexistent/canary.mp4"), address="http://127.0.0.1:9/segment.ts")
-CORPUS = [*VIDEOS, *SOUNDS, *PICTURES, *intruders(_NOBODY)]
+CORPUS = [*CONFORMING, *NORMALISED, *REFUSED, *SOUNDS, *PICTURES, *intruders(_NOBODY)]
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "media.md"
 BEGIN, END = "<!-- corpus: written by python -m tests.media.corpus.table -->", "<!-- corpus: end -->"
