@@ -36,13 +36,13 @@ class DraftSwap:
         self._source = max(sources, key=lambda source: source.merit)
         self._lights: dict[int, TrackLight] = {}
 
-    def apply(self, frame: Frame, mesh_468: Floats, *, track_id: int = 0) -> Frame:
+    def apply(self, frame: Frame, mesh_468: Floats, *, track_id: int | None = 0) -> Frame:
         """Swap one face.
 
         Args:
             frame: (height, width, 3) uint8 BGR.
             mesh_468: (468, 3) float32, the face in frame pixels.
-            track_id: The face's track: light and colour are smoothed along it.
+            track_id: The face's track: light and colour are smoothed along it. None: those of this frame alone.
 
         Returns:
             A new frame of the same size; pixels outside the face are the input's, bit for bit.
@@ -58,7 +58,7 @@ class DraftSwap:
         )
         texture, scale = self._source.textures[drawn.level], 0.5**drawn.level
         laid = _fetch(texture, drawn.places * scale)
-        light = self._lights.setdefault(track_id, TrackLight())
+        light = TrackLight() if track_id is None else self._lights.setdefault(track_id, TrackLight())
         gain = light.match(laid, small, drawn.skin, drawn.points, region_of(mesh_468))
 
         size = (window.right - window.left, window.bottom - window.top)

@@ -11,6 +11,8 @@ from gpu_tasks.faces.mesh import FaceMesh, box_of, region_of
 
 _SCORE = 0.5
 _LOOK_EVERY = 15  # frames between two searches for faces that came in while others are tracked
+_LOOK_SOON = 3  # frames between two searches after a face was lost beside others: it may be back in a moment
+_SOON_FRAMES = 9
 _TILES_EVERY = 5  # in a clip without faces four more looks per frame would cost more than everything else
 _SAME_FACE = 0.4  # overlap of two boxes above which they are one face
 _STILL = 0.35  # share of a point's own motion taken over at once when it hardly moves
@@ -35,6 +37,10 @@ class TrackedFace:
     def height_px(self) -> float:
         return float(np.ptp(self.mesh_468[:, 1]))
 
+    @property
+    def centre_x(self) -> float:
+        return float(self.mesh_468[:, 0].mean())
+
 
 class FaceTracker:
     """Tracks every face of one clip; frames are given in order.
@@ -47,15 +53,18 @@ class FaceTracker:
         detector: Finds new faces.
         mesh: Follows them.
         max_faces: The best so many faces are tracked.
+        steady: Smooth from the past alone, as a single pass must. Without it meshes come as the network places them.
     """
 
-    def __init__(self, detector: FaceDetector, mesh: FaceMesh, *, max_faces: int = 8) -> None:
+    def __init__(self, detector: FaceDetector, mesh: FaceMesh, *, max_faces: int = 8, steady: bool = True) -> None:
         self._detector = detector
         self._mesh = mesh
         self._max_faces = max_faces
         self._tracks: tuple[TrackedFace, ...] = ()
         self._next_id = 0
         self._since_look = 0
+        self._since_loss = _SOON_FRAMES
+        self._steady = steady
 
     def track(self, frame: Frame) -> tuple[TrackedFace, ...]:
         """Return the faces of the next frame, the longest tracked first; () when there is none.
@@ -67,7 +76,9 @@ class FaceTracker:
         followed = [self._follow(frame, track) for track in self._tracks]
         tracks = _distinct([track for track in followed if track is not None])
         self._since_look += 1
-        if len(tracks) < max(before, 1) or self._since_look >= _LOOK_EVERY:
+        self._since_loss = 0 if len(tracks) < before else self._since_loss + 1
+        look_every = _LOOK_SOON if self._since_loss < _SOON_FRAMES else _LOOK_EVERY
+        if len(tracks) < max(before, 1) or self._since_look >= look_every:
             tracks = self._find(frame, tracks)
         self._tracks = tuple(tracks)
         return self._tracks
@@ -76,7 +87,7 @@ class FaceTracker:
         mesh, score = self._mesh.landmarks(frame, region_of(track.mesh_468))
         if score < _SCORE:
             return None
-        return TrackedFace(track.track_id, _steadied(track.mesh_468, mesh), score)
+        return TrackedFace(track.track_id, _steadied(track.mesh_468, mesh) if self._steady else mesh, score)
 
     def _find(self, frame: Frame, tracks: list[TrackedFace]) -> list[TrackedFace]:
         empty_for = self._since_look

@@ -5,7 +5,7 @@ from contextlib import closing
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ class Changed(NamedTuple):
     has_face: bool
 
 
+# Called with a frame's index on the whole timeline and its pixels, in order.
+Change: TypeAlias = Callable[[int, Pixels], Changed]
+
+
 class Encoding(NamedTuple):
     encoder: str
     preset: str
@@ -40,7 +44,7 @@ DEFAULT_ENCODING = Encoding(X264, DEFAULT_PRESET)
 def render(  # noqa: PLR0913  # what goes in, what is done, what comes out: each by name
     job: Wav2LipJob | FaceFusionJob,
     bench: Bench,
-    change: Callable[[int, Pixels], Changed],
+    change: Change,
     *,
     sound: Path | None,
     encoding: Encoding = DEFAULT_ENCODING,
@@ -51,7 +55,7 @@ def render(  # noqa: PLR0913  # what goes in, what is done, what comes out: each
     Args:
         job: Names target, timeline, segment and quality.
         bench: Where the work is done.
-        change: Called with the frame's index on the whole timeline and its pixels, HWC uint8 BGR, in order.
+        change: What is done to each frame.
         sound: A file whose first audio stream goes under a whole video. Segments stay silent: the parts of a sound
             would click where they are joined.
         encoding: What the caller wants; the product tells what ran.
@@ -85,9 +89,7 @@ def render(  # noqa: PLR0913  # what goes in, what is done, what comes out: each
     )
 
 
-def changed_frames(
-    job: Wav2LipJob | FaceFusionJob, bench: Bench, change: Callable[[int, Pixels], Changed]
-) -> Generator[Changed]:
+def changed_frames(job: Wav2LipJob | FaceFusionJob, bench: Bench, change: Change) -> Generator[Changed]:
     """Yield the changed frames of the job's part of the timeline, in order, as they are before they are encoded.
 
     Raises:

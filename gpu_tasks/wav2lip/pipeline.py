@@ -1,5 +1,7 @@
 """Lip-sync: the mouth of the most prominent face follows the driving audio."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from gpu_tasks.contract.artifacts import Artifact
@@ -7,9 +9,10 @@ from gpu_tasks.contract.jobs import Stage, Wav2LipJob
 from gpu_tasks.draft.lips import DraftLips
 from gpu_tasks.draft.models import face_models
 from gpu_tasks.draft.speech import SAMPLE_RATE, mouth_shapes
-from gpu_tasks.faces.tracker import TrackedFace
+from gpu_tasks.faces.selection import Speaker
 from gpu_tasks.media.audio import load_mono
-from gpu_tasks.runtime.frames import Changed, Pixels, render
+from gpu_tasks.runtime.finding import face_finder
+from gpu_tasks.runtime.frames import Change, Changed, Pixels, render
 from gpu_tasks.runtime.pipeline import Bench, Product
 from gpu_tasks.runtime.unsupported import options_without_effect
 
@@ -23,40 +26,30 @@ class LipSync:
     stage: Final = Stage.WAV2LIP
 
     def check(self, job: Wav2LipJob) -> None:
-        """Everything is built."""
+        """Everything that a job of this contract can ask for is done, or noted in the receipt."""
 
     def inputs(self, job: Wav2LipJob) -> tuple[Artifact, ...]:
-        return (job.target, job.driving_audio)
+        return (job.target, job.driving_audio, *([job.tracks] if job.tracks else []))
 
     def run(self, job: Wav2LipJob, bench: Bench) -> Product:
-        voice = bench.path_of(job.driving_audio)
+        with self.change(job, bench) as change:
+            notes = options_without_effect(job.options, _HONOURED)
+            return render(job, bench, change, sound=bench.path_of(job.driving_audio), notes=notes)
+
+    @contextmanager
+    def change(self, job: Wav2LipJob, bench: Bench) -> Iterator[Change]:
+        """Open what is done to each frame."""
+        voice = load_mono(bench.path_of(job.driving_audio), sample_rate=SAMPLE_RATE)
         # Over the whole sound also for a segment: loudness is judged against all of it.
-        shapes = mouth_shapes(load_mono(voice, sample_rate=SAMPLE_RATE), job.timeline.fps, job.timeline.frame_count)
-        tracker = face_models(bench.threads).new_tracker()
-        speaker = _Speaker()
+        shapes = mouth_shapes(voice, job.timeline.fps, job.timeline.frame_count)
         lips = DraftLips()
+        with face_finder(job, bench, face_models(bench.threads), Speaker()) as find:
 
-        def change(index: int, pixels: Pixels) -> Changed:
-            face = speaker.among(tracker.track(pixels))
-            if face is None:
-                return Changed(pixels, has_face=False)
-            opening, spread = float(shapes.opening[index]), float(shapes.spread[index])
-            return Changed(lips.apply(pixels, face.mesh_468, opening, spread), has_face=True)
+            def change(index: int, pixels: Pixels) -> Changed:
+                faces = find(index, pixels)
+                opening, spread = float(shapes.opening[index]), float(shapes.spread[index])
+                for face in faces:
+                    pixels = lips.apply(pixels, face.mesh_468, opening, spread)
+                return Changed(pixels, has_face=bool(faces))
 
-        notes = options_without_effect(job.options, _HONOURED)
-        return render(job, bench, change, sound=voice, notes=notes)
-
-
-class _Speaker:
-    """Who speaks: the tallest face at first, and the same one for as long as it is seen."""
-
-    def __init__(self) -> None:
-        self._track_id: int | None = None
-
-    def among(self, faces: tuple[TrackedFace, ...]) -> TrackedFace | None:
-        for face in faces:
-            if face.track_id == self._track_id:
-                return face
-        tallest = max(faces, key=lambda face: face.height_px, default=None)
-        self._track_id = tallest.track_id if tallest else None
-        return tallest
+            yield change
