@@ -119,9 +119,8 @@ def normalise_video(recipe: VideoRecipe) -> MediaInfo:
         MediaError: MEDIA_UNREADABLE when the source is damaged, DISK_FULL when there is no space left.
     """
     picture = recipe.destination.with_suffix(".picture")
-    table = recipe.destination.with_suffix(".cube")
     try:
-        _write_picture(recipe, picture, table)
+        _write_picture(recipe, picture)
         with open_media(recipe.source) as container:
             has_sound = audio_stream(container) is not None
         if has_sound:
@@ -131,11 +130,10 @@ def normalise_video(recipe: VideoRecipe) -> MediaInfo:
         return probe(recipe.destination)
     finally:
         picture.unlink(missing_ok=True)
-        table.unlink(missing_ok=True)
 
 
-def _write_picture(recipe: VideoRecipe, picture: Path, table: Path) -> None:
-    developer = ToneMapper(recipe.transfer, table_path=table) if recipe.tone_map else None
+def _write_picture(recipe: VideoRecipe, picture: Path) -> None:
+    developer = ToneMapper(recipe.transfer) if recipe.tone_map else None
     with (
         VideoReader(recipe.source, developer=developer, deinterlace=recipe.deinterlace) as reader,
         VideoWriter(
