@@ -21,41 +21,41 @@ from tests.api.shim import PREFIX, Environment, environment_of, settings_of, shi
 from tests.servers import RunningStack, running_stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[RunningStack]:
     with running_stack(ServiceName.PREFECT_SERVER, ServiceName.VALKEY, ServiceName.OBJECT_STORE) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def environment(stack: RunningStack) -> Environment:
     return environment_of(stack.addresses)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def settings(environment: Environment) -> ShimSettings:
     return settings_of(environment)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bucket(settings: ShimSettings) -> ArtifactStore:
     return connect(settings.r2)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def prefect(settings: ShimSettings) -> AsyncIterator[PrefectClient]:
     async with PrefectClient(settings.prefect_api_url) as client:
         yield client
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 async def deployment(prefect: PrefectClient) -> UUID:
     """The deployment under its real name, on no pool: runs stay scheduled until a test sets their state."""
     flow_id = await prefect.create_flow_from_name("pipeline")
     return await prefect.create_deployment(flow_id=flow_id, name="lipswap", enforce_parameter_schema=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def job_store(settings: ShimSettings) -> AsyncIterator[JobStore]:
     yield JobStore(redis_url=settings.jobstore_redis_url, prefix=PREFIX, ttl_seconds=3600)
     await close_shared()
@@ -67,25 +67,25 @@ async def redis(settings: ShimSettings) -> AsyncIterator[Redis]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def flow(prefect: PrefectClient, job_store: JobStore) -> PlayedFlow:
     return PlayedFlow(prefect, job_store)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shim(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Address and log of `python -m api_shim`."""
     with shim_process(environment, tmp_path_factory.mktemp("shim")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def http(shim: tuple[str, Path]) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=shim[0], timeout=20) as client:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keys(bucket: ArtifactStore) -> dict[str, str]:
     """One stored object of each kind; the shim never looks inside."""
     stored = {"audio_key": "uploads/audio/a.wav", "target_key": "uploads/video/t.mp4", "source": "uploads/source/s.png"}
@@ -108,6 +108,6 @@ async def task_id(http: httpx.AsyncClient, body: dict[str, object]) -> str:
     return str(answer.json()["task_id"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def secret() -> SecretStr:
     return SecretStr("the-shared-secret")

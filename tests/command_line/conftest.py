@@ -8,7 +8,7 @@ import pytest
 from tests.command_line.kept_demo import Demo
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo() -> Iterator[Demo]:
     """The demo's stack after its run."""
     # Not pytest's own folder: root's Postgres runs under an account that cannot enter it.

@@ -4,6 +4,7 @@ The tests stand in the order of a session at the terminal; the last one presses 
 """
 
 import json
+import wave
 from pathlib import Path
 
 import cv2
@@ -99,10 +100,12 @@ def test_status_tells_of_a_task_that_ended(demo: Demo) -> None:
 
 
 def test_a_cancelled_task_ends_cancelled(demo: Demo) -> None:
-    # Another option makes it another job: nothing of the demo's can be reused.
-    begun = demo.command(
-        "run", "--no-wait", "--json", "--target", str(TARGET), "--audio", str(SPEECH), "--option", "wav2lip.blending=77"
-    )
+    # A minute of speech keeps a worker busy for longer than two commands take.
+    long_speech = demo.folder / "long.wav"
+    with wave.open(str(SPEECH)) as speech, wave.open(str(long_speech), "wb") as out:
+        out.setparams(speech.getparams())
+        out.writeframes(speech.readframes(speech.getnframes()) * 8)
+    begun = demo.command("run", "--no-wait", "--json", "--target", str(TARGET), "--audio", str(long_speech))
     assert begun.returncode == 0, begun.stderr
     task_id = json.loads(begun.stdout)["task_id"]
 

@@ -40,7 +40,7 @@ class Target:
     endpoints: dict[str, str]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """The real service if it is configured, else one plane for the whole session."""
     if _REMOTE:
@@ -57,7 +57,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         yield Target(plane.base_url, API_KEY, {one.id: one.id for one in endpoints})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def http(target: Target) -> AsyncIterator[aiohttp.ClientSession]:
     """A session with the key; every request has a deadline."""
     headers = {"Authorization": f"Bearer {target.api_key}"}
@@ -66,25 +66,25 @@ async def http(target: Target) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cooperative(http: aiohttp.ClientSession, target: Target) -> EndpointClient:
     """Asynchronous handlers, four at once in one worker."""
     return EndpointClient(http, target.base_url, target.endpoints["cooperative"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def blocking(http: aiohttp.ClientSession, target: Target) -> EndpointClient:
     """Synchronous handlers, one job at a time, one worker."""
     return EndpointClient(http, target.base_url, target.endpoints["blocking"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def streaming(http: aiohttp.ClientSession, target: Target) -> EndpointClient:
     """A generator that also returns its chunks together."""
     return EndpointClient(http, target.base_url, target.endpoints["streaming"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mortal(http: aiohttp.ClientSession, target: Target) -> EndpointClient:
     """Synchronous handlers in two workers, of which tests may kill any. On a local plane only."""
     return EndpointClient(http, target.base_url, target.endpoints["mortal"])

@@ -27,7 +27,7 @@ SAMPLES = Path(__file__).parents[2] / "samples"
 SCRIPTED = Path(__file__).parent / "workers" / "scripted.py"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[RunningStack]:
     with running_stack(
         ServiceName.PREFECT_SERVER, ServiceName.VALKEY, ServiceName.OBJECT_STORE, ServiceName.CONTROL_PLANE
@@ -35,7 +35,7 @@ def stack() -> Iterator[RunningStack]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def environment(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The variables of a process around Prefect."""
     at = stack.addresses
@@ -61,7 +61,7 @@ def environment(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def r2(stack: RunningStack) -> R2Settings:
     at = stack.addresses
     return R2Settings(
@@ -73,18 +73,18 @@ def r2(stack: RunningStack) -> R2Settings:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def store(r2: R2Settings) -> ArtifactStore:
     return connect(r2)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def job_store(stack: RunningStack) -> AsyncIterator[JobStore]:
     yield JobStore(redis_url=stack.addresses.redis_url)
     await close_shared()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def scripted_plane(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
     r2 = {name: value for name, value in environment.items() if name.startswith("R2_")}
     endpoint = EndpointConfig(
@@ -110,7 +110,7 @@ def jobs(scripted: RunPodEndpoint, store: ArtifactStore, job_store: JobStore) ->
     return Jobs(scripted, store, job_store)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keys(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A request's inputs as a client would have uploaded them: the sample, its voice cut to a second and a half."""
     voice = tmp_path_factory.mktemp("clips") / "voice.wav"
@@ -127,13 +127,13 @@ def keys(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> dict
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def prefect(stack: RunningStack) -> AsyncIterator[PrefectClient]:
     async with PrefectClient(stack.addresses.prefect_api_url) as client:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def orchestra(stack: RunningStack, prefect: PrefectClient, job_store: JobStore) -> Orchestra:
     at = stack.addresses
     plane_url = at.runpod_api_base.removesuffix("/v2")

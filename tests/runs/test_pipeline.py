@@ -190,7 +190,7 @@ async def test_bad_input_fails_with_a_code_before_a_gpu_is_paid(
     assert await orchestra.started_jobs() == before
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bad_uploads(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("bad")
     video = write_video(folder / "faceless.mp4", (numbered_frame(number) for number in range(25)))

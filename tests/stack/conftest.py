@@ -6,7 +6,7 @@ from deployments.local.stack import SERVERS
 from tests.servers import RunningStack, running_stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def servers() -> Iterator[RunningStack]:
     """All servers from wheels, under one supervisor."""
     with running_stack(*SERVERS) as stack:

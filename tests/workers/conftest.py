@@ -19,7 +19,7 @@ __all__ = ["bucket", "object_store", "store"]
 TARGET_FRAMES = 36
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def uploads(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> Uploads:
     """The first second and a half of the sample target, the whole voice, the source picture."""
     path = tmp_path_factory.mktemp("clips") / "target.mp4"
@@ -39,12 +39,12 @@ def uploads(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> U
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def scratch_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scratch")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane(bucket: R2Settings, scratch_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
     """A control plane with one warm worker for each stage."""
     environment = {
@@ -68,18 +68,18 @@ def plane(bucket: R2Settings, scratch_root: Path, tmp_path_factory: pytest.TempP
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     headers = {"Authorization": f"Bearer {API_KEY}"}
     async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=30)) as session:
         yield session
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lip_sync(http: aiohttp.ClientSession, plane: RunningPlane) -> EndpointClient:
     return EndpointClient(http, plane.base_url, "wav2lip")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def face_swap(http: aiohttp.ClientSession, plane: RunningPlane) -> EndpointClient:
     return EndpointClient(http, plane.base_url, "facefusion")

@@ -26,25 +26,25 @@ class Bench:
     uploads: Uploads
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bench(lip_sync: EndpointClient, store: ArtifactStore, uploads: Uploads) -> Bench:
     return Bench(lip_sync, store, uploads)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def garbage(store: ArtifactStore) -> Artifact:
     noise = io.BytesIO(np.random.default_rng(7).bytes(50_000))
     return store.put_stream(noise, "uploads/video/garbage.mp4", "video/mp4")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cut_off(store: ArtifactStore, uploads: Uploads) -> Artifact:
     """The first half of a sound video."""
     whole = store._client.get_object(Bucket=store._bucket, Key=uploads.target.key)["Body"].read()
     return store.put_stream(io.BytesIO(whole[: len(whole) // 2]), "uploads/video/cut-off.mp4", "video/mp4")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def faceless(store: ArtifactStore, uploads: Uploads, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """As many frames as the sample clip has, without a face in any."""
     path = tmp_path_factory.mktemp("clips") / "faceless.mp4"
@@ -54,7 +54,7 @@ def faceless(store: ArtifactStore, uploads: Uploads, tmp_path_factory: pytest.Te
     return store.put_file(path, "uploads/video/faceless.mp4", "video/mp4")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def wrongs(uploads: Uploads, garbage: Artifact, cut_off: Artifact, faceless: Artifact) -> dict[str, dict[str, Any]]:
     """Every kind of bad media, as what it changes in a sound job."""
     return {

@@ -15,7 +15,7 @@ from tests.runpod.plane import EndpointClient
 from tests.workers.jobs import Uploads, as_input, markers_of, receipt_of, reply_of
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def landscape(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """A picture without a face."""
     path = tmp_path_factory.mktemp("pictures") / "landscape.png"
