@@ -4,6 +4,7 @@ import asyncio
 
 from api_shim.settings import ShimSettings
 from flows.request import PipelineRequest, unsupported
+from gpu_tasks.contract.consent import consent_to_record
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.manifest import resolve_engine
 from gpu_tasks.storage import ArtifactStore
@@ -29,6 +30,7 @@ def check_request(request: PipelineRequest, settings: ShimSettings) -> None:
     if request.wants_face_swap and settings.runpod_facefusion_endpoint is None:
         raise FaultError(FaultCode.FACEFUSION_NOT_CONFIGURED)
     resolve_engine(request.engine, draft_allowed=settings.allow_draft)
+    consent_to_record(request.consent, settings.consent_policy)
 
 
 def configuration_gap(settings: ShimSettings) -> str | None:

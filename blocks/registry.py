@@ -26,6 +26,7 @@ WAV2LIP = "lipswap-wav2lip"
 FACEFUSION = "lipswap-facefusion"
 JOBS = "lipswap-jobs"
 POLICY = "lipswap-policy"
+PROVENANCE = "lipswap-provenance"
 
 # How flows name the storage of their task results before any block is loaded.
 RESULT_STORAGE = f"{R2Bucket.get_block_type_slug()}/{TASK_RESULTS}"

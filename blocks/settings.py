@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from blocks.redis_url import check_redis_url
+from gpu_tasks.contract.consent import ConsentPolicy
 from gpu_tasks.settings import R2Settings
 
 _MEGABYTE = 1024 * 1024
@@ -53,6 +54,9 @@ class OrchestratorSettings(BaseSettings):
     allow_draft: bool = Field(default=False, validation_alias="LIPSWAP_ALLOW_DRAFT")
     worker_type: WorkerType = Field(default=WorkerType.INPROCESS, validation_alias="LIPSWAP_WORKER_TYPE")
     cpu_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_CPU_PROCESSES")
+    consent_policy: ConsentPolicy = Field(
+        default=ConsentPolicy.RECORDED, validation_alias="LIPSWAP_CONSENT_POLICY"
+    )
     max_runs: int = Field(default=100, ge=1, validation_alias="LIPSWAP_MAX_RUNS")
     max_video_bytes: int = Field(default=2048 * _MEGABYTE, gt=0, validation_alias="LIPSWAP_MAX_VIDEO_BYTES")
     max_audio_bytes: int = Field(default=256 * _MEGABYTE, gt=0, validation_alias="LIPSWAP_MAX_AUDIO_BYTES")

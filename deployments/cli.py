@@ -24,12 +24,16 @@ from deployments.demo import DemoReport, forget_results, run_demo
 from deployments.local.addresses import StackAddresses, running_addresses
 from deployments.local.errors import StackError
 from deployments.local.foreground import stopped_by_signals
-from deployments.local.layout import PREFERRED_PORTS
+from deployments.local.layout import PREFERRED_PORTS, SIGNING_FOLDER
 from deployments.local.services import ServiceName
 from deployments.local.stack import EVERYTHING, Stack, StackSettings
 from deployments.requests import Inputs, follow, parse_options, upload_all
 from gpu_tasks.contract.faults import FaultError
 from gpu_tasks.contract.records import Status, TaskRecord
+from gpu_tasks.provenance.certificates import load_trust
+from gpu_tasks.provenance.settings import SigningSettings
+from gpu_tasks.provenance.verify import CredentialState
+from gpu_tasks.provenance.verify import verify as check_credential
 
 # What tells people and programs that a started stack stays.
 KEPT = "Ctrl-C stops everything."
@@ -191,6 +195,21 @@ def cancel(
         record = client.wait(task_id, timeout=timeout)
         _show(record, told, as_json=as_json)
         raise typer.Exit(Exit.DONE if record.status is Status.CANCELLED else Exit.FAILED)
+
+
+@app.command()
+def verify(file: Path, data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
+    """Tell whether a file carries our signature and is unchanged; exits with 0 only then."""
+    told = Told()
+    with _told_errors(told):
+        settings = SigningSettings()
+        if "development" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"development": data / SIGNING_FOLDER})
+        verdict = check_credential(file, load_trust(settings))
+    told.verdict(verdict)
+    if as_json:
+        sys.stdout.write(verdict.model_dump_json() + "\n")
+    raise typer.Exit(Exit.DONE if verdict.state is CredentialState.TRUSTED else Exit.FAILED)
 
 
 def main() -> None:

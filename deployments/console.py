@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from deployments.local.addresses import StackAddresses
 from deployments.local.services import Happening, StackEvent
 from gpu_tasks.contract.records import Status, TaskRecord
+from gpu_tasks.provenance.verify import CredentialState, Verdict
 
 _COLOURS = {Status.COMPLETED: "green", Status.FAILED: "red", Status.CANCELLED: "yellow"}
 _TOLD = {
@@ -56,6 +57,17 @@ class Told:
         )
         with Progress(*columns, console=self.console, transient=not self.console.is_terminal) as progress:
             yield Watched(progress)
+
+    def verdict(self, verdict: Verdict) -> None:
+        """Show what a file's credential is worth and what it says."""
+        self.line(verdict.state, style="green" if verdict.state is CredentialState.TRUSTED else "red")
+        for reason in verdict.reasons:
+            self.line(reason)
+        if verdict.signer:
+            self.line(f"signed by {verdict.signer.name}, {verdict.signer.organisation}")
+        if verdict.claims:
+            stages = ", ".join(f"{stage.stage} ({stage.engine})" for stage in verdict.claims.stages)
+            self.line(f"task {verdict.claims.task_id}: {stages}")
 
     def outcome(self, record: TaskRecord) -> None:
         """Show how a task stands or ended, in one or two lines."""

@@ -16,11 +16,14 @@ from prefect.workers.base import BaseWorker
 from prefect.workers.process import ProcessWorker
 
 from blocks import registry
+from blocks.provenance import ProvenancePolicy
 from blocks.settings import OrchestratorSettings, WorkerType
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
 from flows.pools import POOLS
 from flows.request import DEPLOYMENT
+from gpu_tasks.provenance.certificates import load_signatory
+from gpu_tasks.provenance.settings import SigningSettings
 
 # A module path, not a file: a file would be imported as a second copy of the module.
 ENTRYPOINT = "flows.pipeline.pipeline"
@@ -31,10 +34,11 @@ _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
 }
 
 
-async def deploy(settings: OrchestratorSettings) -> None:
+async def deploy(settings: OrchestratorSettings, signing: SigningSettings) -> None:
     """Register blocks, create the work pool of the chosen type and deploy the pipeline to it."""
     async with get_client() as client:
         await registry.register(settings, client=client)
+        await _provenance(settings, signing).asave(registry.PROVENANCE, overwrite=True, client=client)
         await _make_pool(client, settings.worker_type)
         flow_id = await client.create_flow(pipeline)
         await client.create_deployment(
@@ -49,6 +53,17 @@ async def deploy(settings: OrchestratorSettings) -> None:
             enforce_parameter_schema=False,
             tags=["lipswap"],
         )
+
+
+def _provenance(settings: OrchestratorSettings, signing: SigningSettings) -> ProvenancePolicy:
+    """Return the block; a chain that cannot be used is refused here, not by the first run that has to sign.
+
+    Raises:
+        SigningSettingsError: A certificate or key is missing or does not fit.
+    """
+    load_signatory(signing)
+    named = {name: path and str(path.absolute()) for name, path in signing.model_dump(exclude={"tsa_url"}).items()}
+    return ProvenancePolicy(consent=settings.consent_policy, tsa_url=signing.tsa_url, **named)
 
 
 async def _make_pool(client: PrefectClient, worker_type: WorkerType) -> None:
@@ -71,7 +86,7 @@ def _job_variables(worker_type: WorkerType) -> dict[str, Any]:
 
 def main() -> None:
     """Deploy as the environment says."""
-    asyncio.run(deploy(OrchestratorSettings()))
+    asyncio.run(deploy(OrchestratorSettings(), SigningSettings()))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,8 @@ async def _work(run: Run, request: PipelineRequest) -> None:
         media=footage.model_dump(mode="json", include={"target_media", "audio_seconds", "faces", "timeline"})
     )
 
+    await run.accept(footage)
+
     if request.wants_lip_sync:
         await run.enter(Stage.WAV2LIP)
         done[Stage.WAV2LIP] = await tasks.lip_sync(run, planning.lip_sync_job(request, footage, engine))
@@ -63,7 +65,7 @@ async def _work(run: Run, request: PipelineRequest) -> None:
     whole = await tasks.assemble(run, planning.assembly_of(footage, last))
 
     await run.enter(Stage.PUBLISH)
-    await run.complete(await tasks.publish(run, whole, done))
+    await run.complete(await tasks.publish(run, footage, whole, done))
 
 
 def _admitted(run: Run, request: PipelineRequest) -> Engine:

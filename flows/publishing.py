@@ -1,73 +1,93 @@
-"""The last stage: results under their final keys, which are never another task's."""
+"""The last stage: which files leave, under which keys, and what their credentials say."""
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from flows.errors import PipelineError
-from flows.footage import Whole
+from flows.footage import Footage, Whole
 from flows.remote import JobDone
 from flows.request import PipelineRequest
-from gpu_tasks.contract.artifacts import OUTPUTS, WORK, Artifact
-from gpu_tasks.contract.faults import FaultCode
-from gpu_tasks.contract.jobs import Stage, digest_of
+from flows.signing import Publication, Published
+from gpu_tasks.contract.artifacts import OUTPUTS, Artifact
+from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.records import IntermediateResult, ResultRecord
-from gpu_tasks.storage import ArtifactStore
+from gpu_tasks.provenance.credential import Credential, InputClaim, Role, RunClaims, StageClaim
 
 
-class _Owner(BaseModel):
-    """Whose an output key is: written before anything is copied to it."""
+class Leaving(NamedTuple):
+    """What a run publishes: its result, and the lip-synced video where that is kept."""
 
-    model_config = ConfigDict(frozen=True)
-
-    output_key: str
-    task_id: str
+    result: Publication
+    intermediate: Publication | None
 
 
-def published(
-    store: ArtifactStore, task_id: str, request: PipelineRequest, whole: Whole, done: dict[Stage, JobDone]
-) -> ResultRecord:
-    """Copy the whole, and the lip-synced video where it is kept, to the keys that the request or the task names.
-
-    Doing it again for the same task is no harm.
-
-    Raises:
-        PipelineError: OUTPUT_EXISTS when a key belongs to another task.
-        StorageError: The bucket is away or has lost the object.
-    """
-    output_key = request.output_key or f"{OUTPUTS}{task_id}/result.mp4"
-    _hand_over(store, whole.artifact, output_key, task_id)
-    intermediate: dict[str, IntermediateResult] = {}
+def leaving(  # noqa: PLR0913  # all that a credential tells of
+    request: PipelineRequest,
+    footage: Footage,
+    whole: Whole,
+    done: Mapping[Stage, JobDone],
+    *,
+    task_id: str,
+    consent_id: str | None,
+) -> Leaving:
+    """Decide what is published. The intermediate is an output as well: it is signed, with its one stage."""
     synced = done.get(Stage.WAV2LIP)
+    intermediate = None
     if synced is not None and _keeps_intermediate(request):
-        key = request.wav2lip_output_key or f"{request.wav2lip.output_prefix}/{task_id}.mp4"
-        _hand_over(store, synced.receipt.artifact, key, task_id)
-        intermediate[Stage.WAV2LIP.value] = IntermediateResult(output_key=key)
+        intermediate = Publication(
+            artifact=synced.receipt.artifact,
+            output_key=request.wav2lip_output_key or f"{request.wav2lip.output_prefix}/{task_id}.mp4",
+            task_id=task_id,
+            credential=_credential(task_id, footage, {Stage.WAV2LIP: synced}, consent_id),
+        )
+    result = Publication(
+        artifact=whole.artifact,
+        output_key=request.output_key or f"{OUTPUTS}{task_id}/result.mp4",
+        task_id=task_id,
+        credential=_credential(task_id, footage, done, consent_id),
+    )
+    return Leaving(result, intermediate)
+
+
+def result_of(
+    whole: Whole, done: Mapping[Stage, JobDone], result: Published, intermediate: Published | None
+) -> ResultRecord:
+    """Return what the record says of the published files."""
     last = done.get(Stage.FACEFUSION) or done[Stage.WAV2LIP]
     video = whole.media.video
+    kept = intermediate and {Stage.WAV2LIP.value: IntermediateResult(output_key=intermediate.artifact.key)}
     return ResultRecord(
-        output_key=output_key,
+        output_key=result.artifact.key,
         duration_sec=round(video.duration_seconds, 3) if video else 0.0,
-        bytes_uploaded=whole.artifact.size_bytes,
+        bytes_uploaded=result.artifact.size_bytes,
         encoder=last.receipt.encoder,
         audio_merge="merged" if whole.media.audio else "none",
-        sha256=whole.artifact.sha256,
-        intermediate=intermediate or None,
+        sha256=result.artifact.sha256,
+        intermediate=kept,
+    )
+
+
+def _credential(task_id: str, footage: Footage, done: Mapping[Stage, JobDone], consent_id: str | None) -> Credential:
+    receipts = [done[stage].receipt for stage in (Stage.WAV2LIP, Stage.FACEFUSION) if stage in done]
+    used: list[tuple[Role, Artifact]] = [(Role.TARGET, footage.target)]
+    if Stage.WAV2LIP in done and footage.audio is not None:
+        used.append((Role.DRIVING_AUDIO, footage.audio))
+    if Stage.FACEFUSION in done:
+        used += [(Role.SOURCE, source) for source in footage.sources]
+    return Credential(
+        claims=RunClaims(
+            task_id=task_id,
+            stages=tuple(
+                StageClaim.model_validate(
+                    {"stage": receipt.stage, "engine": receipt.engine, "model_revisions": receipt.model_revisions}
+                )
+                for receipt in receipts
+            ),
+            inputs=tuple(InputClaim.of(role, artifact) for role, artifact in used),
+            consent_id=consent_id,
+        )
     )
 
 
 def _keeps_intermediate(request: PipelineRequest) -> bool:
     """Lip-sync alone has no intermediate, unless the caller named a key for it."""
     return request.retain_intermediate and (request.wants_face_swap or request.wav2lip_output_key is not None)
-
-
-def _hand_over(store: ArtifactStore, artifact: Artifact, key: str, task_id: str) -> None:
-    owner = _Owner(output_key=key, task_id=task_id)
-    marker = f"{WORK}{Stage.PUBLISH}/{digest_of(key)}.json"
-    # The marker is put before the copy: of two tasks that name one key, one copies and the other is refused.
-    if not store.put_json(marker, owner, if_absent=True):
-        if store.read_json(marker, _Owner) != owner:
-            raise PipelineError(FaultCode.OUTPUT_EXISTS, f"Key: {key}.", stage=Stage.PUBLISH)
-    elif store.head(key) is not None:
-        # An object from before the markers, or whose marker has expired.
-        store.delete(marker)
-        raise PipelineError(FaultCode.OUTPUT_EXISTS, f"Key: {key}.", stage=Stage.PUBLISH)
-    store.copy(artifact.key, key)

@@ -1,10 +1,11 @@
 """The request: what a caller asks. Everything that reads or makes one imports it from here."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from gpu_tasks.contract.artifacts import InputKey, OutputKey
+from gpu_tasks.contract.consent import OptionalConsent
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.options import (
     EngineChoice,
@@ -58,7 +59,7 @@ class PipelineRequest(BaseModel):
     trim: Trim | None = None
     face_selection: FaceSelection = FaceSelection()
     face_map: tuple[FaceMapping, ...] = Field(default=(), max_length=MAX_SOURCES)
-    consent: dict[str, Any] = Field(default_factory=dict)
+    consent: OptionalConsent = None
     webhook_url: str | None = Field(default=None, max_length=2048)
     priority: int = Field(default=0, ge=-10, le=10)
     deadline_seconds: float | None = Field(default=None, gt=0, le=7 * 24 * 3600, allow_inf_nan=False)

@@ -9,19 +9,26 @@ from typing import Any, NamedTuple
 from prefect.runtime import flow_run
 
 from blocks import record_changes, registry
+from blocks.audit import AuditLog
 from blocks.job_store import JobStore
 from blocks.policy import PipelinePolicy
+from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
 from flows.errors import JobError, PipelineError
+from flows.footage import Footage
 from flows.progress import Course
 from flows.recording import RunRecord
 from flows.remote import JobDone, JobNews
 from flows.request import PipelineRequest
+from flows.signing import Published
+from gpu_tasks.contract.audit import AuditEvent, AuditFact
+from gpu_tasks.contract.consent import consent_to_record
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, Stage
 from gpu_tasks.contract.manifest import resolve_engine
 from gpu_tasks.contract.records import ErrorRecord, ResultRecord
+from gpu_tasks.provenance.settings import SigningSettings
 
 _PROVENANCE = {"artifact", "engine", "model_revisions", "faces", "worker_id", "notes"}
 
@@ -34,6 +41,7 @@ class Blocks(NamedTuple):
     policy: PipelinePolicy
     wav2lip: RunPodEndpoint
     facefusion: RunPodEndpoint
+    provenance: ProvenancePolicy
 
     @classmethod
     async def load(cls) -> "Blocks":
@@ -45,6 +53,7 @@ class Blocks(NamedTuple):
                 PipelinePolicy.aload(registry.POLICY),
                 RunPodEndpoint.aload(registry.WAV2LIP),
                 RunPodEndpoint.aload(registry.FACEFUSION),
+                ProvenancePolicy.aload(registry.PROVENANCE),
             )
         )
 
@@ -59,6 +68,10 @@ class Run:
         self.store = blocks.media.store()
         self.jobs = blocks.jobs
         self.policy = blocks.policy
+        self.signing = signing_of(blocks.provenance)
+        self.consent_id: str | None = None
+        self._consent_policy = blocks.provenance.consent
+        self._audit = AuditLog(self.store)
         self._endpoints = {Stage.WAV2LIP: blocks.wav2lip, Stage.FACEFUSION: blocks.facefusion}
         self._course = Course.of(request)
         first = record_changes.queued(task_id, request.model_dump(mode="json"), now=datetime.now(UTC))
@@ -86,6 +99,38 @@ class Run:
         raise PipelineError(
             FaultCode.FACEFUSION_NOT_CONFIGURED if is_swap else FaultCode.RUNPOD_NOT_CONFIGURED, stage=stage
         )
+
+    async def accept(self, footage: Footage) -> None:
+        """Write into the audit chain what this run is about to do with whose media, before anything is paid for.
+
+        Raises:
+            FaultError: REQUEST_INVALID when a declaration of consent is required and missing.
+        """
+        recorded = consent_to_record(self.request.consent, self._consent_policy)
+        # A run that is taken up again has been accepted, under the id in its record.
+        self.consent_id = self.record.record.provenance.get("consent_id") or (recorded.id if recorded else None)
+        if self.record.record.provenance.get("accepted"):
+            return
+        inputs = (footage.target, *((footage.audio,) if footage.audio else ()), *footage.sources)
+        fact = AuditFact(
+            event=AuditEvent.RUN_ACCEPTED,
+            task_id=self.task_id,
+            inputs=tuple(artifact.sha256 for artifact in inputs),
+            consent=recorded,
+        )
+        entry = await asyncio.to_thread(self._audit.append, fact)
+        await self.note(provenance={"accepted": entry.key, "consent_id": self.consent_id})
+
+    async def sign(self, published: Published) -> None:
+        """Write into the audit chain, and tell readers, that a signed file leaves."""
+        if published.report is None:
+            return
+        artifact = published.artifact
+        fact = AuditFact(event=AuditEvent.OUTPUT_SIGNED, task_id=self.task_id, outputs=(artifact.sha256,))
+        entry = await asyncio.to_thread(self._audit.append, fact)
+        told = {"audit": entry.key, "sha256": artifact.sha256, **published.report.model_dump(mode="json")}
+        signed = {**self.record.record.provenance.get("signed", {}), artifact.key: told}
+        await self.note(provenance={"signed": signed})
 
     async def enter(self, stage: Stage, message: str = "") -> None:
         """Tell readers that the run now works on `stage`."""
@@ -161,6 +206,12 @@ class Run:
                 details=details,
             )
         )
+
+
+def signing_of(policy: ProvenancePolicy) -> SigningSettings:
+    """Return a block's names of files as settings; every field is given, so that no environment is asked."""
+    names = ("chain", "key", "trust_anchors", "tsa_url", "tsa_anchors", "development")
+    return SigningSettings(**{name: getattr(policy, name) for name in names})
 
 
 @asynccontextmanager

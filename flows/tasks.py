@@ -1,6 +1,5 @@
 """The tasks of the pipeline: what is tried again, how long it may take, and whose earlier result is used."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -9,11 +8,11 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 
-from flows import caching, cpu_stages
+from flows import caching, cpu_stages, signing
 from flows.cpu_pool import CPU_POOL
 from flows.errors import is_passing
 from flows.footage import Assembly, Footage, Uploads, Whole
-from flows.publishing import published
+from flows.publishing import leaving, result_of
 from flows.remote import JobDone, RemoteJob
 from flows.run import Run
 from gpu_tasks.contract.jobs import FaceFusionJob, Stage, Wav2LipJob
@@ -74,9 +73,18 @@ async def assemble(run: Run, assembly: Assembly) -> Whole:
 
 
 @_stage("publish", NO_CACHE, timeout_seconds=600)
-async def publish(run: Run, whole: Whole, done: dict[Stage, JobDone]) -> ResultRecord:
-    """Copy the result, and the intermediate if it is kept, to their final keys."""
-    return await asyncio.to_thread(published, run.store, run.task_id, run.request, whole, done)
+async def publish(run: Run, footage: Footage, whole: Whole, done: dict[Stage, JobDone]) -> ResultRecord:
+    """Sign the result, and the intermediate if it is kept, and put them under their final keys."""
+    files = leaving(run.request, footage, whole, done, task_id=run.task_id, consent_id=run.consent_id)
+    result = await _published(run, files.result)
+    intermediate = await _published(run, files.intermediate) if files.intermediate else None
+    return result_of(whole, done, result, intermediate)
+
+
+async def _published(run: Run, publication: signing.Publication) -> signing.Published:
+    published = await CPU_POOL.run(signing.publish, publication, run.signing, run.media.settings())
+    await run.sign(published)
+    return published
 
 
 async def _remote(run: Run, stage: Stage, job: Wav2LipJob | FaceFusionJob) -> JobDone:

@@ -138,6 +138,7 @@ def _environment(directory: DataDirectory, neighbours: Neighbours) -> dict[str, 
             "JOBSTORE_PREFIX": _RECORD_PREFIX,
             "JOBSTORE_TTL": _RECORD_SECONDS,
             "LIPSWAP_ALLOW_DRAFT": "true",
+            "LIPSWAP_C2PA_DEVELOPMENT": str(directory.signing),
             "LIPSWAP_WORKER_TYPE": neighbours.worker_type,
         }
     )

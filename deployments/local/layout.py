@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from deployments.local.errors import DataDirectoryUnusable, NoFreePort
 
 HOST = "127.0.0.1"
+# Under the data directory: the development chain that local results are signed with.
+SIGNING_FOLDER = "c2pa"
 
 PREFERRED_PORTS = MappingProxyType({"api": 8000, "prefect": 4200, "page": 7860})
 # Below the ranges from which Linux (32768+) and macOS (49152+) take the ports of outgoing connections:
@@ -54,6 +56,7 @@ class DataDirectory:
         self.children = self.root / "children.json"
         self.logs = self.root / "logs"
         self.home = self.root / "home"
+        self.signing = self.root / SIGNING_FOLDER
 
     def of(self, service: str) -> Path:
         """Return the directory that belongs to one service alone."""
