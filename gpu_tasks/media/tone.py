@@ -66,7 +66,8 @@ class ToneMapper:
             light = _hlg_scene(steps) if transfer is Transfer.HLG else steps**_SDR_GAMMA
         self._light = light.astype(np.float32)
         self._system_gain = (_hlg_gain(steps) / _REFERENCE_WHITE).astype(np.float32)
-        self._shoulder = _shoulder_gain(steps * _BRIGHTEST).astype(np.float32)
+        # Leads from light to its place in the last table at once.
+        self._shoulder_places = ((_STEPS - 1) * _shoulder_gain(steps * _BRIGHTEST)).astype(np.float32)
         self._code = np.rint(255 * steps ** (1 / _SDR_GAMMA)).astype(np.uint8)
 
     def develop(self, frame: av.VideoFrame, /) -> NDArray[np.uint8]:
@@ -82,29 +83,29 @@ class ToneMapper:
     def _stripe(self, signal: NDArray[Any]) -> NDArray[Any]:
         scene = _array(cv2.LUT(signal, self._light))
         light = _array(cv2.transform(scene, _TO_709_BGR))
+        if self._transfer is None:
+            return _array(cv2.LUT(_places(light, most=1.0), self._code))
+        blue, green, red = cv2.split(light)
+        brightest = cv2.max(cv2.max(blue, green), red)
         if self._transfer is Transfer.HLG:
             luminance = _array(cv2.transform(scene, _LUMINANCE_ROW))
-            light = _times(light, _array(cv2.LUT(_places(luminance, most=1.0), self._system_gain)))
-        if self._transfer is not None:
-            blue, green, red = cv2.split(light)
-            brightest = _array(cv2.max(cv2.max(blue, green), red))
-            light = _times(light, _array(cv2.LUT(_places(brightest, most=_BRIGHTEST), self._shoulder)))
-        return _array(cv2.LUT(_places(light, most=1.0), self._code))
+            system_gain = _array(cv2.LUT(_places(luminance, most=1.0), self._system_gain))
+            gain = cv2.LUT(_places(_array(brightest * system_gain), most=_BRIGHTEST), self._shoulder_places)
+            gain = _array(gain * system_gain)
+        else:
+            gain = _array(cv2.LUT(_places(_array(brightest), most=_BRIGHTEST), self._shoulder_places))
+        # Rounds, and stops at both ends of the table.
+        places = cv2.multiply(light, cv2.merge([gain, gain, gain]), dtype=cv2.CV_16U)
+        return _array(cv2.LUT(_array(places), self._code))
 
 
 def _array(pixels: Any) -> NDArray[Any]:  # noqa: ANN401  # OpenCV types its results as one of three
     return np.asarray(pixels)
 
 
-def _times(light: NDArray[Any], gain: NDArray[Any]) -> NDArray[Any]:
-    return _array(cv2.multiply(light, cv2.merge([gain, gain, gain])))
-
-
 def _places(light: NDArray[Any], *, most: float) -> NDArray[Any]:
     """Return where values lie in a table over 0..most."""
-    scaled = light * np.float32((_STEPS - 1) / most)
-    np.clip(scaled, 0, _STEPS - 1, out=scaled)
-    return scaled.astype(np.uint16)
+    return _array(cv2.addWeighted(light, (_STEPS - 1) / most, light, 0, 0, dtype=cv2.CV_16U))
 
 
 def mapped(signal: NDArray[np.float64], transfer: Transfer | None) -> NDArray[np.float64]:
