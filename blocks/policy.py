@@ -3,8 +3,10 @@
 from prefect.blocks.core import Block
 from pydantic import Field
 
+from blocks.bounds import MediaBounds
 
-class PipelinePolicy(Block):
+
+class PipelinePolicy(MediaBounds, Block):
     """Limits and permissions of one deployment.
 
     Example:
@@ -27,7 +29,3 @@ class PipelinePolicy(Block):
     max_attempts: int = Field(
         default=3, ge=1, le=10, description="How often one run submits one GPU job before it gives up."
     )
-    max_video_bytes: int = Field(default=2 * 1024**3, gt=0, description="Largest target video, in bytes.")
-    max_audio_bytes: int = Field(default=256 * 1024**2, gt=0, description="Largest driving audio, in bytes.")
-    max_image_bytes: int = Field(default=32 * 1024**2, gt=0, description="Largest source image, in bytes.")
-    max_seconds: float = Field(default=1800.0, gt=0, description="Longest result, in seconds.")

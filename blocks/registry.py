@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from blocks.bounds import MediaBounds
 from blocks.job_store import JobStore
 from blocks.policy import PipelinePolicy
 from blocks.r2 import R2Bucket, r2_credentials
@@ -66,10 +67,6 @@ async def register(settings: OrchestratorSettings, *, client: "PrefectClient") -
     )
     await jobs.asave(JOBS, overwrite=True, client=client)
     policy = PipelinePolicy(
-        draft_allowed=settings.allow_draft,
-        max_video_bytes=settings.max_video_bytes,
-        max_audio_bytes=settings.max_audio_bytes,
-        max_image_bytes=settings.max_image_bytes,
-        max_seconds=settings.max_seconds,
+        draft_allowed=settings.allow_draft, **settings.model_dump(include=set(MediaBounds.model_fields))
     )
     await policy.asave(POLICY, overwrite=True, client=client)

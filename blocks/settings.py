@@ -10,11 +10,10 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from blocks.bounds import MediaBounds
 from blocks.redis_url import check_redis_url
 from gpu_tasks.contract.consent import ConsentPolicy
 from gpu_tasks.settings import R2Settings
-
-_MEGABYTE = 1024 * 1024
 
 
 class WorkerType(StrEnum):
@@ -28,10 +27,13 @@ def _without_slash(address: str) -> str:
     return address.rstrip("/")
 
 
-class OrchestratorSettings(BaseSettings):
+class OrchestratorSettings(MediaBounds, BaseSettings):
     """What `deployments.deploy` writes into blocks, and what a process needs before it can read blocks."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True)
+    # The prefix is for the fields of MediaBounds; every field here names its variable.
+    model_config = SettingsConfigDict(
+        env_prefix="LIPSWAP_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+    )
 
     r2: R2Settings = Field(default_factory=R2Settings)
 
@@ -54,11 +56,5 @@ class OrchestratorSettings(BaseSettings):
     allow_draft: bool = Field(default=False, validation_alias="LIPSWAP_ALLOW_DRAFT")
     worker_type: WorkerType = Field(default=WorkerType.INPROCESS, validation_alias="LIPSWAP_WORKER_TYPE")
     cpu_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_CPU_PROCESSES")
-    consent_policy: ConsentPolicy = Field(
-        default=ConsentPolicy.RECORDED, validation_alias="LIPSWAP_CONSENT_POLICY"
-    )
+    consent_policy: ConsentPolicy = Field(default=ConsentPolicy.RECORDED, validation_alias="LIPSWAP_CONSENT_POLICY")
     max_runs: int = Field(default=100, ge=1, validation_alias="LIPSWAP_MAX_RUNS")
-    max_video_bytes: int = Field(default=2048 * _MEGABYTE, gt=0, validation_alias="LIPSWAP_MAX_VIDEO_BYTES")
-    max_audio_bytes: int = Field(default=256 * _MEGABYTE, gt=0, validation_alias="LIPSWAP_MAX_AUDIO_BYTES")
-    max_image_bytes: int = Field(default=32 * _MEGABYTE, gt=0, validation_alias="LIPSWAP_MAX_IMAGE_BYTES")
-    max_seconds: float = Field(default=1800.0, gt=0, validation_alias="LIPSWAP_MAX_SECONDS")

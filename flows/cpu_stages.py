@@ -4,69 +4,83 @@ Everything here is synchronous and imports no Prefect: a pool process starts in 
 Each function works in a scratch folder of its own, which is gone when it returns or raises.
 """
 
+import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
-from flows.footage import Assembly, Footage, Limits, Upload, Uploads, Whole
+import cv2
+import numpy as np
+
+from flows.footage import Assembly, Changes, Footage, Limits, Upload, Uploads, Whole
+from flows.request import Trim
 from gpu_tasks.contract.artifacts import WORK, Artifact
 from gpu_tasks.contract.faults import FaultCode
+from gpu_tasks.contract.gate import GateReport, MediaKind
 from gpu_tasks.contract.jobs import Stage, digest_of
-from gpu_tasks.contract.media import FaceCoverage, MediaInfo
+from gpu_tasks.contract.media import MediaInfo
+from gpu_tasks.contract.tracks import TRACKS_MEDIA_TYPE
 from gpu_tasks.draft.models import face_models
-from gpu_tasks.media.audio import audio_seconds
+from gpu_tasks.faces.tracks import track_faces
 from gpu_tasks.media.errors import MediaError
+from gpu_tasks.media.gate import Admitted, admit_audio, admit_picture, admit_video
 from gpu_tasks.media.join import join
-from gpu_tasks.media.probe import probe
-from gpu_tasks.media.reader import VideoReader
+from gpu_tasks.media.limits import MediaLimits
 from gpu_tasks.media.still import read_image
 from gpu_tasks.media.timeline import plan_timeline
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
 
-# A face that shows in one of this many frames, spread over the target, is enough to send the job.
-_FRAMES_LOOKED_AT = 12
-# A drive or a format error ends as silence of a few samples.
-_SHORTEST_SOUND_SECONDS = 0.05
+# What the gate writes where it makes a file anew.
+_MADE_AS = {MediaKind.VIDEO: "video/mp4", MediaKind.AUDIO: "audio/wav", MediaKind.PICTURE: "image/png"}
+_WARM_UP_SIDE_PX = 64
 
 
 def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
-    """Copy the inputs to where nobody overwrites them, and find out whether a GPU can do anything with them.
+    """Let the inputs through the gate, keep them where nobody overwrites them, and find the faces.
+
+    What costs least comes first: a video without a face is found out last, but before any GPU is asked.
 
     Raises:
-        MediaError: An input is no sound media of its kind, is too long, or shows no face.
+        MediaError: The gate refuses an input, the trim lies outside the target, or a source shows no face.
+        FaultError: NO_FACE_DETECTED when the part of the target that is used shows none.
         StorageError: An input is missing, empty, too large, or the bucket is away.
     """
     store = _store(r2)
-    limits = uploads.limits
     with _scratch() as folder:
-        target, target_path = _take(store, uploads.target, folder / "target", limits.max_video_bytes)
-        media = probe(target_path)
+        door = _Door(store, uploads.limits, folder)
+        target = door.target(uploads.target)
+        media = _media(target.report)
         if media.video is None:
-            raise MediaError(FaultCode.NO_VIDEO_STREAM, f"Key: {uploads.target.key}.")
-        audio, seconds = None, None
-        if uploads.audio is not None:
-            audio, audio_path = _take(store, uploads.audio, folder / "audio", limits.max_audio_bytes)
-            seconds = _sound_seconds(audio_path, uploads.audio.key)
-        timeline = plan_timeline(media.video, seconds, uploads.sync_mode)
-        _check_length(timeline.duration_seconds, limits)
-        sources = []
-        for place, upload in enumerate(uploads.sources, start=1):
-            source, path = _take(store, upload, folder / f"source-{place}", limits.max_image_bytes)
-            _check_source(path, f"Source {place} of {len(uploads.sources)}, key {upload.key}.")
-            sources.append(source)
-        faces = _look_for_faces(target_path, media)
-        if not faces.frames_with_face:
-            raise MediaError(FaultCode.NO_FACE_DETECTED, f"{faces.frames_looked_at} frames were looked at.")
+            raise MediaError(FaultCode.NO_VIDEO_STREAM, f"Target, {uploads.target.key}.")
+        audio = door.audio(uploads.audio) if uploads.audio else None
+        seconds = _sound_seconds(audio.report) if audio else None
+        trim = uploads.trim or Trim()
+        timeline = plan_timeline(media.video, seconds, uploads.sync_mode, trim_start=trim.start, trim_end=trim.end)
+        sources = [
+            door.source(upload, f"Source {place} of {len(uploads.sources)}")
+            for place, upload in enumerate(uploads.sources, start=1)
+        ]
+        models = face_models()
+        found = folder / "tracks"
+        faces = track_faces(target.path, found, models.detector, models.mesh, clip=timeline.clip)
+        tracks = _keep(store, found, TRACKS_MEDIA_TYPE)
     return Footage(
-        target=target,
+        target=target.artifact,
         target_media=media,
-        audio=audio,
+        audio=audio.artifact if audio else None,
         audio_seconds=seconds,
-        sources=tuple(sources),
+        sources=tuple(source.artifact for source in sources),
+        changes=Changes(
+            target=target.report.changes,
+            audio=audio.report.changes if audio else (),
+            sources=tuple(source.report.changes for source in sources),
+        ),
         faces=faces,
+        tracks=tracks,
         timeline=timeline,
     )
 
@@ -93,7 +107,12 @@ def assemble(assembly: Assembly, r2: R2Settings) -> Whole:
         whole = folder / "whole.mp4"
         timeline = assembly.timeline
         media = join(
-            parts, destination=whole, fps=timeline.fps, audio_from=sound, duration_seconds=timeline.duration_seconds
+            parts,
+            destination=whole,
+            fps=timeline.fps,
+            audio_from=sound,
+            duration_seconds=timeline.duration_seconds,
+            audio_start_seconds=assembly.sound_start,
         )
         key = f"{WORK}{Stage.ASSEMBLE}/{digest_of(assembly.model_dump(mode='json'))}.mp4"
         # Another run may have put the same parts together; encoders of sound differ by version, so the last one wins.
@@ -103,52 +122,87 @@ def assemble(assembly: Assembly, r2: R2Settings) -> Whole:
 def warm_up() -> None:
     """Load what every ingest needs, so that the first run of a process does not wait for it."""
     face_models()
+    with _scratch() as folder:
+        picture = folder / "upload"
+        _, content = cv2.imencode(".png", np.zeros((_WARM_UP_SIDE_PX, _WARM_UP_SIDE_PX, 3), np.uint8))
+        picture.write_bytes(content.tobytes())
+        admit_picture(picture, MediaLimits(), work_dir=folder)
 
 
-def _take(store: ArtifactStore, upload: Upload, path: Path, max_bytes: int) -> tuple[Artifact, Path]:
-    """Fetch an upload and store it again under its digest: a later overwrite of the upload changes nothing."""
-    fetched = store.fetch_key(upload.key, path, max_bytes=max_bytes)
-    key = f"{WORK}{Stage.INGEST}/{fetched.sha256}"
-    if (head := store.head(key)) is not None and head.size_bytes == fetched.size_bytes:
-        return fetched.model_copy(update={"key": key}), path
-    return store.put_file(path, key, fetched.media_type, if_absent=True), path
+class _Taken(NamedTuple):
+    """An input that the gate let in: as it is kept, the local file, and what was done to it."""
+
+    artifact: Artifact
+    path: Path
+    report: GateReport
 
 
-def _sound_seconds(path: Path, key: str) -> float:
-    if probe(path).audio is None or (seconds := audio_seconds(path)) < _SHORTEST_SOUND_SECONDS:
-        raise MediaError(FaultCode.NO_AUDIO_STREAM, f"Key: {key}.")
-    return seconds
+class _Door(NamedTuple):
+    """Where uploads come in: each is fetched, let through the gate or refused, and kept."""
 
+    store: ArtifactStore
+    limits: Limits
+    folder: Path
 
-def _check_length(seconds: float, limits: Limits) -> None:
-    if seconds > limits.max_seconds:
-        raise MediaError(
-            FaultCode.MEDIA_UNSUPPORTED,
-            f"The result would last {seconds:.0f} s; the limit is {limits.max_seconds:g} s.",
+    def target(self, upload: Upload) -> _Taken:
+        limits = self._limits(self.limits.max_video_bytes)
+        return self._take(
+            upload, "Target", limits, lambda path: admit_video(path, limits, self.limits.gate, work_dir=path.parent)
         )
 
+    def audio(self, upload: Upload) -> _Taken:
+        limits = self._limits(self.limits.max_sound_bytes)
+        return self._take(
+            upload, "Audio", limits, lambda path: admit_audio(path, limits, self.limits.gate, work_dir=path.parent)
+        )
 
-def _check_source(path: Path, which: str) -> None:
-    try:
-        image = read_image(path)
-    except MediaError as error:
-        raise MediaError(error.fault.code, which) from error
-    if not face_models().detector.detect(image):
-        raise MediaError(FaultCode.NO_FACE_IN_SOURCE, which)
+    def source(self, upload: Upload, which: str) -> _Taken:
+        limits = self._limits(self.limits.max_image_bytes)
+        taken = self._take(upload, which, limits, lambda path: admit_picture(path, limits, work_dir=path.parent))
+        if not face_models().detector.detect(read_image(taken.path)):
+            raise MediaError(FaultCode.NO_FACE_IN_SOURCE, f"{which}, {upload.key}.")
+        return taken
+
+    def _limits(self, max_bytes: int) -> MediaLimits:
+        return self.limits.media.model_copy(update={"max_bytes": max_bytes})
+
+    def _take(self, upload: Upload, which: str, limits: MediaLimits, admit: Callable[[Path], Admitted]) -> _Taken:
+        # A folder and a name of our own: nothing in a file can point at another one.
+        folder = self.folder / which
+        folder.mkdir()
+        path = folder / "upload"
+        fetched = self.store.fetch_key(upload.key, path, max_bytes=limits.max_bytes)
+        try:
+            admitted = admit(path)
+        except MediaError as error:
+            _, detail = error.args
+            raise MediaError(error.fault.code, f"{which}, {upload.key}. {detail}".rstrip()) from error
+        report = admitted.report
+        media_type = fetched.media_type if report.conforms else _MADE_AS[report.kind]
+        return _Taken(_keep(self.store, admitted.path, media_type), admitted.path, report)
 
 
-def _look_for_faces(path: Path, media: MediaInfo) -> FaceCoverage:
-    """Look at frames spread evenly over a video, first and last included."""
-    detector = face_models().detector
-    count = media.video.frame_count if media.video else 0
-    wanted = {round(place * (count - 1) / (_FRAMES_LOOKED_AT - 1)) for place in range(_FRAMES_LOOKED_AT)}
-    looked_at = with_face = 0
-    with VideoReader(path) as reader:
-        for index in sorted(wanted):
-            for frame in reader.frames(index, index + 1):
-                looked_at += 1
-                with_face += bool(detector.detect(frame.pixels))
-    return FaceCoverage(frames_looked_at=looked_at, frames_with_face=with_face)
+def _keep(store: ArtifactStore, path: Path, media_type: str) -> Artifact:
+    """Store a file under its digest, unless it is there already."""
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    key, size_bytes = f"{WORK}{Stage.INGEST}/{sha256}", path.stat().st_size
+    if (head := store.head(key)) is not None and head.size_bytes == size_bytes:
+        return Artifact(key=key, sha256=sha256, size_bytes=size_bytes, media_type=media_type)
+    return store.put_file(path, key, media_type, if_absent=True)
+
+
+def _media(report: GateReport) -> MediaInfo:
+    if not isinstance(report.info, MediaInfo):
+        raise TypeError("a report of a picture")
+    return report.info
+
+
+def _sound_seconds(report: GateReport) -> float:
+    sound = _media(report).audio
+    if sound is None:
+        raise MediaError(FaultCode.NO_AUDIO_STREAM)
+    return sound.duration_seconds
 
 
 @contextmanager

@@ -3,12 +3,19 @@
 Without Prefect, as the processes of the CPU pool import it.
 """
 
+from fractions import Fraction
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.request import Trim
 from gpu_tasks.contract.artifacts import Artifact, ObjectKey
+from gpu_tasks.contract.gate import Change
 from gpu_tasks.contract.jobs import Timeline
-from gpu_tasks.contract.media import FaceCoverage, MediaInfo
+from gpu_tasks.contract.media import MediaInfo
 from gpu_tasks.contract.options import SyncMode
+from gpu_tasks.contract.tracks import WARNING_SENTENCES, FaceReport
+from gpu_tasks.media.limits import GatePolicy, MediaLimits
 
 
 class _Model(BaseModel):
@@ -24,12 +31,18 @@ class Upload(_Model):
 
 
 class Limits(_Model):
-    """The largest inputs and the longest result that a deployment takes."""
+    """What a deployment takes, and what its gate makes of it. The bytes of `media` are those of each kind."""
 
     max_video_bytes: int
     max_audio_bytes: int
     max_image_bytes: int
-    max_seconds: float
+    media: MediaLimits
+    gate: GatePolicy
+
+    @property
+    def max_sound_bytes(self) -> int:
+        """How large an upload with the driving audio may be: a video may bring it."""
+        return max(self.max_audio_bytes, self.max_video_bytes)
 
 
 class Uploads(_Model):
@@ -39,28 +52,74 @@ class Uploads(_Model):
     audio: Upload | None
     sources: tuple[Upload, ...]
     sync_mode: SyncMode
+    trim: Trim | None
     limits: Limits
-    # Another detector may see other faces: what it found is not used again.
-    face_model_revisions: dict[str, str]
+    # Another gate makes other files of the same uploads, and other models see other faces.
+    revisions: dict[str, str]
+
+
+class Changes(_Model):
+    """What the gate did to each input, in words."""
+
+    target: tuple[Change, ...] = ()
+    audio: tuple[Change, ...] = ()
+    sources: tuple[tuple[Change, ...], ...] = ()
 
 
 class Footage(_Model):
-    """The inputs as immutable copies, looked at and found usable, and the plan of the result."""
+    """The inputs as immutable copies, let in by the gate, the faces in them, and the plan of the result.
+
+    An input that conforms is the very file that was uploaded, any other what the gate made of it.
+    """
 
     target: Artifact
     target_media: MediaInfo
     audio: Artifact | None
     audio_seconds: float | None
     sources: tuple[Artifact, ...]
-    faces: FaceCoverage
+    changes: Changes
+    faces: FaceReport
+    tracks: Artifact
     timeline: Timeline
+
+    @property
+    def sound(self) -> Artifact | None:
+        """What is heard under the result: the driving audio, else the target's own sound, else nothing."""
+        return self.audio or (self.target if self.target_media.audio else None)
+
+
+def told(footage: Footage) -> dict[str, Any]:
+    """Return what the record's `media` says of a run's inputs."""
+    return {
+        **footage.model_dump(mode="json", include={"target_media", "audio_seconds", "timeline", "changes"}),
+        "faces": {
+            **footage.faces.model_dump(mode="json", exclude={"warnings"}),
+            "percent_with_face": round(footage.faces.percent_with_face, 1),
+            "warnings": [
+                {"code": warning.value, "sentence": WARNING_SENTENCES[warning]} for warning in footage.faces.warnings
+            ],
+        },
+        "sound": _told_of_sound(footage),
+    }
+
+
+def _told_of_sound(footage: Footage) -> dict[str, str]:
+    if footage.audio is not None:
+        return {"from": "audio", "sentence": "The driving audio is heard."}
+    if footage.sound is not None:
+        return {"from": "target", "sentence": "The target keeps its own sound."}
+    return {"from": "none", "sentence": "The target has no sound and no audio was given: the result is silent."}
 
 
 class Assembly(_Model):
-    """Which parts become one file. `sound` is the driving audio, or the target when its own sound is kept."""
+    """Which parts become one file. `sound` is the driving audio, or the target when its own sound is kept.
+
+    `sound_start` is the time of the sound, in seconds, that is heard with the first frame.
+    """
 
     parts: tuple[Artifact, ...] = Field(min_length=1)
     sound: Artifact | None
+    sound_start: Fraction = Fraction(0)
     timeline: Timeline
 
 

@@ -11,7 +11,7 @@ from prefect import flow
 from blocks.registry import RESULT_STORAGE
 from flows import planning, tasks
 from flows.errors import PipelineError
-from flows.footage import Limits
+from flows.footage import told
 from flows.hooks import close_record
 from flows.remote import JobDone
 from flows.request import PipelineRequest, unsupported
@@ -41,13 +41,9 @@ async def _work(run: Run, request: PipelineRequest) -> None:
     await run.enter(Stage.INGEST)
     engine = _admitted(run, request)
     await run.note(details={"engine": engine.value})
-    limits = Limits(**run.policy.model_dump(include=set(Limits.model_fields)))
-    uploads = await asyncio.to_thread(planning.look_up, run.store, request, limits)
+    uploads = await asyncio.to_thread(planning.look_up, run.store, request, planning.limits_of(run.policy))
     footage = await tasks.ingest(run, uploads)
-    await run.note(
-        media=footage.model_dump(mode="json", include={"target_media", "audio_seconds", "faces", "timeline"})
-    )
-
+    await run.note(media=told(footage))
     await run.accept(footage)
 
     if request.wants_lip_sync:

@@ -1,17 +1,34 @@
 """From a request and its footage to jobs: pure, apart from looking the uploads up."""
 
+from fractions import Fraction
+
+from blocks.policy import PipelinePolicy
 from flows.errors import PipelineError
 from flows.footage import Assembly, Footage, Limits, Upload, Uploads
 from flows.remote import JobDone
 from flows.request import PipelineRequest
 from gpu_tasks.contract.faults import FaultCode
-from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Quality, Stage, Timeline, Wav2LipJob
+from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Quality, Segment, Stage, Wav2LipJob
 from gpu_tasks.contract.manifest import manifest
-from gpu_tasks.contract.media import VideoInfo
+from gpu_tasks.media.gate import GATE_REVISION
+from gpu_tasks.media.limits import GatePolicy, MediaLimits
 from gpu_tasks.storage import ArtifactStore
 
-# What finds faces on the CPU before a GPU is asked is the draft engine's detector, whatever engine computes.
-_DETECTOR = "face_detection_short_range"
+# What sees faces on the CPU before a GPU is asked are the draft engine's models, whatever engine computes.
+_FACE_MODELS = ("face_detection_short_range", "face_mesh_468")
+# Raise it when the tracking pass makes other tracks of the same video.
+_TRACKING_REVISION = 1
+
+
+def limits_of(policy: PipelinePolicy) -> Limits:
+    """Return what a deployment's policy says about inputs."""
+    return Limits(
+        max_video_bytes=policy.max_video_bytes,
+        max_audio_bytes=policy.max_audio_bytes,
+        max_image_bytes=policy.max_image_bytes,
+        media=MediaLimits(**policy.model_dump(include=set(MediaLimits.model_fields))),
+        gate=GatePolicy(**policy.model_dump(include=set(GatePolicy.model_fields))),
+    )
 
 
 def look_up(store: ArtifactStore, request: PipelineRequest, limits: Limits) -> Uploads:
@@ -23,11 +40,16 @@ def look_up(store: ArtifactStore, request: PipelineRequest, limits: Limits) -> U
     """
     return Uploads(
         target=_upload(store, request.target_key, limits.max_video_bytes),
-        audio=_upload(store, request.audio_key, limits.max_audio_bytes) if request.audio_key else None,
+        audio=_upload(store, request.audio_key, limits.max_sound_bytes) if request.audio_key else None,
         sources=tuple(_upload(store, key, limits.max_image_bytes) for key in request.source_keys),
         sync_mode=request.sync_mode,
+        trim=request.trim,
         limits=limits,
-        face_model_revisions={_DETECTOR: manifest().models[_DETECTOR].revision},
+        revisions={
+            "gate": str(GATE_REVISION),
+            "tracking": str(_TRACKING_REVISION),
+            **{name: manifest().models[name].revision for name in _FACE_MODELS},
+        },
     )
 
 
@@ -46,6 +68,7 @@ def lip_sync_job(request: PipelineRequest, footage: Footage, engine: Engine) -> 
         target=footage.target,
         driving_audio=footage.audio,
         timeline=footage.timeline,
+        tracks=footage.tracks,
         quality=Quality.INTERMEDIATE if request.wants_face_swap else Quality.DELIVERY,
         options=request.wav2lip,
     )
@@ -61,7 +84,9 @@ def face_swap_job(request: PipelineRequest, footage: Footage, engine: Engine, sy
         engine=engine,
         model_revisions=manifest().revisions(engine, Stage.FACEFUSION),
         target=synced.receipt.artifact if synced else footage.target,
-        timeline=_as_it_is(synced.receipt.video) if synced else footage.timeline,
+        timeline=footage.timeline,
+        tracks=footage.tracks,
+        laid_out=Segment(start_frame=0, stop_frame=footage.timeline.frame_count) if synced else None,
         sources=footage.sources,
         options=request.facefusion,
         face_selection=request.face_selection,
@@ -70,14 +95,15 @@ def face_swap_job(request: PipelineRequest, footage: Footage, engine: Engine, sy
 
 def assembly_of(footage: Footage, last: JobDone) -> Assembly:
     """Return what becomes the result: the last stage's video with the driving audio, else with the target's sound."""
-    own_sound = footage.target if footage.target_media.audio else None
+    timeline = footage.timeline
+    # The driving audio begins with the result; the target's own sound belongs to its frames, trimmed or not.
+    own_start = timeline.clip.start_frame / timeline.fps
     return Assembly(
-        parts=(last.receipt.artifact,), sound=footage.audio or own_sound, timeline=_as_it_is(last.receipt.video)
+        parts=(last.receipt.artifact,),
+        sound=footage.sound,
+        sound_start=Fraction(0) if footage.audio or footage.sound is None else own_start,
+        timeline=timeline,
     )
-
-
-def _as_it_is(video: VideoInfo) -> Timeline:
-    return Timeline(fps=video.fps, frame_count=video.frame_count, target_frame_count=video.frame_count)
 
 
 def _upload(store: ArtifactStore, key: str, max_bytes: int) -> Upload:

@@ -77,7 +77,6 @@ class PipelineRequest(BaseModel):
 def unsupported(request: PipelineRequest) -> FaultError | None:
     """Return the refusal of the first field that this version does not act on, None when it acts on all."""
     not_built = {
-        "trim": request.trim is not None,
         "face_map": bool(request.face_map),
         "face_selection.mode": request.face_selection.mode == "reference",
         "face_selection.reference_key": request.face_selection.reference_key is not None,

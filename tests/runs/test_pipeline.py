@@ -170,7 +170,8 @@ async def test_an_output_key_of_another_task_is_never_written(
         ({"source_keys": ["uploads/video/faceless.mp4"]}, FaultCode.MEDIA_UNSUPPORTED),
         ({"source_keys": ["uploads/source/wall.png"]}, FaultCode.NO_FACE_IN_SOURCE),
         ({"audio_key": None, "source_keys": []}, FaultCode.MISSING_AUDIO_KEY),
-        ({"sync_mode": "bounce"}, FaultCode.OPTION_UNSUPPORTED),
+        ({"priority": 1}, FaultCode.OPTION_UNSUPPORTED),
+        ({"trim": {"start": 60}}, FaultCode.REQUEST_INVALID),
         ({"engine": "neural"}, FaultCode.ENGINE_UNAVAILABLE),
     ],
 )

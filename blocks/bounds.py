@@ -1,0 +1,40 @@
+"""What media a deployment takes and what it makes of them: the same numbers in its settings and in its policy block."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+_MEGABYTE = 1024 * 1024
+
+
+class MediaBounds(BaseModel):
+    """Limits of inputs and the gate's policy; in the environment each is LIPSWAP_ and its name in capitals.
+
+    Defaults below the sizes in bytes are those of the gate (gpu_tasks/media/limits.py, where each has its reason).
+    """
+
+    max_video_bytes: int = Field(default=2048 * _MEGABYTE, gt=0, description="Largest target video, in bytes.")
+    max_audio_bytes: int = Field(
+        default=256 * _MEGABYTE,
+        gt=0,
+        description="Largest driving audio, in bytes; a video that brings it may be larger.",
+    )
+    max_image_bytes: int = Field(default=32 * _MEGABYTE, gt=0, description="Largest source image, in bytes.")
+
+    max_seconds: float = Field(default=600.0, gt=0, description="Longest video, audio and result, in seconds.")
+    max_pixels: int = Field(default=36_864 * 256, gt=0, description="Most pixels of a video's frame.")
+    max_side_px: int = Field(default=8192, gt=0, description="Longest side of a frame or picture.")
+    min_side_px: int = Field(default=32, gt=0, description="Shortest side of a frame or picture.")
+    max_still_pixels: int = Field(default=50_000_000, gt=0, description="Most pixels of a source image.")
+    min_fps: float = Field(default=1.0, gt=0, description="Lowest frame rate.")
+    max_fps: float = Field(default=240.0, gt=0, description="Highest frame rate.")
+    max_streams: int = Field(default=16, gt=0, description="Most streams in a file.")
+    max_channels: int = Field(default=16, gt=0, description="Most channels of a sound track.")
+    min_sample_rate: int = Field(default=4000, gt=0, description="Lowest sample rate, in Hz.")
+    max_sample_rate: int = Field(default=384_000, gt=0, description="Highest sample rate, in Hz.")
+    min_sound_seconds: float = Field(default=0.05, ge=0, description="Shortest driving audio, in seconds.")
+
+    hdr: Literal["tone_map", "refuse"] = Field(default="tone_map", description="What happens to HLG and PQ videos.")
+    working_pixels: int = Field(default=1920 * 1200, gt=0, description="Larger frames are scaled down to this many.")
+    working_fps: float = Field(default=60.0, gt=0, description="Of quicker videos only some frames are kept.")
+    working_sample_rate: int = Field(default=48_000, gt=0, description="Sound outside 8 to 96 kHz is brought to it.")
