@@ -116,7 +116,7 @@ class Keeper:
             if child.exit_code is not None:
                 raise self._failed(f"it ended with {_exit_words(child.exit_code)}")
             await asyncio.sleep(_PROBE_PAUSE_SECONDS)
-        if child.exit_code is not None:
+        if self.service.probe and child.exit_code is not None:
             # Somebody else has answered in its place.
             raise self._failed(f"it ended with {_exit_words(child.exit_code)}")
 
