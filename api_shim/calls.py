@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import PurePath
 from typing import IO, Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -107,14 +108,14 @@ def run_call(request: PipelineRequest, idempotency_key: str | None) -> Call:
 def status_call(task_id: str, wait_seconds: float | None) -> Call:
     """GET /status/{task_id}; with `wait_seconds` the answer comes when the task ends, at the latest then."""
     if wait_seconds is None:
-        return Call("GET", f"/status/{task_id}")
+        return Call("GET", f"/status/{quote(task_id, safe='')}")
     params = {"wait": "true", "timeout": f"{wait_seconds:.3f}"}
-    return Call("GET", f"/status/{task_id}", params=params, seconds=wait_seconds + _ANSWER_SECONDS)
+    return Call("GET", f"/status/{quote(task_id, safe='')}", params=params, seconds=wait_seconds + _ANSWER_SECONDS)
 
 
 def cancel_call(task_id: str) -> Call:
     """POST /cancel/{task_id}."""
-    return Call("POST", f"/cancel/{task_id}")
+    return Call("POST", f"/cancel/{quote(task_id, safe='')}")
 
 
 def upload_call(stream: IO[bytes], *, filename: str, prefix: str, content_type: str) -> Call:

@@ -28,7 +28,7 @@ from deployments.local.layout import PREFERRED_PORTS, SIGNING_FOLDER
 from deployments.local.services import ServiceName
 from deployments.local.stack import EVERYTHING, Stack, StackSettings
 from deployments.requests import Inputs, follow, parse_options, upload_all
-from gpu_tasks.contract.faults import FaultError
+from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.records import Status, TaskRecord
 from gpu_tasks.provenance.certificates import load_trust
 from gpu_tasks.provenance.settings import SigningSettings
@@ -147,7 +147,9 @@ def run(
 ) -> None:
     """Upload what is a file, start a task and follow it to its end."""
     told = Told()
-    with _told_errors(told), _client(data, api, secret) as client:
+    with _told_errors(told, as_json=as_json), _client(data, api, secret) as client:
+        if out and (out.is_dir() or not out.absolute().parent.is_dir()):
+            raise FaultError(FaultCode.REQUEST_INVALID, f"--out {out}: name a file in a folder that is there.")
         inputs = Inputs(target=target, audio=audio, sources=tuple(source or ()))
         summary = client.run(upload_all(client, inputs, parse_options(option or ())))
         told.line(f"task {summary.task_id}")
@@ -172,7 +174,7 @@ def status(
 ) -> None:
     """Show how a task stands."""
     told = Told()
-    with _told_errors(told), _client(data, api, secret) as client:
+    with _told_errors(told, as_json=as_json), _client(data, api, secret) as client:
         if wait:
             _finish(follow(client, task_id, told, timeout=timeout), told, as_json=as_json)
         else:
@@ -190,7 +192,7 @@ def cancel(
 ) -> None:
     """End a task and wait until it has ended; exits with 0 when it was cancelled."""
     told = Told()
-    with _told_errors(told), _client(data, api, secret) as client:
+    with _told_errors(told, as_json=as_json), _client(data, api, secret) as client:
         client.cancel(task_id)
         record = client.wait(task_id, timeout=timeout)
         _show(record, told, as_json=as_json)
@@ -254,8 +256,8 @@ def _client(data: Path, api: str | None, secret: str | None) -> Iterator[Client]
 
 
 @contextmanager
-def _told_errors(told: Told) -> Iterator[None]:
-    """Turn errors that a person can do something about into a sentence and an exit code."""
+def _told_errors(told: Told, *, as_json: bool = False) -> Iterator[None]:
+    """Turn errors that a person can do something about into a sentence and an exit code, for programs into JSON."""
     try:
         yield
     except KeyboardInterrupt:
@@ -269,6 +271,11 @@ def _told_errors(told: Told) -> Iterator[None]:
         raise typer.Exit(Exit.UNREACHABLE) from None
     except FaultError as error:
         told.line(str(error), style="red")
+        if as_json:
+            sys.stdout.write(error.fault.model_dump_json() + "\n")
+        raise typer.Exit(Exit.FAILED) from None
+    except OSError as error:
+        told.line(f"{error.filename or 'A file'}: {error.strerror or error}.", style="red")
         raise typer.Exit(Exit.FAILED) from None
 
 

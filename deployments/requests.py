@@ -32,6 +32,8 @@ def upload_all(client: Client, inputs: Inputs, options: dict[str, Any]) -> Pipel
         FaultError: OBJECT_MISSING for a file that is not there, REQUEST_INVALID for options that do not fit.
         ClientError: As Client raises.
     """
+    if named := {"target_key", "audio_key", "source_keys"} & options.keys():
+        raise FaultError(FaultCode.REQUEST_INVALID, f"Name {min(named)} by --target, --audio or --source.")
     fields: dict[str, Any] = {"target_key": _key_of(client, inputs.target, "video")}
     if inputs.audio is not None:
         fields["audio_key"] = _key_of(client, inputs.audio, "audio")
@@ -59,6 +61,8 @@ def parse_options(settings: Iterable[str]) -> dict[str, Any]:
         fields = options
         for group in groups:
             fields = fields.setdefault(group, {})
+            if not isinstance(fields, dict):
+                raise FaultError(FaultCode.REQUEST_INVALID, f"{group} is given as a value and as a group of options.")
         try:
             fields[last] = json.loads(text)
         except ValueError:

@@ -5,23 +5,29 @@ process.
 """
 
 import asyncio
+import socket
 from collections.abc import Awaitable
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
 import anyio.abc
 from prefect import Flow
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.events import Event
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.exceptions import Abort, InfrastructureNotFound, Pause
 from prefect.flows import load_flow_from_entrypoint
+from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from flows.handover import hand_back, take_up
+from flows.hooks import close_record
 from flows.inprocess_engine import Ending, InProcessEngine
+from flows.orphans import is_gone, is_orphan, is_process_alive, owned_runs, owners, workers_of
 
 _CANCELLING = "prefect.flow-run.Cancelling"
 # A run that waits for a retry is due like a scheduled one.
@@ -52,6 +58,7 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         self._flows: dict[UUID, Flow[..., Any]] = {}
         self._is_due = asyncio.Event()
         self._is_stopping = False
+        self._began = datetime.now(UTC)
 
     async def setup(self) -> None:
         """Start listening for runs that are due and runs that are cancelled."""
@@ -61,7 +68,12 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
             self._runs_task_group.start_soon(self._submit_when_due)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Submit what is due; also what makes up for events that were missed."""
+        """Submit what is due; also what makes up for events that were missed and for workers that were killed."""
+        if not self._is_stopping:
+            await _logged(self, self._adopt_orphans())
+        return await self._submit_due_runs()
+
+    async def _submit_due_runs(self) -> list[FlowRun]:
         if self._is_stopping:
             return []
         await self._cancel_what_is_cancelling()
@@ -167,7 +179,45 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
             await self._is_due.wait()
             # Cleared before looking: an event that comes meanwhile makes us look again.
             self._is_due.clear()
-            await _logged(self, self.get_and_submit_flow_runs())
+            await _logged(self, self._submit_due_runs())
+
+    async def _adopt_orphans(self) -> None:
+        """Make runs of workers that were killed due again; their GPU jobs and finished tasks are found by the next."""
+        found = [run async for run in owned_runs(self.client, self.work_pool.name) if not self._has(run)]
+        if not found:
+            return
+        has_gone = partial(
+            is_gone,
+            me=self.name,
+            hostname=socket.gethostname(),
+            workers=await workers_of(self.client, self.work_pool.name),
+            is_alive=is_process_alive,
+        )
+        for run in found:
+            if is_orphan(run, now=datetime.now(UTC), has_gone=has_gone):
+                await _logged(self, self._adopt(run))
+
+    def _has(self, run: FlowRun) -> bool:
+        if run.id in self._running or run.id in self._submitting_flow_run_ids:
+            return True
+        if run.state is None or run.state.type is not StateType.RUNNING:
+            return False
+        # One that began here has ended a moment ago, and its last state is on its way.
+        return self.name in owners(run) and run.state.timestamp > self._began
+
+    async def _adopt(self, seen: FlowRun) -> None:
+        run = await self.client.read_flow_run(seen.id)
+        if self._is_stopping or run.state is None or seen.state is None or run.state.id != seen.state.id:
+            # Another worker was faster.
+            return
+        if run.state.type is StateType.CANCELLING:
+            cancelled: State[Any] = Cancelled(message="Its worker is gone.")
+            # The record first: if that fails, the next poll finds the run again.
+            await close_record(await self._flow_of(run), run, cancelled)
+            await self.client.set_flow_run_state(run.id, cancelled, force=False)
+        else:
+            again: State[Any] = AwaitingRetry(message="Its worker is gone; another one goes on.")
+            await self.client.set_flow_run_state(run.id, again, force=False)
 
     async def _cancel_what_is_cancelling(self) -> None:
         if not self._running:

@@ -45,7 +45,7 @@ class WorkerSettings(BaseSettings):
     # RunPod names the worker under this variable; a worker started by hand has none.
     worker_id: str = Field(default="local", validation_alias="RUNPOD_POD_ID")
     scratch_root: Path = Field(
-        default=Path(tempfile.gettempdir()) / "lipswap-worker", validation_alias="LIPSWAP_SCRATCH_ROOT"
+        default=Path(tempfile.gettempdir()) / f"lipswap-worker-{os.getuid()}", validation_alias="LIPSWAP_SCRATCH_ROOT"
     )
     # Per network call: the draft engine's networks are small and gain nothing beyond two (measured).
     threads: int = Field(default=min(2, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_WORKER_THREADS")

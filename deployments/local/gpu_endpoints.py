@@ -6,8 +6,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from deployments.local.control_plane.messages import Health
 from deployments.local.control_plane.settings import ControlPlaneConfig, EndpointConfig
 from deployments.local.credentials import Credentials
+from deployments.local.errors import NotReady
 from deployments.local.http_probe import ask
 from deployments.local.layout import HOST, DataDirectory, Ports
 from deployments.local.object_store import ObjectStoreAddress
@@ -89,7 +91,12 @@ def _config(directory: DataDirectory, address: GpuEndpointsAddress, store: Objec
     log_dir = directory.logs / "workers"
     log_dir.mkdir(mode=0o700, exist_ok=True)
     mark = directory.mark(ServiceName.CONTROL_PLANE)
-    environment = bucket_environment(store) | thread_limits() | {MARK: mark, "PYTHONSAFEPATH": "1"}
+    scratch = directory.of("workers") / "scratch"
+    environment = (
+        bucket_environment(store)
+        | thread_limits()
+        | {MARK: mark, "PYTHONSAFEPATH": "1", "LIPSWAP_SCRATCH_ROOT": str(scratch)}
+    )
     config = ControlPlaneConfig(
         port=port,
         api_key=address.api_key,
@@ -119,4 +126,7 @@ def _endpoint(directory: DataDirectory, endpoint: str, environment: dict[str, st
 async def _probe(address: GpuEndpointsAddress) -> None:
     authorization = {"Authorization": f"Bearer {address.api_key.get_secret_value()}"}
     for endpoint in (address.wav2lip_endpoint, address.facefusion_endpoint):
-        await ask(f"{address.api_base}/{endpoint}/health", headers=authorization)
+        answer = await ask(f"{address.api_base}/{endpoint}/health", headers=authorization)
+        # A plane whose workers cannot live is of no use to anybody.
+        if not Health.model_validate_json(answer).workers.ready:
+            raise NotReady(f"no {endpoint} worker is ready yet; see logs/workers")

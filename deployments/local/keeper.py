@@ -116,6 +116,9 @@ class Keeper:
             if child.exit_code is not None:
                 raise self._failed(f"it ended with {_exit_words(child.exit_code)}")
             await asyncio.sleep(_PROBE_PAUSE_SECONDS)
+        if self.service.probe and child.exit_code is not None:
+            # Somebody else has answered in its place.
+            raise self._failed(f"it ended with {_exit_words(child.exit_code)}")
 
     async def _works(self) -> bool:
         service = self.service

@@ -3,9 +3,10 @@
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -57,6 +58,7 @@ class DataDirectory:
         self.logs = self.root / "logs"
         self.home = self.root / "home"
         self.signing = self.root / SIGNING_FOLDER
+        self.temporary = self.home / "tmp"
 
     def of(self, service: str) -> Path:
         """Return the directory that belongs to one service alone."""
@@ -81,7 +83,7 @@ class DataDirectory:
             self.root.mkdir(parents=True, exist_ok=True)
             # Root's Postgres runs under another account: it may pass through, not list.
             self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
-            for path in (self.logs, self.home):
+            for path in (self.logs, self.home, self.temporary):
                 path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise DataDirectoryUnusable(
@@ -89,8 +91,44 @@ class DataDirectory:
             ) from error
 
 
-def choose_ports(path: Path, preferred: Mapping[str, int]) -> tuple[Ports, tuple[str, ...]]:
+class Reservations:
+    """Ports that no other stack on this machine chooses as long as they are held.
+
+    A server binds its port seconds after it was chosen, and two stacks that start together would choose alike. The UDP
+    port of the same number serves as the mark: the kernel gives it to one process and takes it back however that ends.
+    """
+
+    def __init__(self) -> None:
+        self._marks: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for mark in self._marks:
+            mark.close()
+
+    def take(self, port: int) -> bool:
+        """Hold a port; False when something listens on it or another stack holds it."""
+        mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            mark.bind((HOST, port))
+        except OSError:
+            mark.close()
+            return False
+        self._marks.append(mark)
+        return is_free(port)
+
+
+def choose_ports(
+    path: Path, preferred: Mapping[str, int], take: Callable[[int], bool] | None = None
+) -> tuple[Ports, tuple[str, ...]]:
     """Choose every port: the one of last time, else the preferred one, else any free one; and remember them.
+
+    Args:
+        path: Where the choice is remembered.
+        preferred: Wanted ports by name.
+        take: Tells whether a port can be had, and holds it; without it a port is only looked at.
 
     Returns:
         The ports, and a sentence for each preferred port that was busy.
@@ -98,16 +136,17 @@ def choose_ports(path: Path, preferred: Mapping[str, int]) -> tuple[Ports, tuple
     Raises:
         NoFreePort: the range is exhausted.
     """
+    take = take or is_free
     last = _read(path)
     chosen: dict[str, int] = {}
     notices = []
     for name in Ports.model_fields:
         wanted = preferred.get(name, last.get(name))
         taken = chosen.values()
-        if wanted is not None and wanted not in taken and is_free(wanted):
+        if wanted is not None and wanted not in taken and take(wanted):
             chosen[name] = wanted
             continue
-        chosen[name] = _free_port(last.get(name), set(taken) | set(preferred.values()))
+        chosen[name] = _free_port(last.get(name), set(taken) | set(preferred.values()), take)
         if name in preferred:
             notices.append(f"Port {wanted} is busy: {name} uses {chosen[name]}.")
     ports = Ports(**chosen)
@@ -136,11 +175,11 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _free_port(last: int | None, taken: set[int]) -> int:
+def _free_port(last: int | None, taken: set[int], take: Callable[[int], bool]) -> int:
     # The choice is random so that two stacks that start at once seldom want the same port; it guards nothing.
     candidates = ([last] if last else []) + random.sample(_RANGE, _TRIES)
     for port in candidates:
-        if port not in taken and is_free(port):
+        if port not in taken and take(port):
             return port
     raise NoFreePort(f"No free port on {HOST} between {_RANGE.start} and {_RANGE.stop}.")
 

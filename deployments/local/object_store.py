@@ -69,10 +69,11 @@ def object_store_service(
     return Service(
         name=name,
         program=Program(
-            command=(_weed(), "mini", *_options(ports)),
+            command=(_weed(), f"-logdir={home}", "mini", *_options(ports)),
             log_path=directory.log(name),
             directory=home,
-            environment=base_environment(directory.home) | _environment(credentials),
+            # Its socket lies in the temporary directory, and the path of a socket is short.
+            environment=base_environment(directory.home) | _environment(credentials) | {"TMPDIR": "/tmp"},  # noqa: S108  # the same
             # Once seen to wait for ever after SIGTERM; its data is made for a kill.
             orphan_signal=signal.SIGKILL,
         ),

@@ -139,6 +139,7 @@ def base_environment(home: Path) -> dict[str, str]:
     return {
         "PATH": os.pathsep.join((str(programs), "/usr/local/bin", "/usr/bin", "/bin")),
         "HOME": str(home),
+        "TMPDIR": str(home / "tmp"),
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",

@@ -16,7 +16,7 @@ from deployments.local.addresses import StackAddresses, stack_addresses
 from deployments.local.catalogue import services_of
 from deployments.local.credentials import load_or_create
 from deployments.local.errors import StackError
-from deployments.local.layout import PREFERRED_PORTS, DataDirectory, choose_ports
+from deployments.local.layout import PREFERRED_PORTS, DataDirectory, Reservations, choose_ports
 from deployments.local.leftovers import (
     ChildRecords,
     end_processes,
@@ -90,7 +90,9 @@ class Stack:
             if ended:
                 self._tell(f"Ended {ended} processes that an earlier, killed stack had left.")
             credentials = load_or_create(directory.credentials)
-            ports, notices = choose_ports(directory.ports, settings.preferred_ports)
+            ports, notices = choose_ports(
+                directory.ports, settings.preferred_ports, exits.enter_context(Reservations()).take
+            )
             for notice in notices:
                 self._tell(notice)
             place = await asyncio.to_thread(choose_place, directory.of(ServiceName.POSTGRES))

@@ -1,6 +1,7 @@
 """Scratch directories that never outlive their process by more than its successor's start."""
 
 import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -31,7 +32,10 @@ class Scratch:
 @contextmanager
 def open_scratch(root: Path) -> Iterator[Scratch]:
     """Sweep the folders of dead processes under `root`, then give this process its own. Once per process."""
-    root.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # In a shared temporary directory anybody could have made it first, with links in it that lead to files of ours.
+    if root.is_symlink() or root.stat().st_uid != os.geteuid():
+        raise PermissionError(f"{root} belongs to somebody else; set LIPSWAP_SCRATCH_ROOT")
     with (root / _LOCK).open("wb") as gate:
         # Between a folder's making and its locking nobody may take it for a dead one.
         fcntl.lockf(gate, fcntl.LOCK_EX)

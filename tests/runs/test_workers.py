@@ -9,7 +9,10 @@ from textwrap import indent
 from typing import Any
 
 import psutil
+import pytest
+from prefect.client.schemas.objects import StateType, WorkerStatus
 
+from flows.orphans import is_gone
 from flows.pools import PROCESS_POOL
 from gpu_tasks.contract.records import RecordStage, Status
 from tests.runs.orchestra import Orchestra, deploy, worker_process
@@ -66,3 +69,56 @@ def test_processes_of_the_cpu_pool_end_and_clean_up_after_a_parent_that_was_kill
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive
     assert not list(tmp_path.glob("lipswap-cpu-*"))
+
+
+async def test_a_run_whose_worker_was_killed_goes_on_with_another_and_its_gpu_job(
+    orchestra: Orchestra, keys: dict[str, Any], environment: dict[str, str], tmp_path: Path
+) -> None:
+    deploy(environment)
+    with worker_process(environment, tmp_path, "flows.worker") as killed:
+        task_id = await orchestra.send(keys | {"wav2lip": {"blending": 52}})
+        seen = await orchestra.until(task_id, lambda record: record.details.get("wav2lip_status") == "IN_PROGRESS")
+        before = await orchestra.started_jobs()
+        killed.kill()
+        killed.wait(4)
+    assert (await orchestra.flow_run(task_id)).state_type is StateType.RUNNING
+    with worker_process(environment, tmp_path, "flows.worker"):
+        record = await orchestra.final(task_id)
+    assert record.status is Status.COMPLETED, record.error
+    assert record.attempts == 2
+    assert record.details["wav2lip_job_id"] == seen.details["wav2lip_job_id"]
+    # The face swap is the only job that has begun since.
+    assert await orchestra.started_jobs() == before + 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "gone"),
+    [
+        ("here-1", True),
+        ("here-2", False),
+        ("here-3", True),
+        ("there-2", False),
+        ("there-3", True),
+        ("elsewhere-2", True),
+        ("a name of someone's own", True),
+    ],
+    ids=[
+        "the predecessor of the same name",
+        "alive here though offline",
+        "no process here though online",
+        "online elsewhere",
+        "offline elsewhere",
+        "unknown to the pool",
+        "no host and pid in its name",
+    ],
+)
+def test_a_worker_is_gone_when_its_process_or_its_heartbeat_is(owner: str, *, gone: bool) -> None:
+    workers = {
+        "here-1": WorkerStatus.ONLINE,
+        "here-2": WorkerStatus.OFFLINE,
+        "here-3": WorkerStatus.ONLINE,
+        "there-2": WorkerStatus.ONLINE,
+        "there-3": WorkerStatus.OFFLINE,
+    }
+    alive = {1, 2}.__contains__
+    assert is_gone(owner, me="here-1", hostname="here", workers=workers, is_alive=alive) is gone
