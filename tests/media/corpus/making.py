@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
@@ -120,6 +121,18 @@ def patched(make: Maker, change: Callable[[bytes], bytes]) -> Maker:
         path.write_bytes(change(path.read_bytes()))
 
     return make_patched
+
+
+def made_apart(make: Maker) -> Maker:
+    """Make a file in a process of its own, for encoders that leave their process changed."""
+
+    def make_apart(path: Path) -> None:
+        child = get_context("spawn").Process(target=make, args=(path,))
+        child.start()
+        child.join(timeout=60)
+        assert child.exitcode == 0, f"the process that was to make {path.name} ended with {child.exitcode}"
+
+    return make_apart
 
 
 def cut(share: float) -> Callable[[bytes], bytes]:
