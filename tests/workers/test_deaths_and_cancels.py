@@ -48,7 +48,7 @@ async def test_a_job_whose_worker_was_killed_is_done_by_the_next_and_both_left_t
     assert job_folders(scratch_root) == []
 
 
-async def test_a_cancelled_job_stops_at_once_and_leaves_nothing(
+async def test_a_cancelled_job_stops_within_a_second_and_leaves_nothing(
     lip_sync: EndpointClient, store: ArtifactStore, uploads: Uploads, scratch_root: Path
 ) -> None:
     job = uploads.lip_sync(3000)
@@ -61,8 +61,7 @@ async def test_a_cancelled_job_stops_at_once_and_leaves_nothing(
     assert (await lip_sync.post(f"cancel/{job_id}")).status == 200
     assert await await_until(lambda: not job_folders(scratch_root), seconds=5, what="the scratch folder is gone")
 
-    # A frame, the deletion of a folder and a poll: 0.3 s on a quiet machine. The job would take a minute.
-    assert time.monotonic() - cancelled_at < 2.5
+    assert time.monotonic() - cancelled_at < 1
     assert store.head(keys_of(job).receipt) is None
     # The same process takes the next job.
     receipt_of(await lip_sync.until(await lip_sync.run(as_input(uploads.lip_sync(6))), "COMPLETED", seconds=30))
