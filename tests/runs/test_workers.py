@@ -76,7 +76,9 @@ async def test_a_run_whose_worker_was_killed_goes_on_with_another_and_its_gpu_jo
 ) -> None:
     deploy(environment)
     with worker_process(environment, tmp_path, "flows.worker") as killed:
-        task_id = await orchestra.send(keys | {"wav2lip": {"blending": 52}})
+        # The draft lip-sync gives equal bytes for any blending: other swap options make the face swap a new job, too.
+        changes = {"wav2lip": {"blending": 52}, "facefusion": {"face_enhancer_blend": 52}}
+        task_id = await orchestra.send(keys | changes)
         seen = await orchestra.until(task_id, lambda record: record.details.get("wav2lip_status") == "IN_PROGRESS")
         before = await orchestra.started_jobs()
         killed.kill()
