@@ -28,6 +28,7 @@ _ANSWER_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 30.0
 UPLOAD_SECONDS = 600.0
+VERIFY_SECONDS = 130.0
 
 
 class ClientError(FaultError):
@@ -133,6 +134,11 @@ def upload_call(stream: IO[bytes], *, filename: str, prefix: str, content_type: 
 def presign_call(asked: PresignRequest) -> Call:
     """POST /storage/presign."""
     return Call("POST", "/storage/presign", json=asked.model_dump(mode="json", exclude_none=True))
+
+
+def verify_call(key: str) -> Call:
+    """POST /verify; a large file is fetched and read before the answer comes."""
+    return Call("POST", "/verify", json={"key": key}, seconds=VERIFY_SECONDS)
 
 
 def parsed(answer: httpx.Response, kind: type[Model]) -> Model:

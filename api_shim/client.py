@@ -25,6 +25,7 @@ from api_shim import calls
 from api_shim.calls import ApiError, ApiUnreachableError, ClientError, NotEndedError
 from api_shim.wire import Intent, PresignAnswer, PresignRequest, Readiness, RunSummary, UploadAnswer
 from flows.request import PipelineRequest
+from gpu_tasks.contract.credentials import Verdict
 from gpu_tasks.contract.records import TaskRecord
 
 __all__ = ["ApiError", "ApiUnreachableError", "AsyncClient", "Client", "ClientError", "NotEndedError"]
@@ -115,6 +116,10 @@ class Client:
             for chunk in answer.iter_bytes():
                 file.write(chunk)
 
+    def verify(self, key: str) -> Verdict:
+        """Return whose credential a stored file carries, and whether it is unchanged."""
+        return calls.parsed(self._send(calls.verify_call(key)), Verdict)
+
     def ready(self) -> Readiness:
         """Return which dependencies of the service answer; `unready` is an answer, too."""
         with self._answered():
@@ -199,6 +204,10 @@ class AsyncClient:
                 with await asyncio.to_thread(partial.open, "wb") as file:
                     async for chunk in answer.aiter_bytes():
                         await asyncio.to_thread(file.write, chunk)
+
+    async def verify(self, key: str) -> Verdict:
+        """See Client.verify."""
+        return calls.parsed(await self._send(calls.verify_call(key)), Verdict)
 
     async def ready(self) -> Readiness:
         """See Client.ready."""

@@ -60,7 +60,7 @@ async def check_objects(request: PipelineRequest, store: ArtifactStore, settings
     inputs += [(field, key, settings.max_image_bytes) for field, key in references if key is not None]
     outputs = [("output_key", request.output_key), ("wav2lip_output_key", request.wav2lip_output_key)]
 
-    checks = [_check_input(store, field, key, max_bytes) for field, key, max_bytes in inputs]
+    checks = [check_stored(store, field, key, max_bytes) for field, key, max_bytes in inputs]
     checks += [_check_output(store, field, key) for field, key in outputs if key is not None]
     # All are asked at once; of several faults the first in the order of the fields is told.
     for found in await asyncio.gather(*checks, return_exceptions=True):
@@ -68,7 +68,12 @@ async def check_objects(request: PipelineRequest, store: ArtifactStore, settings
             raise found
 
 
-async def _check_input(store: ArtifactStore, field: str, key: str, max_bytes: int) -> None:
+async def check_stored(store: ArtifactStore, field: str, key: str, max_bytes: int) -> None:
+    """Look whether the object that a field names can be read at all.
+
+    Raises:
+        FaultError: OBJECT_MISSING, OBJECT_EMPTY, OBJECT_TOO_LARGE or STORAGE_UNAVAILABLE.
+    """
     head = await asyncio.to_thread(store.head, key)
     if head is None:
         raise FaultError(FaultCode.OBJECT_MISSING, f"{field}: {key}.")

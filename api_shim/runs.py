@@ -22,8 +22,10 @@ from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Cancelling
+from pydantic import BaseModel
 
 from flows.request import DEPLOYMENT, PipelineRequest
+from gpu_tasks.contract.answers import ANSWER_ARTIFACT, Answer
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import digest_of
 
@@ -61,7 +63,7 @@ def connect(api_url: str) -> PrefectClient:
 
 
 class Runs:
-    """The flow runs of the pipeline. Every method may raise RunsError ORCHESTRATOR_UNAVAILABLE."""
+    """The flow runs behind the routes. Every method may raise RunsError ORCHESTRATOR_UNAVAILABLE."""
 
     def __init__(self, client: PrefectClient, *, answer_seconds: float = _ANSWER_SECONDS) -> None:
         self._client = client
@@ -72,15 +74,15 @@ class Runs:
         async with self._answered():
             (await self._client.request("GET", "/health")).raise_for_status()
 
-    async def deployment_id(self) -> UUID:
-        """Return the id of the pipeline's deployment, which changes when somebody deletes and deploys it again."""
+    async def deployment_id(self, name: str = DEPLOYMENT) -> UUID:
+        """Return the id of a deployment, which changes when somebody deletes and deploys it again."""
         async with self._answered():
             try:
-                return (await self._client.read_deployment_by_name(DEPLOYMENT)).id
+                return (await self._client.read_deployment_by_name(name)).id
             except ObjectNotFound as error:
                 raise RunsError(
                     FaultCode.ORCHESTRATOR_UNAVAILABLE,
-                    f"There is no deployment {DEPLOYMENT}; run python -m deployments.deploy.",
+                    f"There is no deployment {name}; run python -m deployments.deploy.",
                 ) from error
 
     async def replayed(self, idempotency: Idempotency) -> FlowRun | None:
@@ -123,6 +125,30 @@ class Runs:
             _check_same_body(run, idempotency)
         return run
 
+    async def ask(self, deployment: str, asked: BaseModel) -> FlowRun:
+        """Create a run of a small flow that leaves an Answer."""
+        deployment_id = await self.deployment_id(deployment)
+        async with self._answered():
+            return await self._client.create_flow_run_from_deployment(
+                deployment_id, parameters={"asked": asked.model_dump(mode="json")}, tags=["lipswap"]
+            )
+
+    async def answer(self, run_id: UUID) -> Answer | None:
+        """Return what a small flow has left, None as long as it works.
+
+        Raises:
+            RunsError: INTERNAL when it has ended without an answer: it crashed, or an operator cancelled it.
+        """
+        async with self._answered():
+            # The state is read first: what it leaves, it leaves before it ends.
+            run = await self._client.read_flow_run(run_id)
+            left = await self._newest_artifact(run_id, ANSWER_ARTIFACT)
+        if left is not None:
+            return Answer.model_validate_json(left) if isinstance(left, str) else Answer.model_validate(left)
+        if run.state is not None and run.state.is_final():
+            raise RunsError(FaultCode.INTERNAL, "The flow ended without an answer.")
+        return None
+
     async def find(self, task_id: str) -> FlowRun:
         """Return the run of a task.
 
@@ -151,14 +177,7 @@ class Runs:
     async def record_artifact(self, run_id: UUID) -> object | None:
         """Return what the flow left of its final record (JSON text or JSON value), None when it left nothing."""
         async with self._answered():
-            found = await self._client.read_artifacts(
-                artifact_filter=ArtifactFilter(
-                    flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), type=ArtifactFilterType(any_=[RECORD_ARTIFACT])
-                ),
-                sort=ArtifactSort.CREATED_DESC,
-                limit=1,
-            )
-        return found[0].data if found else None
+            return await self._newest_artifact(run_id, RECORD_ARTIFACT)
 
     async def cancel(self, task_id: str) -> FlowRun:
         """Ask for the end of a run and return it as it stands then; one that has ended stays as it is."""
@@ -169,6 +188,16 @@ class Runs:
             # What has not started yet is set to Cancelled by the server itself; Prefect refuses it for what has ended.
             await self._client.set_flow_run_state(run.id, Cancelling())
         return await self.find(task_id)
+
+    async def _newest_artifact(self, run_id: UUID, kind: str) -> object | None:
+        found = await self._client.read_artifacts(
+            artifact_filter=ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), type=ArtifactFilterType(any_=[kind])
+            ),
+            sort=ArtifactSort.CREATED_DESC,
+            limit=1,
+        )
+        return found[0].data if found else None
 
     @asynccontextmanager
     async def _answered(self) -> AsyncIterator[None]:

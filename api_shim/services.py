@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api_shim.mirror import Mirror
+from api_shim.questions import Questions
 from api_shim.records import Records
 from api_shim.runs import Runs, connect
 from api_shim.settings import ShimSettings
@@ -33,6 +34,7 @@ class Services:
     bucket: ArtifactStore
     records: Records
     uploads: Uploads
+    questions: Questions
 
 
 @asynccontextmanager
@@ -47,7 +49,7 @@ async def open_services(settings: ShimSettings) -> AsyncIterator[Services]:
         records = Records(store, runs, bucket, settings)
         following = asyncio.create_task(Mirror(settings.prefect_api_url, store, records).follow())
         try:
-            yield Services(settings, runs, store, bucket, records, Uploads(bucket, settings))
+            yield Services(settings, runs, store, bucket, records, Uploads(bucket, settings), Questions(runs, store))
         finally:
             following.cancel()
             with suppress(asyncio.CancelledError):

@@ -21,6 +21,9 @@ class ShimSettings(OrchestratorSettings):
     max_json_bytes: int = Field(default=12 * _MEGABYTE, gt=0, validation_alias="LIPSWAP_API_MAX_JSON_BYTES")
     max_wait_seconds: float = Field(default=3600.0, gt=0, validation_alias="LIPSWAP_API_MAX_WAIT_SECONDS")
 
+    # What a small flow finds out is waited for at the door; the largest file is fetched and read in this time.
+    max_answer_seconds: float = Field(default=120.0, gt=0, validation_alias="LIPSWAP_API_MAX_ANSWER_SECONDS")
+
     @property
     def max_upload_bytes(self) -> int:
         """The largest body `/storage/upload` takes: the largest file of any kind and some room for the form around."""

@@ -28,11 +28,11 @@ from deployments.local.layout import PREFERRED_PORTS, SIGNING_FOLDER
 from deployments.local.services import ServiceName
 from deployments.local.stack import EVERYTHING, Stack, StackSettings
 from deployments.requests import Inputs, follow, parse_options, upload_all
+from gpu_tasks.contract.credentials import CredentialState
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.records import Status, TaskRecord
 from gpu_tasks.provenance.certificates import load_trust
 from gpu_tasks.provenance.settings import SigningSettings
-from gpu_tasks.provenance.verify import CredentialState
 from gpu_tasks.provenance.verify import verify as check_credential
 
 # What tells people and programs that a started stack stays.

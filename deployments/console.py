@@ -8,8 +8,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 
 from deployments.local.addresses import StackAddresses
 from deployments.local.services import Happening, StackEvent
+from gpu_tasks.contract.credentials import CredentialState, Verdict
 from gpu_tasks.contract.records import Status, TaskRecord
-from gpu_tasks.provenance.verify import CredentialState, Verdict
 
 _COLOURS = {Status.COMPLETED: "green", Status.FAILED: "red", Status.CANCELLED: "yellow"}
 _TOLD = {

@@ -1,4 +1,4 @@
-"""`python -m deployments.deploy`: brings blocks, work pool and deployment of a Prefect server to the settings.
+"""`python -m deployments.deploy`: brings blocks, work pool and deployments of a Prefect server to the settings.
 
 Run again it changes nothing that already is as it should be.
 """
@@ -8,6 +8,7 @@ import sys
 import tempfile
 from typing import Any
 
+from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
@@ -21,12 +22,16 @@ from blocks.settings import OrchestratorSettings, WorkerType
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
 from flows.pools import POOLS
-from flows.request import DEPLOYMENT
+from flows.request import DEPLOYMENT, VERIFY_DEPLOYMENT
+from flows.verifying import verify
 from gpu_tasks.provenance.certificates import load_signatory
 from gpu_tasks.provenance.settings import SigningSettings
 
-# A module path, not a file: a file would be imported as a second copy of the module.
-ENTRYPOINT = "flows.pipeline.pipeline"
+# Each with its module path, not its file: a file would be imported as a second copy of the module.
+_FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
+    DEPLOYMENT: (pipeline, "flows.pipeline.pipeline"),
+    VERIFY_DEPLOYMENT: (verify, "flows.verifying.verify"),
+}
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
     WorkerType.INPROCESS: InProcessWorker,
@@ -35,24 +40,29 @@ _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
 
 
 async def deploy(settings: OrchestratorSettings, signing: SigningSettings) -> None:
-    """Register blocks, create the work pool of the chosen type and deploy the pipeline to it."""
+    """Register blocks, create the work pool of the chosen type and deploy the flows to it."""
     async with get_client() as client:
         await registry.register(settings, client=client)
         await _provenance(settings, signing).asave(registry.PROVENANCE, overwrite=True, client=client)
         await _make_pool(client, settings.worker_type)
-        flow_id = await client.create_flow(pipeline)
-        await client.create_deployment(
-            flow_id=flow_id,
-            name=DEPLOYMENT.partition("/")[2],
-            description=pipeline.description,
-            entrypoint=ENTRYPOINT,
-            work_pool_name=POOLS[settings.worker_type],
-            job_variables=_job_variables(settings.worker_type),
-            parameter_openapi_schema=parameter_schema(pipeline).model_dump(),
-            # The door has checked the request with the same model; an operator's run is checked by the flow.
-            enforce_parameter_schema=False,
-            tags=["lipswap"],
-        )
+        for name in _FLOWS:
+            await _deploy_flow(client, name, settings.worker_type)
+
+
+async def _deploy_flow(client: PrefectClient, name: str, worker_type: WorkerType) -> None:
+    flow, entrypoint = _FLOWS[name]
+    await client.create_deployment(
+        flow_id=await client.create_flow(flow),
+        name=name.partition("/")[2],
+        description=flow.description,
+        entrypoint=entrypoint,
+        work_pool_name=POOLS[worker_type],
+        job_variables=_job_variables(worker_type),
+        parameter_openapi_schema=parameter_schema(flow).model_dump(),
+        # The door has checked the request with the same model; an operator's run is checked by the flow.
+        enforce_parameter_schema=False,
+        tags=["lipswap"],
+    )
 
 
 def _provenance(settings: OrchestratorSettings, signing: SigningSettings) -> ProvenancePolicy:

@@ -8,9 +8,10 @@ from flows.remote import JobDone
 from flows.request import PipelineRequest
 from flows.signing import Publication, Published
 from gpu_tasks.contract.artifacts import OUTPUTS, Artifact
+from gpu_tasks.contract.credentials import InputClaim, Role, RunClaims, StageClaim
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.records import IntermediateResult, ResultRecord
-from gpu_tasks.provenance.credential import Credential, InputClaim, Role, RunClaims, StageClaim
+from gpu_tasks.provenance.credential import Credential
 
 
 class Leaving(NamedTuple):

@@ -20,6 +20,7 @@ MAX_SOURCES = 16
 
 # Flow name / deployment name: how a run is created, on whatever kind of work pool.
 DEPLOYMENT = "pipeline/lipswap"
+VERIFY_DEPLOYMENT = "verify/lipswap"
 _Label = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
@@ -72,6 +73,14 @@ class PipelineRequest(BaseModel):
     @property
     def wants_face_swap(self) -> bool:
         return bool(self.source_keys)
+
+
+class VerifyRequest(BaseModel):
+    """Whose credential does the object under `key` carry, and is it still what was signed?"""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: InputKey
 
 
 def unsupported(request: PipelineRequest) -> FaultError | None:

@@ -8,7 +8,7 @@ FaultError is the only exception that carries a fault between rooms; a room's ow
 """
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -160,6 +160,13 @@ class FaultError(Exception):
         # All arguments reach Exception so that the error survives pickling out of a process pool.
         super().__init__(code, detail)
         self._stage = stage
+
+    @classmethod
+    def told(cls, fault: Fault) -> Self:
+        """Return the error for a fault that another process has put into words."""
+        error = cls(fault.code, stage=fault.stage)
+        error.fault = fault
+        return error
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild from the arguments, keyword included, in another process."""

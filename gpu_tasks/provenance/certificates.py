@@ -19,11 +19,10 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from gpu_tasks.contract.credentials import DEVELOPMENT_ORGANISATION
 from gpu_tasks.provenance.errors import SigningSettingsError
 from gpu_tasks.provenance.settings import SigningSettings
 
-# Everybody who looks at a credential sees this name, so that no development signature passes for a service's.
-DEVELOPMENT_ORGANISATION = "Lipswap development"
 # C2PA claim signing. Verifiers with default settings know only emailProtection, so the signer carries both.
 CLAIM_SIGNING = ObjectIdentifier("1.3.6.1.4.1.62558.2.1")
 

@@ -3,15 +3,12 @@
 Inputs are named by digest only, people not at all: whoever holds a file can read everything in it.
 """
 
-import re
 from collections.abc import Mapping
-from enum import StrEnum
-from importlib.metadata import version
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict
 
-from gpu_tasks.contract.artifacts import Artifact, Digest
+from gpu_tasks.contract.credentials import InputClaim, Role, RunClaims
 from gpu_tasks.contract.jobs import Engine, Stage
 
 # Our own assertion. A version suffix would be dropped when it is read back, so the version stands in its data.
@@ -25,74 +22,16 @@ SOURCE_TYPES: Mapping[Engine, str] = {
     Engine.NEURAL: f"{_SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia",
     Engine.DRAFT: f"{_SOURCE_TYPES}compositeSynthetic",
 }
-_MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9][a-z0-9.+-]{0,60}")
-_UNKNOWN_TYPE = "application/octet-stream"
-
-
-class Role(StrEnum):
-    """What an input was for."""
-
-    TARGET = "target"
-    DRIVING_AUDIO = "driving_audio"
-    SOURCE = "source"
 
 
 _CHANGES: Mapping[Stage, tuple[Role, str]] = {
     Stage.WAV2LIP: (Role.DRIVING_AUDIO, "lip-sync: the mouth follows another voice"),
     Stage.FACEFUSION: (Role.SOURCE, "face replaced"),
 }
-_Revision = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class InputClaim(_Model):
-    """An input by its digest."""
-
-    role: Role
-    sha256: Digest
-    media_type: str = _UNKNOWN_TYPE
-
-    @classmethod
-    def of(cls, role: Role, artifact: Artifact) -> Self:
-        """Return the claim for a stored input; a media type that a client made up is not repeated."""
-        known = _MEDIA_TYPE.fullmatch(artifact.media_type)
-        return cls(role=role, sha256=artifact.sha256, media_type=artifact.media_type if known else _UNKNOWN_TYPE)
-
-
-class StageClaim(_Model):
-    """A stage that changed pixels: its engine, and the revisions of its code and models by name."""
-
-    stage: Literal[Stage.WAV2LIP, Stage.FACEFUSION]
-    engine: Engine
-    model_revisions: Annotated[dict[_Revision, _Revision], Field(max_length=64)] = Field(default_factory=dict)
-
-    @property
-    def code_revision(self) -> str | None:
-        """The revision of the stage's code, under the name that the model manifest gives it."""
-        return self.model_revisions.get(f"{self.engine}-{self.stage}")
-
-
-class RunClaims(_Model):
-    """What we say of a run, and what verification reads back. `consent_id` is opaque; no field names a person."""
-
-    version: Literal[1] = 1
-    task_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-    stages: Annotated[tuple[StageClaim, ...], Field(min_length=1, max_length=2)]
-    inputs: Annotated[tuple[InputClaim, ...], Field(min_length=1, max_length=32)]
-    consent_id: Digest | None = None
-    is_preview: bool = False
-    software_version: _Revision = Field(default_factory=lambda: version("lipswap"))
-
-    @model_validator(mode="after")
-    def _has_one_target(self) -> Self:
-        if sum(claim.role is Role.TARGET for claim in self.inputs) != 1:
-            raise ValueError("a result has exactly one target")
-        if len({claim.stage for claim in self.stages}) != len(self.stages):
-            raise ValueError("each stage is named once")
-        return self
 
 
 class Credential(_Model):

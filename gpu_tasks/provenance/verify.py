@@ -1,19 +1,18 @@
 """Verifying: whose credential a file carries, and whether the file is still the one that was signed."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import c2pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from gpu_tasks.contract.credentials import CredentialState, RunClaims, SignerName, Verdict
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.provenance import native
 from gpu_tasks.provenance.apart import VerifyOrder, run_apart
-from gpu_tasks.provenance.certificates import DEVELOPMENT_ORGANISATION, Trust
-from gpu_tasks.provenance.credential import RUN_LABEL, RunClaims
+from gpu_tasks.provenance.certificates import Trust
+from gpu_tasks.provenance.credential import RUN_LABEL
 from gpu_tasks.provenance.errors import ProvenanceError
 
 _HEAD_BYTES = 12
@@ -36,46 +35,6 @@ _SENTENCES: Mapping[str, str] = {
     "claimSignature.mismatch": "The credential was changed after it was signed.",
     "claimSignature.missing": "The credential carries no signature.",
 }
-
-
-class CredentialState(StrEnum):
-    """What a file's credential is worth."""
-
-    TRUSTED = "trusted"  # unchanged since somebody signed it whom we believe
-    UNTRUSTED = "untrusted"  # unchanged since somebody else signed it, or the signer's time is over
-    INVALID = "invalid"  # changed since it was signed, or damaged
-    NONE = "none"  # no credential: never signed, or removed by whatever wrote the file last
-
-
-class SignerName(BaseModel):
-    """Names from the signer's certificate; what is not trusted may call itself anything."""
-
-    model_config = ConfigDict(frozen=True)
-
-    organisation: str
-    name: str
-
-    @property
-    def is_development(self) -> bool:
-        return self.organisation == DEVELOPMENT_ORGANISATION
-
-
-class Verdict(BaseModel):
-    """What verification found.
-
-    `signer`, `signed_at` and `claims` are given for a trusted and for an untrusted credential: of an untrusted one they
-    are only what somebody says. `signed_at` is the time of an authority that is believed, null without one. `claims` is
-    null when a credential is not one of Lipswap's.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    state: CredentialState
-    reasons: tuple[str, ...] = ()
-    manifest_label: str | None = None
-    signer: SignerName | None = None
-    signed_at: datetime | None = None
-    claims: RunClaims | None = None
 
 
 def verify(path: Path, trust: Trust) -> Verdict:

@@ -15,6 +15,7 @@ from api_shim.settings import ShimSettings
 from blocks.connections import close_shared
 from blocks.job_store import JobStore
 from deployments.local.services import ServiceName
+from flows.request import DEPLOYMENT, VERIFY_DEPLOYMENT
 from gpu_tasks.storage import ArtifactStore, connect
 from tests.api.orchestra import PlayedFlow
 from tests.api.shim import PREFIX, Environment, environment_of, settings_of, shim_process
@@ -50,9 +51,15 @@ async def prefect(settings: ShimSettings) -> AsyncIterator[PrefectClient]:
 
 @pytest.fixture(scope="package", autouse=True)
 async def deployment(prefect: PrefectClient) -> UUID:
-    """The deployment under its real name, on no pool: runs stay scheduled until a test sets their state."""
-    flow_id = await prefect.create_flow_from_name("pipeline")
-    return await prefect.create_deployment(flow_id=flow_id, name="lipswap", enforce_parameter_schema=False)
+    """The deployments under their real names, on no pool: runs stay scheduled until a test sets their state."""
+    made = {}
+    for name in (DEPLOYMENT, VERIFY_DEPLOYMENT):
+        flow_name, _, deployment_name = name.partition("/")
+        flow_id = await prefect.create_flow_from_name(flow_name)
+        made[name] = await prefect.create_deployment(
+            flow_id=flow_id, name=deployment_name, enforce_parameter_schema=False
+        )
+    return made[DEPLOYMENT]
 
 
 @pytest.fixture(scope="package")

@@ -11,6 +11,7 @@ from prefect.states import Pending, Running
 
 from blocks import record_changes
 from blocks.job_store import JobStore
+from gpu_tasks.contract.answers import ANSWER_ARTIFACT, Answer
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.records import ErrorRecord, IntermediateResult, ResultRecord, TaskRecord
@@ -60,6 +61,12 @@ class PlayedFlow:
         )
         # The client's own create_artifact also emits an event, for which it starts a server inside this process.
         await self._client.request("POST", "/artifacts/", json=artifact.model_dump(mode="json", exclude_unset=True))
+
+    async def leave_answer(self, run_id: str, answer: Answer) -> None:
+        """Leave what a small flow has found, and wake its asker."""
+        artifact = ArtifactCreate(type=ANSWER_ARTIFACT, data=answer.model_dump_json(), flow_run_id=UUID(run_id))
+        await self._client.request("POST", "/artifacts/", json=artifact.model_dump(mode="json", exclude_unset=True))
+        await self._store.wake(run_id)
 
     async def _change(self, task_id: str, change: Any) -> TaskRecord:  # noqa: ANN401  # a lambda of a record
         changed = await self._store.change(task_id, lambda stored: change(stored) if stored else None)

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gpu_tasks.contract.credentials import RunClaims
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.media.writer import VideoWriter
 from gpu_tasks.provenance.certificates import load_signatory
-from gpu_tasks.provenance.credential import Credential, RunClaims
+from gpu_tasks.provenance.credential import Credential
 from gpu_tasks.provenance.settings import SigningSettings
 from gpu_tasks.provenance.sign import sign_file
 

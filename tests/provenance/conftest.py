@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from gpu_tasks.contract.artifacts import Artifact
+from gpu_tasks.contract.credentials import InputClaim, Role, RunClaims, StageClaim
 from gpu_tasks.contract.jobs import Engine, Stage
-from gpu_tasks.provenance.credential import Credential, InputClaim, Role, RunClaims, StageClaim
+from gpu_tasks.provenance.credential import Credential
 from tests.media.footage import write_numbered
 from tests.provenance.parties import Party
 

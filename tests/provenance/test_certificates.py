@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import ValidationError
 
+from gpu_tasks.contract.credentials import DEVELOPMENT_ORGANISATION
 from gpu_tasks.provenance.certificates import (
     CLAIM_SIGNING,
-    DEVELOPMENT_ORGANISATION,
     Signatory,
     Trust,
     load_signatory,

@@ -17,15 +17,16 @@ import pytest
 from pydantic import ValidationError
 
 from gpu_tasks.contract.consent import Consent, ConsentBasis, RecordedConsent
+from gpu_tasks.contract.credentials import CredentialState, InputClaim, Role, RunClaims, StageClaim
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Engine, Stage
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.provenance.certificates import Trust, load_signatory
-from gpu_tasks.provenance.credential import Credential, InputClaim, Role, RunClaims, StageClaim
+from gpu_tasks.provenance.credential import Credential
 from gpu_tasks.provenance.errors import ProvenanceError
 from gpu_tasks.provenance.settings import SigningSettings
 from gpu_tasks.provenance.sign import APART_BYTES, sign_file
-from gpu_tasks.provenance.verify import CredentialState, verify_here
+from gpu_tasks.provenance.verify import verify_here
 from tests.media.footage import number_in
 from tests.provenance.parties import Party
 
@@ -253,7 +254,8 @@ def test_a_full_disk_is_called_a_full_disk(clip: Path, tmp_path: Path) -> None:
 import resource, signal, sys
 from pathlib import Path
 from gpu_tasks.provenance.certificates import load_signatory
-from gpu_tasks.provenance.credential import Credential, InputClaim, RunClaims, StageClaim
+from gpu_tasks.contract.credentials import InputClaim, RunClaims, StageClaim
+from gpu_tasks.provenance.credential import Credential
 from gpu_tasks.provenance.errors import ProvenanceError
 from gpu_tasks.provenance.settings import SigningSettings
 from gpu_tasks.provenance.sign import sign_file

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from gpu_tasks.contract.credentials import CredentialState
 from gpu_tasks.provenance.certificates import load_signatory, load_trust
 from gpu_tasks.provenance.credential import Credential
 from gpu_tasks.provenance.settings import SigningSettings
 from gpu_tasks.provenance.sign import sign_file
-from gpu_tasks.provenance.verify import CredentialState, verify_here
+from gpu_tasks.provenance.verify import verify_here
 from tests.provenance.timestamping import Authority, timestamp_authority
 from tests.waiting import wait_until
 

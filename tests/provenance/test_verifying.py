@@ -9,13 +9,14 @@ import c2pa
 import pytest
 from pydantic import ValidationError
 
+from gpu_tasks.contract.credentials import CredentialState, RunClaims, SignerName, Verdict
 from gpu_tasks.media.join import join
 from gpu_tasks.provenance import native
 from gpu_tasks.provenance.certificates import Trust, load_signatory, load_trust
-from gpu_tasks.provenance.credential import Credential, RunClaims
+from gpu_tasks.provenance.credential import Credential
 from gpu_tasks.provenance.settings import SigningSettings
 from gpu_tasks.provenance.sign import sign_file
-from gpu_tasks.provenance.verify import CredentialState, SignerName, Verdict, verify, verify_here
+from gpu_tasks.provenance.verify import verify, verify_here
 from tests.provenance.parties import Party
 from tests.waiting import wait_until
 

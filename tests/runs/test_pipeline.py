@@ -61,7 +61,8 @@ async def test_voice_video_and_face_become_one_clip_with_sound(
     assert media.video is not None
     assert media.audio is not None
     assert media.video.duration_seconds == pytest.approx(1.5, abs=0.04)
-    assert (media.video.width, media.video.height) == (528, 432)
+    # The sample's 528 columns of 128:117, as square pixels.
+    assert (media.video.width, media.video.height) == (578, 432)
 
 
 async def test_the_record_tells_stages_in_order_jobs_media_and_cost(first: TaskRecord, store: ArtifactStore) -> None:

@@ -8,15 +8,18 @@ from pydantic import SecretStr, ValidationError
 from blocks import registry
 from blocks.job_store import JobStore
 from blocks.policy import PipelinePolicy
+from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket, r2_credentials
 from blocks.redis_url import check_redis_url
 from blocks.runpod import JobPolicy, RunPodEndpoint
 from blocks.settings import OrchestratorSettings, WorkerType
 from flows.footage import Limits
+from flows.planning import limits_of
 from gpu_tasks.contract.faults import FaultError
+from gpu_tasks.media.limits import GatePolicy, MediaLimits
 from gpu_tasks.settings import R2Settings
 
-BLOCKS = (JobStore, PipelinePolicy, R2Bucket, RunPodEndpoint)
+BLOCKS = (JobStore, PipelinePolicy, ProvenancePolicy, R2Bucket, RunPodEndpoint)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__name__)
@@ -70,9 +73,17 @@ def test_results_of_tasks_are_stored_where_the_registry_says() -> None:
     assert registry.RESULT_STORAGE == "lipswap-r2-bucket/lipswap-results"
 
 
-def test_every_limit_of_a_run_is_one_of_the_policy() -> None:
-    assert set(Limits.model_fields) <= set(PipelinePolicy.model_fields)
-    assert set(Limits.model_fields) <= set(OrchestratorSettings.model_fields)
+def test_every_limit_of_a_run_is_one_of_the_policy_and_of_the_settings() -> None:
+    # The gate counts bytes of one file; the policy of each kind.
+    limits = set(Limits.model_fields) - {"media", "gate"} | set(MediaLimits.model_fields) - {"max_bytes"}
+    limits |= set(GatePolicy.model_fields)
+    assert limits <= set(PipelinePolicy.model_fields)
+    assert limits <= set(OrchestratorSettings.model_fields)
+
+
+def test_a_policy_that_nobody_changed_is_the_gates_own() -> None:
+    limits = limits_of(PipelinePolicy())
+    assert (limits.media, limits.gate) == (MediaLimits(), GatePolicy())
 
 
 @pytest.mark.parametrize(
