@@ -14,7 +14,6 @@ from blocks.redis_url import check_redis_url
 from blocks.runpod import JobPolicy, RunPodEndpoint
 from blocks.settings import OrchestratorSettings, WorkerType
 from flows.footage import Limits
-from flows.planning import limits_of
 from gpu_tasks.contract.faults import FaultError
 from gpu_tasks.media.limits import GatePolicy, MediaLimits
 from gpu_tasks.settings import R2Settings
@@ -79,11 +78,6 @@ def test_every_limit_of_a_run_is_one_of_the_policy_and_of_the_settings() -> None
     limits |= set(GatePolicy.model_fields)
     assert limits <= set(PipelinePolicy.model_fields)
     assert limits <= set(OrchestratorSettings.model_fields)
-
-
-def test_a_policy_that_nobody_changed_is_the_gates_own() -> None:
-    limits = limits_of(PipelinePolicy())
-    assert (limits.media, limits.gate) == (MediaLimits(), GatePolicy())
 
 
 @pytest.mark.parametrize(
