@@ -131,7 +131,7 @@ def _track_notes(track: TrackFacts) -> tuple[Change, ...]:
         sentence = f"Of {track.of} sound tracks number {track.place + 1} is used."
         notes.append(Change(kind=ChangeKind.TRACK_CHOSEN, sentence=sentence))
     if track.channels > _STEREO:
-        sentence = f"The {track.channels} channels are mixed down for analysis; the track itself is kept."
+        sentence = f"The {track.channels} channels are mixed down: the result has stereo sound."
         notes.append(Change(kind=ChangeKind.MIXED_DOWN, sentence=sentence))
     return tuple(notes)
 
