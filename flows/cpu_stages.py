@@ -4,38 +4,32 @@ Everything here is synchronous and imports no Prefect: a pool process starts in 
 Each function works in a scratch folder of its own, which is gone when it returns or raises.
 """
 
-import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from flows.footage import Assembly, Changes, Footage, Limits, Upload, Uploads, Whole
+from flows.footage import Assembly, Changes, Footage, Uploads, Whole
+from flows.intake import Door
 from flows.request import Trim
-from gpu_tasks.contract.artifacts import WORK, Artifact
+from gpu_tasks.contract.artifacts import WORK
 from gpu_tasks.contract.faults import FaultCode
-from gpu_tasks.contract.gate import GateReport, MediaKind
+from gpu_tasks.contract.gate import GateReport
 from gpu_tasks.contract.jobs import Stage, digest_of
 from gpu_tasks.contract.media import MediaInfo
-from gpu_tasks.contract.tracks import TRACKS_MEDIA_TYPE
 from gpu_tasks.draft.models import face_models
-from gpu_tasks.faces.tracks import track_faces
 from gpu_tasks.media.errors import MediaError
-from gpu_tasks.media.gate import Admitted, admit_audio, admit_picture, admit_video
+from gpu_tasks.media.gate import admit_picture
 from gpu_tasks.media.join import join
 from gpu_tasks.media.limits import MediaLimits
-from gpu_tasks.media.still import read_image
 from gpu_tasks.media.timeline import plan_timeline
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
 
-# What the gate writes where it makes a file anew.
-_MADE_AS = {MediaKind.VIDEO: "video/mp4", MediaKind.AUDIO: "audio/wav", MediaKind.PICTURE: "image/png"}
 _WARM_UP_SIDE_PX = 64
 
 
@@ -51,7 +45,7 @@ def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
     """
     store = _store(r2)
     with _scratch() as folder:
-        door = _Door(store, uploads.limits, folder)
+        door = Door(store, uploads.limits, folder)
         target = door.target(uploads.target)
         media = _media(target.report)
         if media.video is None:
@@ -64,10 +58,7 @@ def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
             door.source(upload, f"Source {place} of {len(uploads.sources)}")
             for place, upload in enumerate(uploads.sources, start=1)
         ]
-        models = face_models()
-        found = folder / "tracks"
-        faces = track_faces(target.path, found, models.detector, models.mesh, clip=timeline.clip)
-        tracks = _keep(store, found, TRACKS_MEDIA_TYPE)
+        faces, tracks = door.tracks(target, timeline, uploads.revisions)
     return Footage(
         target=target.artifact,
         target_media=media,
@@ -127,69 +118,6 @@ def warm_up() -> None:
         _, content = cv2.imencode(".png", np.zeros((_WARM_UP_SIDE_PX, _WARM_UP_SIDE_PX, 3), np.uint8))
         picture.write_bytes(content.tobytes())
         admit_picture(picture, MediaLimits(), work_dir=folder)
-
-
-class _Taken(NamedTuple):
-    """An input that the gate let in: as it is kept, the local file, and what was done to it."""
-
-    artifact: Artifact
-    path: Path
-    report: GateReport
-
-
-class _Door(NamedTuple):
-    """Where uploads come in: each is fetched, let through the gate or refused, and kept."""
-
-    store: ArtifactStore
-    limits: Limits
-    folder: Path
-
-    def target(self, upload: Upload) -> _Taken:
-        limits = self._limits(self.limits.max_video_bytes)
-        return self._take(
-            upload, "Target", limits, lambda path: admit_video(path, limits, self.limits.gate, work_dir=path.parent)
-        )
-
-    def audio(self, upload: Upload) -> _Taken:
-        limits = self._limits(self.limits.max_sound_bytes)
-        return self._take(
-            upload, "Audio", limits, lambda path: admit_audio(path, limits, self.limits.gate, work_dir=path.parent)
-        )
-
-    def source(self, upload: Upload, which: str) -> _Taken:
-        limits = self._limits(self.limits.max_image_bytes)
-        taken = self._take(upload, which, limits, lambda path: admit_picture(path, limits, work_dir=path.parent))
-        if not face_models().detector.detect(read_image(taken.path)):
-            raise MediaError(FaultCode.NO_FACE_IN_SOURCE, f"{which}, {upload.key}.")
-        return taken
-
-    def _limits(self, max_bytes: int) -> MediaLimits:
-        return self.limits.media.model_copy(update={"max_bytes": max_bytes})
-
-    def _take(self, upload: Upload, which: str, limits: MediaLimits, admit: Callable[[Path], Admitted]) -> _Taken:
-        # A folder and a name of our own: nothing in a file can point at another one.
-        folder = self.folder / which
-        folder.mkdir()
-        path = folder / "upload"
-        fetched = self.store.fetch_key(upload.key, path, max_bytes=limits.max_bytes)
-        try:
-            admitted = admit(path)
-        except MediaError as error:
-            _, detail = error.args
-            raise MediaError(error.fault.code, f"{which}, {upload.key}. {detail}".rstrip()) from error
-        report = admitted.report
-        media_type = fetched.media_type if report.conforms else _MADE_AS[report.kind]
-        return _Taken(_keep(self.store, admitted.path, media_type), admitted.path, report)
-
-
-def _keep(store: ArtifactStore, path: Path, media_type: str) -> Artifact:
-    """Store a file under its digest, unless it is there already."""
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    key, size_bytes = f"{WORK}{Stage.INGEST}/{sha256}", path.stat().st_size
-    if (head := store.head(key)) is not None and head.size_bytes == size_bytes:
-        return Artifact(key=key, sha256=sha256, size_bytes=size_bytes, media_type=media_type)
-    return store.put_file(path, key, media_type, if_absent=True)
 
 
 def _media(report: GateReport) -> MediaInfo:

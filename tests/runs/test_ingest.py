@@ -1,5 +1,7 @@
 """What people send: let in as it is or made anew, refused with a code, and laid out as the request says."""
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +16,7 @@ import pillow_heif
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import RootModel
 
 from blocks.bounds import MediaBounds
 from blocks.policy import PipelinePolicy
@@ -344,6 +347,31 @@ def test_another_trim_mode_or_policy_is_another_ingest_and_equal_requests_are_on
     assert set(plain.revisions) == {"gate", "tracking", "face_detection_short_range", "face_mesh_468"}
     assert plain == desk.uploads(desk.request())
     assert len({each.model_dump_json() for each in (plain, *others)}) == 4
+
+
+def test_one_video_for_two_dubs_is_made_conforming_and_tracked_once(desk: Desk, face: list[Pixels]) -> None:
+    # Of its own content, so that no other test has handed it in.
+    write_video(desk.file, [np.rot90(np.roll(frame, 2, axis=1), 2) for frame in face], rotation=180)
+    key = desk.sent()
+    before = set(desk.store.keys("work/ingest/"))
+    first = desk.taken_in(desk.request(target_key=key))
+    found = {name for name in set(desk.store.keys("work/ingest/")) - before if name.endswith(".json")}
+    # What is read from here on is seen by a mark in it.
+    for name in found:
+        finding = desk.store.read_json(name, RootModel[dict[str, Any]])
+        assert finding is not None
+        marked = json.dumps(finding.root).replace("turned upright", "turned upright before")
+        marked = re.sub(r'"track_count": \d+', '"track_count": 7', marked)
+        desk.store.put_json(name, RootModel[dict[str, Any]](json.loads(marked)), if_absent=False)
+    again = desk.taken_in(desk.request(target_key=key, sync_mode="bounce"))
+    assert "upright before" in again.changes.target[0].sentence
+    assert again.faces.track_count == 7
+    assert (again.target, again.tracks) == (first.target, first.tracks)
+
+    desk.store.delete(first.target.key)
+    anew = desk.taken_in(desk.request(target_key=key, sync_mode="remap"))
+    assert anew.changes.target == first.changes.target
+    assert desk.store.head(first.target.key) is not None
 
 
 @pytest.fixture(scope="module")
