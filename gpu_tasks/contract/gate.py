@@ -28,6 +28,7 @@ class ChangeKind(StrEnum):
     SCALED_DOWN = "scaled_down"
     MADE_EVEN = "made_even"
     REPACKED = "repacked"
+    KEYFRAMES_ADDED = "keyframes_added"
     TRACK_CHOSEN = "track_chosen"
     MIXED_DOWN = "mixed_down"
     SAMPLES_REPAIRED = "samples_repaired"

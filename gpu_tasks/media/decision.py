@@ -17,6 +17,9 @@ from gpu_tasks.media.tone import Transfer
 _BT2020 = 9
 # Without an index every segment would be read from the start.
 _WITHOUT_INDEX = frozenset({AVI.name, MPEGTS.name})
+# Playing backwards and every segment begin at a keyframe. Encoders set one every 250 frames at the latest (x264, x265);
+# screen recorders and hostile files may have a single one, and showing ten minutes of that backwards would take hours.
+_LONGEST_REACH = 300
 _HIGHEST_USUAL_RATE, _LOWEST_USUAL_RATE = 96_000, 8_000
 _STEREO = 2
 _MOST_KEPT_CHANNELS = 8
@@ -67,6 +70,11 @@ def changes_of_video(facts: VideoFacts, policy: GatePolicy) -> tuple[Change, ...
             facts.container in _WITHOUT_INDEX,
             ChangeKind.REPACKED,
             f"The video was moved from {facts.container} to an MP4, which can be read in parts.",
+        ),
+        (
+            facts.longest_reach > _LONGEST_REACH,
+            ChangeKind.KEYFRAMES_ADDED,
+            f"Keyframes were added: to show one frame, up to {facts.longest_reach} had to be decoded.",
         ),
     ]
     changes = [Change(kind=kind, sentence=sentence) for happens, kind, sentence in told if happens]

@@ -50,7 +50,10 @@ class TrackFacts(_Model):
 
 
 class VideoFacts(_Model):
-    """Facts of a video. `width` and `height` are as stored; codes of colour are those of H.273."""
+    """Facts of a video. `width` and `height` are as stored; codes of colour are those of H.273.
+
+    `longest_reach`: most frames that are decoded to show one: those from a keyframe to the next.
+    """
 
     container: str
     codec: str
@@ -65,6 +68,7 @@ class VideoFacts(_Model):
     fps: Fraction
     frame_count: int
     is_constant: bool
+    longest_reach: int
     track: TrackFacts | None
 
     @property
@@ -141,6 +145,7 @@ def examine_video(file: Examined) -> VideoFacts:
             fps=grid.fps,
             frame_count=grid.frame_count,
             is_constant=grid.is_constant,
+            longest_reach=grid.longest_reach,
             track=_track(container, sound, limits) if sound is not None else None,
         )
 

@@ -48,12 +48,14 @@ class FrameGrid(NamedTuple):
     """Slot i is shown from `start_seconds + i / fps`; the video has `frame_count` slots.
 
     `is_constant`: every slot has exactly one frame of the file; otherwise some are repeated or left out.
+    `longest_reach`: most frames that are decoded to show one: those from a keyframe to the next.
     """
 
     start_seconds: Fraction
     fps: Fraction
     frame_count: int
     is_constant: bool
+    longest_reach: int
 
     def index_at(self, seconds: Fraction) -> int:
         """Return the slot nearest to a time on the stream's own clock."""
@@ -74,8 +76,10 @@ def find_grid(container: InputContainer, stream: VideoStream, *, most_packets: i
     """
     if stream.time_base is None:
         raise MediaError(FaultCode.MEDIA_UNREADABLE, "Its video has no clock.")
+    reach = _Reach()
     with reading():
-        found = array("q", islice(_shown(container, stream), None if most_packets is None else most_packets + 1))
+        shown = _shown(container, stream, reach)
+        found = array("q", islice(shown, None if most_packets is None else most_packets + 1))
     if most_packets is not None and len(found) > most_packets:
         raise MediaError(FaultCode.MEDIA_UNSUPPORTED, f"It has more than {most_packets} frames.")
     stamps = np.sort(np.frombuffer(found, dtype=np.int64))
@@ -90,15 +94,30 @@ def find_grid(container: InputContainer, stream: VideoStream, *, most_packets: i
         fps=fps,
         frame_count=int(int(ticks[-1]) * stream.time_base * fps + Fraction(1, 2)) + 1,
         is_constant=_is_one_to_one(ticks, float(stream.time_base * fps)),
+        longest_reach=reach.longest,
     )
     if grid.frame_count > _MOST_SLOTS_PER_FRAME * stamps.size:
         raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its frames are spread too thinly over time.")
     return grid
 
 
-def _shown(container: InputContainer, stream: VideoStream) -> Iterator[int]:
+class _Reach:
+    """Counts packets from keyframe to keyframe."""
+
+    def __init__(self) -> None:
+        self.longest = 0
+        self._current = 0
+
+    def add(self, *, is_keyframe: bool) -> None:
+        self._current = 1 if is_keyframe else self._current + 1
+        self.longest = max(self.longest, self._current)
+
+
+def _shown(container: InputContainer, stream: VideoStream, reach: _Reach) -> Iterator[int]:
     """Yield the timestamp of every packet that is shown, in file order."""
     for packet in container.demux(stream):
+        if packet.size:
+            reach.add(is_keyframe=packet.is_keyframe)
         # AVI has decoding times only; edit lists mark what is needed for decoding but never shown.
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None or packet.is_discard:

@@ -66,6 +66,7 @@ CONFORMING = [
     video("mp4, full range", AS_IT_IS, pix_fmt="yuvj420p"),
     video("mp4, SDR in 10 bits", AS_IT_IS, codec="libx265", pix_fmt="yuv420p10le", options=QUIET_X265),
     video("mp4, one frame", AS_IT_IS, count=1),
+    video("mp4, a keyframe every 10 seconds", AS_IT_IS, count=301, options={**FAST, "g": "250"}),
     video("mp4, jitter of 5 ms on a steady rate", AS_IT_IS, lambda path: at_times(path, _JITTER)),
     video("mp4, trimmed by an edit list", AS_IT_IS, lambda path: at_times(path, _TRIMMED)),
     video("mp4 with AAC", AS_IT_IS, tracks=(AAC,)),
@@ -128,6 +129,12 @@ NORMALISED = [
         container="avi",
         options={},
         tracks=(PCM,),
+    ),
+    video(
+        "mp4, one keyframe for 12 seconds",
+        changed(ChangeKind.KEYFRAMES_ADDED),
+        count=301,
+        options={**FAST, "g": "9999"},
     ),
     video("MPEG-TS, H.264, AAC", changed(ChangeKind.REPACKED), container="mpegts", tracks=(AAC,)),
     video(
