@@ -32,8 +32,8 @@ class Questions:
             seconds: How long the caller waits.
 
         Raises:
-            FaultError: The flow's own; DEADLINE_EXCEEDED when the answer is not there in time; INTERNAL when the flow
-                crashed; ORCHESTRATOR_UNAVAILABLE.
+            FaultError: The flow's own; DEADLINE_EXCEEDED when the answer is not there in time; ORCHESTRATOR_UNAVAILABLE,
+                also when the flow crashed.
         """
         deadline = time.monotonic() + seconds
         run = await self._runs.ask(deployment, asked)

@@ -137,7 +137,8 @@ class Runs:
         """Return what a small flow has left, None as long as it works.
 
         Raises:
-            RunsError: INTERNAL when it has ended without an answer: it crashed, or an operator cancelled it.
+            RunsError: ORCHESTRATOR_UNAVAILABLE when it has ended without an answer: its worker died, or an operator
+                cancelled it.
         """
         async with self._answered():
             # The state is read first: what it leaves, it leaves before it ends.
@@ -146,7 +147,7 @@ class Runs:
         if left is not None:
             return Answer.model_validate_json(left) if isinstance(left, str) else Answer.model_validate(left)
         if run.state is not None and run.state.is_final():
-            raise RunsError(FaultCode.INTERNAL, "The flow ended without an answer.")
+            raise RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "Who worked on the answer has ended; ask again.")
         return None
 
     async def find(self, task_id: str) -> FlowRun:

@@ -74,7 +74,7 @@ async def test_a_flow_that_crashed_is_not_waited_for(
     asking = asyncio.create_task(http.post("/verify", json={"key": keys["target_key"]}))
     await flow.set_state(str(await new_run(prefect, before)), Crashed())
     answer = await asking
-    assert (answer.status_code, answer.json()["error"]) == (500, "internal")
+    assert (answer.status_code, answer.json()["error"]) == (503, "orchestrator_unavailable")
 
 
 def test_a_caller_is_not_kept_for_ever(environment: Environment, keys: dict[str, str]) -> None:
