@@ -32,7 +32,7 @@ class Questions:
             seconds: How long the caller waits.
 
         Raises:
-            FaultError: The flow's own; DEADLINE_EXCEEDED when the answer is not there in time; ORCHESTRATOR_UNAVAILABLE,
+            FaultError: The flow's own; DEADLINE_EXCEEDED when there is no answer in time; ORCHESTRATOR_UNAVAILABLE,
                 also when the flow crashed.
         """
         deadline = time.monotonic() + seconds
