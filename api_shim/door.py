@@ -3,8 +3,10 @@
 import asyncio
 
 from api_shim.settings import ShimSettings
+from blocks.audit import AuditLog
 from flows.request import PipelineRequest, unsupported
-from gpu_tasks.contract.consent import consent_to_record
+from gpu_tasks.contract.audit import AuditEvent, AuditFact
+from gpu_tasks.contract.consent import Consent, ConsentPolicy, DeclaredConsent, consent_to_record
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.manifest import resolve_engine
 from gpu_tasks.storage import ArtifactStore
@@ -14,8 +16,8 @@ def check_request(request: PipelineRequest, settings: ShimSettings) -> None:
     """Refuse what can be known to fail from the request and the settings alone.
 
     Raises:
-        FaultError: MISSING_AUDIO_KEY, REQUEST_INVALID, OPTION_UNSUPPORTED, ENGINE_UNAVAILABLE, RUNPOD_NOT_CONFIGURED or
-            FACEFUSION_NOT_CONFIGURED.
+        FaultError: MISSING_AUDIO_KEY, REQUEST_INVALID, OPTION_UNSUPPORTED, CONSENT_REQUIRED, ENGINE_UNAVAILABLE,
+            RUNPOD_NOT_CONFIGURED or FACEFUSION_NOT_CONFIGURED.
     """
     if not request.wants_lip_sync and not request.wants_face_swap:
         raise FaultError(FaultCode.MISSING_AUDIO_KEY)
@@ -40,6 +42,19 @@ def configuration_gap(settings: ShimSettings) -> str | None:
     if settings.runpod_wav2lip_endpoint is None and settings.runpod_facefusion_endpoint is None:
         return "Both endpoints are missing."
     return None
+
+
+async def declare(consent: Consent | None, policy: ConsentPolicy, audit: AuditLog) -> DeclaredConsent | None:
+    """Put a declaration of consent into the audit chain, and return the name it goes by from here on.
+
+    Raises:
+        FaultError: CONSENT_REQUIRED, or STORAGE_UNAVAILABLE.
+    """
+    recorded = consent_to_record(consent, policy)
+    if recorded is None:
+        return None
+    entry = await asyncio.to_thread(audit.append, AuditFact(event=AuditEvent.CONSENT_DECLARED, consent=recorded))
+    return DeclaredConsent(id=recorded.id, entry=entry.key)
 
 
 async def check_objects(request: PipelineRequest, store: ArtifactStore, settings: ShimSettings) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from api_shim import auth
 from api_shim.bodies import strictly
-from api_shim.door import check_objects, check_request
+from api_shim.door import check_objects, check_request, declare
 from api_shim.errors import responses
 from api_shim.runs import Idempotency
 from api_shim.services import Provided, Services
@@ -134,7 +134,8 @@ async def _start(services: Services, body: RunBody, idempotency: Idempotency | N
             BytesIO(audio), prefix="uploads/audio", filename=None, content_type="application/octet-stream"
         )
         request = body.as_request(audio_key=stored.key)
-    created = await services.runs.create(request, idempotency=idempotency)
+    consent = await declare(request.consent, services.settings.consent_policy, services.audit)
+    created = await services.runs.create(request, consent=consent, idempotency=idempotency)
     return await services.records.begin(created)
 
 

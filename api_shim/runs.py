@@ -26,6 +26,7 @@ from pydantic import BaseModel
 
 from flows.request import DEPLOYMENT, PipelineRequest
 from gpu_tasks.contract.answers import ANSWER_ARTIFACT, Answer
+from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import digest_of
 
@@ -103,8 +104,16 @@ class Runs:
         _check_same_body(recent[0], idempotency)
         return recent[0]
 
-    async def create(self, request: PipelineRequest, *, idempotency: Idempotency | None = None) -> FlowRun:
+    async def create(
+        self,
+        request: PipelineRequest,
+        *,
+        consent: DeclaredConsent | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> FlowRun:
         """Create a run of the pipeline; two requests with one idempotency key make one run.
+
+        Of a declaration of consent Prefect gets the name, never the text.
 
         Raises:
             RunsError: REQUEST_INVALID when a request with the same key and another body was faster.
@@ -116,7 +125,10 @@ class Runs:
         async with self._answered():
             run = await self._client.create_flow_run_from_deployment(
                 deployment_id,
-                parameters={"request": request.model_dump(mode="json")},
+                parameters={
+                    "request": request.model_dump(mode="json", exclude={"consent"}),
+                    "consent": consent and consent.model_dump(mode="json"),
+                },
                 tags=["lipswap"],
                 labels=dict(labels),
                 idempotency_key=_window_keys(idempotency.key)[0] if idempotency else None,

@@ -14,6 +14,7 @@ from api_shim.records import Records
 from api_shim.runs import Runs, connect
 from api_shim.settings import ShimSettings
 from api_shim.uploads import Uploads
+from blocks.audit import AuditLog
 from blocks.connections import close_shared
 from blocks.job_store import JobStore
 from gpu_tasks.storage import ArtifactStore
@@ -35,6 +36,7 @@ class Services:
     records: Records
     uploads: Uploads
     questions: Questions
+    audit: AuditLog
 
 
 @asynccontextmanager
@@ -49,7 +51,16 @@ async def open_services(settings: ShimSettings) -> AsyncIterator[Services]:
         records = Records(store, runs, bucket, settings)
         following = asyncio.create_task(Mirror(settings.prefect_api_url, store, records).follow())
         try:
-            yield Services(settings, runs, store, bucket, records, Uploads(bucket, settings), Questions(runs, store))
+            yield Services(
+                settings=settings,
+                runs=runs,
+                store=store,
+                bucket=bucket,
+                records=records,
+                uploads=Uploads(bucket, settings),
+                questions=Questions(runs, store),
+                audit=AuditLog(bucket),
+            )
         finally:
             following.cancel()
             with suppress(asyncio.CancelledError):

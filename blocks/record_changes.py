@@ -28,14 +28,14 @@ _TICKING = {"kind": "progress"}
 
 
 def queued(task_id: str, request: Mapping[str, Any], *, now: datetime) -> TaskRecord:
-    """Return the first record of a run."""
+    """Return the first record of a run, without the declaration of consent: that is for the audit chain alone."""
     return TaskRecord(
         task_id=task_id,
         status=Status.PENDING,
         stage=RecordStage.QUEUED,
         created_at=now,
         updated_at=now,
-        request=dict(request),
+        request={name: value for name, value in request.items() if name != "consent"},
         progress=(ProgressEntry(timestamp=now, message="Queued.", stage=RecordStage.QUEUED),),
         revision=1,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from flows.footage import Assembly, Changes, Footage, Uploads, Whole
+from flows.footage import Assembly, Changes, Footage, HandedIn, Uploads, Whole
 from flows.intake import Door
 from flows.request import Trim
 from gpu_tasks.contract.artifacts import WORK
@@ -65,6 +65,11 @@ def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
         audio=audio.artifact if audio else None,
         audio_seconds=seconds,
         sources=tuple(source.artifact for source in sources),
+        handed_in=HandedIn(
+            target=target.handed_in,
+            audio=audio.handed_in if audio else None,
+            sources=tuple(source.handed_in for source in sources),
+        ),
         changes=Changes(
             target=target.report.changes,
             audio=audio.report.changes if audio else (),

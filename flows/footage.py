@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.request import Trim
-from gpu_tasks.contract.artifacts import Artifact, ObjectKey
+from gpu_tasks.contract.artifacts import Artifact, Digest, ObjectKey
 from gpu_tasks.contract.gate import Change
 from gpu_tasks.contract.jobs import Timeline
 from gpu_tasks.contract.media import MediaInfo
@@ -66,6 +66,18 @@ class Changes(_Model):
     sources: tuple[tuple[Change, ...], ...] = ()
 
 
+class HandedIn(_Model):
+    """The digests of the very bytes that were uploaded: the only ones that their owner can know."""
+
+    target: Digest
+    audio: Digest | None
+    sources: tuple[Digest, ...]
+
+    @property
+    def all(self) -> tuple[Digest, ...]:
+        return (self.target, *((self.audio,) if self.audio else ()), *self.sources)
+
+
 class Footage(_Model):
     """The inputs as immutable copies, let in by the gate, the faces in them, and the plan of the result.
 
@@ -77,6 +89,7 @@ class Footage(_Model):
     audio: Artifact | None
     audio_seconds: float | None
     sources: tuple[Artifact, ...]
+    handed_in: HandedIn
     changes: Changes
     faces: FaceReport
     tracks: Artifact

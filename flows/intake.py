@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from flows.footage import Limits, Upload
-from gpu_tasks.contract.artifacts import WORK, Artifact
+from gpu_tasks.contract.artifacts import WORK, Artifact, Digest
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import GateReport, MediaKind
 from gpu_tasks.contract.jobs import Stage, Timeline, digest_of
@@ -52,11 +52,12 @@ _Finding = TypeVar("_Finding", _Admission, _Tracking)
 
 
 class Taken(NamedTuple):
-    """An input that the gate let in: as it is kept, the local file, and what was done to it."""
+    """An input that the gate let in: as it is kept, the local file, what was done to it, the digest it came with."""
 
     artifact: Artifact
     path: Path
     report: GateReport
+    handed_in: Digest
 
 
 class Door(NamedTuple):
@@ -134,7 +135,7 @@ class Door(NamedTuple):
         folder = self.folder / which
         folder.mkdir()
         path = folder / "upload"
-        fetched = self.store.fetch_key(upload.key, path, max_bytes=limits.max_bytes)
+        fetched = self.store.fetch_key(upload.key, path, max_bytes=limits.max_bytes, etag=upload.etag)
         bounds = [limits.model_dump(mode="json"), self.limits.gate.model_dump(mode="json")]
         key = _name("gate", GATE_REVISION, kind, fetched.sha256, fetched.media_type, bounds)
         admission = self._recall(key, _Admission)
@@ -150,7 +151,7 @@ class Door(NamedTuple):
         elif not admission.report.conforms:
             path = folder / "made-before"
             self.store.fetch(admission.artifact, path)
-        return Taken(admission.artifact, path, admission.report)
+        return Taken(admission.artifact, path, admission.report, fetched.sha256)
 
     def _recall(self, key: str, kind: type[_Finding]) -> _Finding | None:
         """Return what was found out before, unless the bytes that it names have expired."""

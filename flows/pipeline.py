@@ -16,6 +16,7 @@ from flows.hooks import close_record
 from flows.remote import JobDone
 from flows.request import PipelineRequest, unsupported
 from flows.run import Run, opened
+from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Engine, Stage
 
@@ -29,9 +30,9 @@ from gpu_tasks.contract.jobs import Engine, Stage
     on_crashed=[close_record],
     on_cancellation=[close_record],
 )
-async def pipeline(request: PipelineRequest) -> None:
+async def pipeline(request: PipelineRequest, consent: DeclaredConsent | None = None) -> None:
     """Turn driving audio, a target video and source faces into one lip-synced, face-swapped video."""
-    async with opened(request) as run:
+    async with opened(request, consent) as run:
         await _work(run, request)
 
 

@@ -7,7 +7,7 @@ from flows.footage import Footage, Whole
 from flows.remote import JobDone
 from flows.request import PipelineRequest
 from flows.signing import Publication, Published
-from gpu_tasks.contract.artifacts import OUTPUTS, Artifact
+from gpu_tasks.contract.artifacts import OUTPUTS
 from gpu_tasks.contract.credentials import InputClaim, Role, RunClaims, StageClaim
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.records import IntermediateResult, ResultRecord
@@ -69,11 +69,13 @@ def result_of(
 
 def _credential(task_id: str, footage: Footage, done: Mapping[Stage, JobDone], consent_id: str | None) -> Credential:
     receipts = [done[stage].receipt for stage in (Stage.WAV2LIP, Stage.FACEFUSION) if stage in done]
-    used: list[tuple[Role, Artifact]] = [(Role.TARGET, footage.target)]
+    handed_in = footage.handed_in
+    used = [InputClaim.of(Role.TARGET, footage.target, handed_in=handed_in.target)]
     if Stage.WAV2LIP in done and footage.audio is not None:
-        used.append((Role.DRIVING_AUDIO, footage.audio))
+        used.append(InputClaim.of(Role.DRIVING_AUDIO, footage.audio, handed_in=handed_in.audio))
     if Stage.FACEFUSION in done:
-        used += [(Role.SOURCE, source) for source in footage.sources]
+        sources = zip(footage.sources, handed_in.sources, strict=True)
+        used += [InputClaim.of(Role.SOURCE, source, handed_in=digest) for source, digest in sources]
     return Credential(
         claims=RunClaims(
             task_id=task_id,
@@ -83,7 +85,7 @@ def _credential(task_id: str, footage: Footage, done: Mapping[Stage, JobDone], c
                 )
                 for receipt in receipts
             ),
-            inputs=tuple(InputClaim.of(role, artifact) for role, artifact in used),
+            inputs=tuple(used),
             consent_id=consent_id,
         )
     )

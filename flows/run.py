@@ -23,7 +23,7 @@ from flows.remote import JobDone, JobNews
 from flows.request import PipelineRequest
 from flows.signing import Published
 from gpu_tasks.contract.audit import AuditEvent, AuditFact
-from gpu_tasks.contract.consent import consent_to_record
+from gpu_tasks.contract.consent import DeclaredConsent, consent_to_record
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, Stage
 from gpu_tasks.contract.manifest import resolve_engine
@@ -61,9 +61,12 @@ class Blocks(NamedTuple):
 class Run:
     """One run: its request, its blocks, its record. A plain object, so that Prefect passes it to tasks untouched."""
 
-    def __init__(self, task_id: str, request: PipelineRequest, blocks: "Blocks") -> None:
+    def __init__(
+        self, task_id: str, request: PipelineRequest, blocks: "Blocks", consent: DeclaredConsent | None = None
+    ) -> None:
         self.task_id = task_id
         self.request = request
+        self._declared = consent
         self.media = blocks.media
         self.store = blocks.media.store()
         self.jobs = blocks.jobs
@@ -103,32 +106,43 @@ class Run:
     async def accept(self, footage: Footage) -> None:
         """Write into the audit chain what this run is about to do with whose media, before anything is paid for.
 
+        The inputs are named by the digests of the bytes that were handed in: their owner has no others.
+
         Raises:
-            FaultError: REQUEST_INVALID when a declaration of consent is required and missing.
+            FaultError: CONSENT_REQUIRED when a declaration of consent is required and missing.
         """
-        recorded = consent_to_record(self.request.consent, self._consent_policy)
+        known = self.record.record.provenance
+        # The door has declared it already; only a run that an operator started in Prefect brings it here.
+        recorded = None if self._declared else consent_to_record(self.request.consent, self._consent_policy)
+        named = self._declared or recorded
         # A run that is taken up again has been accepted, under the id in its record.
-        self.consent_id = self.record.record.provenance.get("consent_id") or (recorded.id if recorded else None)
-        if self.record.record.provenance.get("accepted"):
+        self.consent_id = known.get("consent_id") or (named.id if named else None)
+        if known.get("accepted"):
             return
-        inputs = (footage.target, *((footage.audio,) if footage.audio else ()), *footage.sources)
         fact = AuditFact(
             event=AuditEvent.RUN_ACCEPTED,
             task_id=self.task_id,
-            inputs=tuple(artifact.sha256 for artifact in inputs),
+            inputs=footage.handed_in.all,
             consent=recorded,
+            consent_id=self.consent_id,
         )
         entry = await asyncio.to_thread(self._audit.append, fact)
-        await self.note(provenance={"accepted": entry.key, "consent_id": self.consent_id})
+        declared_in = self._declared.entry if self._declared else (entry.key if recorded else None)
+        consent = {"consent_id": self.consent_id, "consent_entry": declared_in}
+        await self.note(provenance={"accepted": entry.key, **consent})
 
     async def sign(self, published: Published) -> None:
-        """Write into the audit chain, and tell readers, that a signed file leaves."""
-        if published.report is None:
-            return
+        """Write into the audit chain, and tell readers, that a signed file leaves.
+
+        A file that an earlier try has put there is written down now, unless that try came so far.
+        """
         artifact = published.artifact
+        if artifact.key in self.record.record.provenance.get("signed", {}):
+            return
         fact = AuditFact(event=AuditEvent.OUTPUT_SIGNED, task_id=self.task_id, outputs=(artifact.sha256,))
         entry = await asyncio.to_thread(self._audit.append, fact)
-        told = {"audit": entry.key, "sha256": artifact.sha256, **published.report.model_dump(mode="json")}
+        report = published.report.model_dump(mode="json") if published.report else {}
+        told = {"audit": entry.key, "sha256": artifact.sha256, **report}
         signed = {**self.record.record.provenance.get("signed", {}), artifact.key: told}
         await self.note(provenance={"signed": signed})
 
@@ -215,13 +229,13 @@ def signing_of(policy: ProvenancePolicy) -> SigningSettings:
 
 
 @asynccontextmanager
-async def opened(request: PipelineRequest) -> AsyncIterator[Run]:
+async def opened(request: PipelineRequest, consent: DeclaredConsent | None = None) -> AsyncIterator[Run]:
     """Load the blocks for the current flow run, and close its record if it fails.
 
     A run that is cancelled or whose worker stops leaves by CancelledError: the first is recorded by the flow's hook,
     the second goes on elsewhere.
     """
-    run = Run(str(flow_run.id), request, await Blocks.load())
+    run = Run(str(flow_run.id), request, await Blocks.load(), consent)
     await run.record.begin(attempts=flow_run.run_count)
     await run.note(details={"flow_run_id": run.task_id, "flow_run_url": flow_run.ui_url})
     try:

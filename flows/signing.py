@@ -59,7 +59,8 @@ def publish(publication: Publication, signing: SigningSettings, r2: R2Settings) 
     """
     store = connect(r2)
     key = publication.output_key
-    if _is_claimed_before(store, key, publication.task_id) and (head := store.head(key)) is not None:
+    _claim(store, key, publication.task_id)
+    if (head := store.head(key)) is not None:
         kept = Artifact(key=key, sha256=head.metadata["sha256"], size_bytes=head.size_bytes, media_type=head.media_type)
         return Published(artifact=kept, report=None)
     with tempfile.TemporaryDirectory(prefix="lipswap-stage-") as folder:
@@ -69,17 +70,17 @@ def publish(publication: Publication, signing: SigningSettings, r2: R2Settings) 
         return Published(artifact=store.put_file(signed, key, _MEDIA_TYPE), report=report)
 
 
-def _is_claimed_before(store: ArtifactStore, key: str, task_id: str) -> bool:
-    """Make the key this task's; tell whether it was already."""
-    owner = _Owner(output_key=key, task_id=task_id)
+def _claim(store: ArtifactStore, key: str, task_id: str) -> None:
+    """Make the key this task's; once it is, what lies under it comes from this task.
+
+    Raises:
+        PipelineError: OUTPUT_EXISTS when it is another task's, or an object from before the markers lies there.
+    """
+    ours = _Owner(output_key=key, task_id=task_id)
     marker = f"{WORK}{Stage.PUBLISH}/{digest_of(key)}.json"
-    # The marker is put before the file: of two tasks that name one key, one writes and the other is refused.
-    if not store.put_json(marker, owner, if_absent=True):
-        if store.read_json(marker, _Owner) != owner:
-            raise PipelineError(FaultCode.OUTPUT_EXISTS, f"Key: {key}.", stage=Stage.PUBLISH)
-        return True
-    if store.head(key) is not None:
-        # An object from before the markers, or whose marker has expired.
-        store.delete(marker)
+    owner = store.read_json(marker, _Owner)
+    if owner is None and store.head(key) is None:
+        # The marker is put before the file: of two tasks that name one key, one writes and the other is refused.
+        owner = ours if store.put_json(marker, ours, if_absent=True) else store.read_json(marker, _Owner)
+    if owner != ours:
         raise PipelineError(FaultCode.OUTPUT_EXISTS, f"Key: {key}.", stage=Stage.PUBLISH)
-    return False

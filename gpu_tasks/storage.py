@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -22,6 +23,7 @@ from gpu_tasks.settings import R2Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 __all__ = ["ArtifactStore", "ObjectHead", "StorageError", "connect"]
 
@@ -97,15 +99,22 @@ class ArtifactStore:
             if (fetched.sha256, fetched.size_bytes) != (artifact.sha256, artifact.size_bytes):
                 raise StorageError(FaultCode.OBJECT_CORRUPT, f"Key: {artifact.key}.")
 
-    def fetch_key(self, key: str, destination: Path, *, max_bytes: int) -> Artifact:
+    def fetch_key(self, key: str, destination: Path, *, max_bytes: int, etag: str | None = None) -> Artifact:
         """Stream an object whose digest is not known yet into the file `destination` and return what it is.
 
+        Args:
+            key: Of the object.
+            destination: Appears only when the object is complete.
+            max_bytes: A larger object is refused.
+            etag: Of the version that is meant; whatever lies there when None.
+
         Raises:
-            StorageError: OBJECT_MISSING, OBJECT_EMPTY, OBJECT_TOO_LARGE or STORAGE_UNAVAILABLE.
+            StorageError: OBJECT_MISSING, OBJECT_EMPTY, OBJECT_TOO_LARGE or STORAGE_UNAVAILABLE; OBJECT_CHANGED when
+                there is another version now.
             OSError: The local disk is full or broken.
         """
         with _partial(destination) as partial:
-            return self._download(key, partial, max_bytes=max_bytes)
+            return self._download(key, partial, max_bytes=max_bytes, etag=etag)
 
     def put_file(self, path: Path, key: str, media_type: str, *, if_absent: bool = False) -> Artifact:
         """Store a file; see `put_stream`."""
@@ -239,10 +248,10 @@ class ArtifactStore:
         )
         return url, headers
 
-    def _download(self, key: str, destination: Path, *, max_bytes: int | None) -> Artifact:
+    def _download(self, key: str, destination: Path, *, max_bytes: int | None, etag: str | None = None) -> Artifact:
         for attempt in range(1, _STREAM_ATTEMPTS + 1):
             with answered(key):
-                answer = self._client.get_object(Bucket=self._bucket, Key=key)
+                answer = self._get(key, etag)
             try:
                 with answered(key), closing(answer["Body"]) as body, destination.open("wb") as file:
                     # Known before the first byte, so a huge object costs nothing.
@@ -260,6 +269,16 @@ class ArtifactStore:
                 media_type=answer.get("ContentType", "application/octet-stream"),
             )
         raise AssertionError("the last attempt returns or raises")
+
+    def _get(self, key: str, etag: str | None) -> "GetObjectOutputTypeDef":
+        try:
+            if etag is None:
+                return self._client.get_object(Bucket=self._bucket, Key=key)
+            return self._client.get_object(Bucket=self._bucket, Key=key, IfMatch=etag)
+        except ClientError as error:
+            if status_of(error) == HTTPStatus.PRECONDITION_FAILED:
+                raise StorageError(FaultCode.OBJECT_CHANGED, f"Key: {key}.") from error
+            raise
 
     def _put_json(self, key: str, model: BaseModel, condition: dict[str, str]) -> bool:
         body = model.model_dump_json().encode()

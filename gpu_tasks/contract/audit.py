@@ -34,6 +34,7 @@ _NOT_SEALED = {"digest": True, "consent": {"salt", "declared"}}
 class AuditEvent(StrEnum):
     """What the chain remembers."""
 
+    CONSENT_DECLARED = "consent_declared"
     RUN_ACCEPTED = "run_accepted"
     OUTPUT_SIGNED = "output_signed"
     OUTPUT_DELETED = "output_deleted"
@@ -55,7 +56,9 @@ class AuditFact(_Model):
     task_id: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     inputs: tuple[Digest, ...] = ()
     outputs: tuple[Digest, ...] = ()
+    # What was declared stands in one entry only; others name it.
     consent: RecordedConsent | None = None
+    consent_id: Digest | None = None
 
 
 class Tip(_Model):

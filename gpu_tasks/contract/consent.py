@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
-from gpu_tasks.contract.artifacts import Digest
+from gpu_tasks.contract.artifacts import Digest, ObjectKey
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import digest_of
 
@@ -39,7 +39,7 @@ class _Model(BaseModel):
 
 
 class Consent(_Model):
-    """A caller's declaration. Personal: it is kept in the audit chain and nowhere in a signed file."""
+    """A caller's declaration. Personal: it is kept in the audit chain and nowhere else."""
 
     basis: ConsentBasis
     statement: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
@@ -86,17 +86,24 @@ class RecordedConsent(_Model):
         return self.model_copy(update={"salt": None, "declared": None})
 
 
+class DeclaredConsent(_Model):
+    """Where a declaration lies: all that passes from the door to a run, so that erasing it once erases it."""
+
+    id: Digest
+    entry: ObjectKey
+
+
 def consent_to_record(consent: Consent | None, policy: ConsentPolicy) -> RecordedConsent | None:
     """Return what goes into the audit chain under a policy, None when nothing does.
 
     Raises:
-        FaultError: REQUEST_INVALID when consent is required and was not given.
+        FaultError: CONSENT_REQUIRED when consent is required and was not given.
     """
     if policy is ConsentPolicy.OFF:
         return None
     if consent is None:
         if policy is ConsentPolicy.REQUIRED:
-            raise FaultError(FaultCode.REQUEST_INVALID, "consent is required here: give basis, statement, declared_by.")
+            raise FaultError(FaultCode.CONSENT_REQUIRED)
         return None
     return RecordedConsent.of(consent)
 

@@ -37,17 +37,26 @@ class _Model(BaseModel):
 
 
 class InputClaim(_Model):
-    """An input by its digest."""
+    """An input by the digest of the bytes that were handed in.
+
+    `used_sha256` is the digest of what was worked on, where a conforming copy was made of them.
+    """
 
     role: Role
     sha256: Digest
+    used_sha256: Digest | None = None
     media_type: str = _UNKNOWN_TYPE
 
     @classmethod
-    def of(cls, role: Role, artifact: Artifact) -> Self:
+    def of(cls, role: Role, artifact: Artifact, *, handed_in: Digest | None = None) -> Self:
         """Return the claim for a stored input; a media type that a client made up is not repeated."""
         known = _MEDIA_TYPE.fullmatch(artifact.media_type)
-        return cls(role=role, sha256=artifact.sha256, media_type=artifact.media_type if known else _UNKNOWN_TYPE)
+        return cls(
+            role=role,
+            sha256=handed_in or artifact.sha256,
+            used_sha256=artifact.sha256 if handed_in not in {None, artifact.sha256} else None,
+            media_type=artifact.media_type if known else _UNKNOWN_TYPE,
+        )
 
 
 class StageClaim(_Model):

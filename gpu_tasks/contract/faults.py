@@ -26,12 +26,14 @@ class FaultCode(StrEnum):
     FACEFUSION_NOT_CONFIGURED = "facefusion_not_configured"
 
     REQUEST_INVALID = "request_invalid"
+    CONSENT_REQUIRED = "consent_required"
     KEY_NOT_ALLOWED = "key_not_allowed"
     OPTION_UNSUPPORTED = "option_unsupported"
     OBJECT_MISSING = "object_missing"
     OBJECT_EMPTY = "object_empty"
     OBJECT_TOO_LARGE = "object_too_large"
     OBJECT_CORRUPT = "object_corrupt"
+    OBJECT_CHANGED = "object_changed"
     OUTPUT_EXISTS = "output_exists"
     MEDIA_UNREADABLE = "media_unreadable"
     MEDIA_UNSUPPORTED = "media_unsupported"
@@ -86,12 +88,19 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.MISSING_AUDIO_KEY: FaultMeaning(
         "Give audio_key for lip-sync, source_keys for a face swap, or both.", retryable=False
     ),
+    FaultCode.CONSENT_REQUIRED: FaultMeaning(
+        "A declaration of consent is required here; give consent with basis, statement and declared_by.",
+        retryable=False,
+    ),
     FaultCode.KEY_NOT_ALLOWED: FaultMeaning("The object key is not one that clients may use.", retryable=False),
     FaultCode.OPTION_UNSUPPORTED: FaultMeaning("This option is not supported yet.", retryable=False),
     FaultCode.OBJECT_MISSING: FaultMeaning("There is no object under this key; upload it first.", retryable=False),
     FaultCode.OBJECT_EMPTY: FaultMeaning("The uploaded object has zero bytes.", retryable=False),
     FaultCode.OBJECT_TOO_LARGE: FaultMeaning("The object is larger than allowed.", retryable=False),
     FaultCode.OBJECT_CORRUPT: FaultMeaning("The stored object does not match its digest.", retryable=True),
+    FaultCode.OBJECT_CHANGED: FaultMeaning(
+        "The object was overwritten while the task began; send the request again.", retryable=False
+    ),
     FaultCode.OUTPUT_EXISTS: FaultMeaning(
         "Another task already wrote this output key; choose a new one.", retryable=False
     ),

@@ -68,4 +68,4 @@ def test_each_policy_does_what_it_says() -> None:
     assert consent_to_record(GIVEN, ConsentPolicy.REQUIRED) is not None
     with pytest.raises(FaultError) as caught:
         consent_to_record(None, ConsentPolicy.REQUIRED)
-    assert caught.value.fault.code is FaultCode.REQUEST_INVALID
+    assert caught.value.fault.code is FaultCode.CONSENT_REQUIRED

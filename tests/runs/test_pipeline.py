@@ -17,10 +17,11 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.states import Cancelling
+from prefect.states import AwaitingRetry, Cancelling
 
 from blocks.job_store import parse_record
 from deployments.local.services import ServiceName
+from gpu_tasks.contract.audit import AuditEntry, AuditEvent
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.records import RecordStage, Status, TaskRecord
 from gpu_tasks.media.probe import probe
@@ -123,6 +124,36 @@ async def test_the_same_request_again_touches_no_gpu(
     # Each task's file is signed for itself; what was signed is one and the same.
     assert again.provenance["facefusion"]["artifact"] == first.provenance["facefusion"]["artifact"]
     assert again.result.output_key != first.result.output_key
+
+
+async def test_a_finished_run_that_an_operator_starts_again_keeps_its_result(
+    orchestra: Orchestra, keys: dict[str, Any], store: ArtifactStore
+) -> None:
+    before = await orchestra.run(keys)
+
+    async def has_ended() -> bool:
+        state = (await orchestra.flow_run(before.task_id)).state
+        return state is not None and state.is_final()
+
+    # The record is final a moment before Prefect says so.
+    ended: bool = await await_until(has_ended, seconds=10, what="the run has ended for Prefect, too")
+    assert ended
+    await orchestra.prefect.set_flow_run_state(UUID(before.task_id), AwaitingRetry(), force=True)
+
+    async def ended_again() -> TaskRecord | None:
+        record = await orchestra.job_store.read(before.task_id)
+        return record if record is not None and record.attempts == 2 and record.status.is_final else None
+
+    again: TaskRecord = await await_until(ended_again, seconds=60, what="the second try has ended")
+    assert again.status is Status.COMPLETED, again.error
+    assert again.result == before.result
+    signed = [
+        entry
+        for key in store.keys("audit/")
+        if not key.endswith("tip.json") and (entry := store.read_json(key, AuditEntry)) is not None
+        if entry.event is AuditEvent.OUTPUT_SIGNED and entry.task_id == before.task_id
+    ]
+    assert len(signed) == 2, "the result and the intermediate, once each"
 
 
 async def test_other_face_options_use_the_lip_sync_again(

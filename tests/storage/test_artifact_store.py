@@ -21,6 +21,19 @@ def stored(store: ArtifactStore, key: str, body: bytes) -> Artifact:
     return store.put_stream(io.BytesIO(body), key, "video/mp4")
 
 
+def test_a_version_that_was_overwritten_is_not_fetched(store: ArtifactStore, tmp_path: Path) -> None:
+    key = "uploads/video/overwritten"
+    stored(store, key, b"first")
+    head = store.head(key)
+    assert head is not None
+    assert store.fetch_key(key, tmp_path / "first", max_bytes=10, etag=head.etag).size_bytes == 5
+    stored(store, key, b"second")
+    with pytest.raises(StorageError) as caught:
+        store.fetch_key(key, tmp_path / "second", max_bytes=10, etag=head.etag)
+    assert caught.value.fault.code is FaultCode.OBJECT_CHANGED
+    assert not (tmp_path / "second").exists()
+
+
 def test_a_file_comes_back_byte_for_byte_with_its_digest_and_type(store: ArtifactStore, tmp_path: Path) -> None:
     body = bytes(range(256)) * 20_000  # 5 MB: several chunks
     (tmp_path / "in").write_bytes(body)
