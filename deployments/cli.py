@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 the task was cancelled, 4
 """
 
 import os
-from typing import Final
+from typing import Any, Final
 
 import typer
 from typer.main import get_command
@@ -19,7 +19,7 @@ from deployments.wording.messages import Message
 from deployments.wording.speaking import language_of
 from gpu_tasks.contract.sentences import Language
 
-__all__ = ["KEPT", "Exit", "main"]
+__all__ = ["KEPT", "Exit", "command_line", "main"]
 
 # What tells people and programs, in English, that a started stack stays.
 KEPT: Final = ENGLISH[Message.KEPT]
@@ -45,13 +45,18 @@ def lipswap() -> None:
     """Turns a voice, a video and a face into one lip-synced, face-swapped video."""
 
 
+def command_line(language: Language) -> Any:  # noqa: ANN401  # typer's own click has no public types
+    """Return the command line, with its help in a language."""
+    app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app.callback()(lipswap)
+    group: Any = get_command(app)
+    group.language = language
+    if language is Language.JAPANESE:
+        in_japanese(group, "")
+    return group
+
+
 def main() -> None:
     """Run the command line, in the language of the environment."""
     language = language_of(os.environ)
-    app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-    app.callback()(lipswap)
-    group = get_command(app)
-    group.language = language  # type: ignore[attr-defined]  # a Commands, which typer's types do not say
-    if language is Language.JAPANESE:
-        in_japanese(group, "")
-    group(obj=Told(language), prog_name="lipswap")
+    command_line(language)(obj=Told(language), prog_name="lipswap")

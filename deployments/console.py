@@ -1,12 +1,13 @@
 """What the command line shows of a stack that starts and of a task that runs, in the reader's language."""
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from deployments.local.services import Happening, StackEvent
 from deployments.wording.messages import Message
@@ -55,9 +56,12 @@ class Told:
         """Write a fault: its code, and what it means."""
         self.line(f"[{fault.code}] {told_fault(fault, self.language)}", style="red")
 
-    def table(self, table: Table) -> None:
-        """Write a table for people, on standard output: it is what they asked for."""
-        Console(highlight=False, soft_wrap=True).print(table)
+    def rows(self, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+        """Write columns under their headings on standard output: they are what was asked for, and copied from."""
+        widths = [max(cell_len(row[place]) for row in (headings, *rows)) for place in range(len(headings))]
+        for row in (headings, *rows):
+            cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+            sys.stdout.write("  ".join(cells).rstrip() + "\n")
 
     def stack_event(self, event: StackEvent) -> None:
         """Show what a person wants to know of the stack: what is ready, what died, what it says."""

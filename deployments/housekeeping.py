@@ -56,6 +56,7 @@ class LicenceRow(_Row):
 
     licence: str
     summary: str
+    summary_ja: str
     url: str | None
     commercial_use: bool
     needs_acknowledgement: bool
@@ -122,6 +123,7 @@ def licence_rows(store: WeightStore) -> tuple[LicenceRow, ...]:
         LicenceRow(
             licence=licence,
             summary=terms.summary,
+            summary_ja=terms.summary_ja,
             url=terms.url,
             commercial_use=all(models.models[name].commercial_use for name in under),
             needs_acknowledgement=any(models.to_acknowledge(name) for name in under),

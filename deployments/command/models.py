@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from deployments.command.exits import Exit, told_errors, told_in
+from deployments.command.exits import Exit, settings_of, told_errors, told_in
 from deployments.command.options import AsJson, Weights
 from deployments.console import Told
 from deployments.housekeeping import LicenceRow, ModelRow, Presence, licence_rows, model_rows, wanted
 from deployments.wording.messages import Message
 from gpu_tasks.acknowledgements import acknowledge as keep_acknowledgement
 from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.sentences import Language
 from gpu_tasks.downloads import DownloadLimits
 from gpu_tasks.settings import WeightSettings
 from gpu_tasks.weights import Trust, WeightStore, open_weights
 
-models = typer.Typer(no_args_is_help=True, help="The models: where they come from, what lies here, on which terms.")
+models = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="The models: where they come from, what lies here, on which terms."
+)
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Models by name.")]
 All = Annotated[bool, typer.Option("--all", help="All models whose licences are permissive or acknowledged.")]
@@ -38,7 +40,7 @@ def list_models(context: typer.Context, weights: Weights = None, as_json: AsJson
     if as_json:
         _write([row.model_dump(mode="json") for row in rows])
         return
-    _table(told, Message.MODEL_HEADINGS, [_model_cells(row, told) for row in rows])
+    told.rows(_headings(Message.MODEL_HEADINGS, told), [_model_cells(row, told) for row in rows])
 
 
 @models.command()
@@ -95,7 +97,7 @@ def licences(context: typer.Context, weights: Weights = None, as_json: AsJson = 
     if as_json:
         _write([row.model_dump(mode="json") for row in rows])
         return
-    _table(told, Message.LICENCE_HEADINGS, [_licence_cells(row, told) for row in rows])
+    told.rows(_headings(Message.LICENCE_HEADINGS, told), [_licence_cells(row, told) for row in rows])
 
 
 @models.command()
@@ -108,15 +110,14 @@ def acknowledge(context: typer.Context, licence: str, weights: Weights = None) -
         if terms is None:
             raise FaultError(FaultCode.REQUEST_INVALID, told.text(Message.LICENCE_UNKNOWN, licence=licence))
         if keep_acknowledgement(store.folder, licence):
-            told.say(
-                Message.ACKNOWLEDGED_NOW, licence=licence, folder=store.folder, summary=terms.summary, style="green"
-            )
+            summary = terms.summary_ja if told.language is Language.JAPANESE else terms.summary
+            told.say(Message.ACKNOWLEDGED_NOW, licence=licence, folder=store.folder, summary=summary, style="green")
         else:
             told.say(Message.ACKNOWLEDGED_BEFORE, licence=licence)
 
 
 def _store(weights: Path | None) -> WeightStore:
-    settings = WeightSettings()
+    settings = settings_of(WeightSettings)
     return open_weights(settings if weights is None else settings.model_copy(update={"weights": weights}))
 
 
@@ -142,14 +143,12 @@ def _model_cells(row: ModelRow, told: Told) -> tuple[str, ...]:
 
 
 def _licence_cells(row: LicenceRow, told: Told) -> tuple[str, ...]:
-    return (row.licence, told.text(row.commercial), told.text(row.standing), str(len(row.models)), row.summary)
+    summary = row.summary_ja if told.language is Language.JAPANESE else row.summary
+    return (row.licence, told.text(row.commercial), told.text(row.standing), str(len(row.models)), summary)
 
 
-def _table(told: Told, headings: Message, rows: list[tuple[str, ...]]) -> None:
-    table = Table(*told.text(headings).split("|"), box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    told.table(table)
+def _headings(message: Message, told: Told) -> tuple[str, ...]:
+    return tuple(told.text(message).split("|"))
 
 
 def _write(answer: object) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-from deployments.command.exits import Exit, told_errors, told_in
+from deployments.command.exits import Exit, settings_of, told_errors, told_in
 from deployments.command.options import DEFAULT_DATA, AsJson, Data
 from deployments.console import Told
 from deployments.local.layout import SIGNING_FOLDER
@@ -34,8 +34,12 @@ def verify(context: typer.Context, file: Path, data: Data = DEFAULT_DATA, as_jso
 
 
 def signing_settings(data: Path) -> SigningSettings:
-    """Return whose signatures count: as the environment says, else the development chain in the data folder."""
-    settings = SigningSettings()
+    """Return whose signatures count: as the environment says, else the development chain in the data folder.
+
+    Raises:
+        SettingsUnusableError: A value of the environment does not fit.
+    """
+    settings = settings_of(SigningSettings)
     if "development" in settings.model_fields_set:
         return settings
     return settings.model_copy(update={"development": data / SIGNING_FOLDER})

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpu_tasks.contract.artifacts import WORK, Artifact
-from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import GateReport
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.media.errors import MediaError
@@ -30,7 +29,7 @@ class Gate(NamedTuple):
     folder: Path
 
     def target(self, file: Path) -> Input:
-        """Let the target video in; raises MediaError."""
+        """Let the target video in; raises MediaError, and OSError for a file that is not there."""
         return self._take(file, "target", lambda path: admit_video(path, _LIMITS, _POLICY, work_dir=path.parent))
 
     def audio(self, file: Path) -> Input:
@@ -42,8 +41,7 @@ class Gate(NamedTuple):
         return self._take(file, f"source-{place}", lambda path: admit_picture(path, _LIMITS, work_dir=path.parent))
 
     def _take(self, file: Path, which: str, admit: Callable[[Path], Admitted]) -> Input:
-        if not file.is_file():
-            raise MediaError(FaultCode.OBJECT_MISSING, f"There is no file {file}.")
+        file.stat()  # said of the person's own file, before it has another name
         # A name of ours in a folder of its own: nothing in a file can point at another one.
         folder = self.folder / which
         folder.mkdir()

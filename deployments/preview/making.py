@@ -108,6 +108,10 @@ def make_preview(order: PreviewOrder, signatory: Signatory) -> Preview:
     form = FORMS.get(order.destination.suffix.lower())
     if form is None:
         raise FaultError(FaultCode.REQUEST_INVALID, f"--out ends in one of {', '.join(FORMS)}.")
+    if not order.destination.absolute().parent.is_dir():
+        raise FaultError(
+            FaultCode.REQUEST_INVALID, f"--out {order.destination}: name a file in a folder that is there."
+        )
     if order.audio is None and not order.sources:
         raise FaultError(FaultCode.MISSING_AUDIO_KEY)
     with tempfile.TemporaryDirectory(prefix="lipswap-preview-") as folder:
