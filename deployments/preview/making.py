@@ -123,17 +123,14 @@ def make_preview(order: PreviewOrder, signatory: Signatory) -> Preview:
             shown = f"Frames {plan.part.start_frame} to {plan.part.stop_frame - 1} were looked at."
             raise FaultError(FaultCode.NO_FACE_DETECTED, shown)
         sign_file(made, order.destination, Credential(claims=_claims(plan), media_type=form.value), signatory)
-    named = [("target", plan.target), ("audio", plan.audio), *(("source", source) for source in plan.sources)]
+    sources = {f"source {place}": source.report for place, source in enumerate(plan.sources, start=1)}
+    sounds = {"audio": plan.audio.report} if plan.audio is not None else {}
     return Preview(
         path=order.destination,
         start_seconds=float(plan.part.start_frame / plan.timeline.fps),
         frame_count=plan.part.frame_count,
         frames_with_face=with_face,
-        reports={
-            f"{name} {place}" if name == "source" else name: given.report
-            for place, (name, given) in enumerate(named, start=-1)
-            if given is not None
-        },
+        reports={"target": plan.target.report, **sounds, **sources},
     )
 
 

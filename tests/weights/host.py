@@ -1,6 +1,7 @@
 """A host of model files over real HTTP that breaks as it is told: once per planned fault, in order."""
 
 import hashlib
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,17 +53,19 @@ class Host:
 
 
 @contextmanager
-def serving(host: Host) -> Iterator[Host]:
-    """Serve until the context ends."""
+def serving(host: Host, tls: ssl.SSLContext | None = None) -> Iterator[Host]:
+    """Serve until the context ends, over https with a `tls` context."""
 
     class Handler(_Handler):
         serves = host
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    host.url = f"http://127.0.0.1:{server.server_address[1]}"
+    host.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
     try:
         yield host
     finally:
