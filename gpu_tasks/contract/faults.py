@@ -46,6 +46,10 @@ class FaultCode(StrEnum):
 
     RUNPOD_NOT_CONFIGURED = "runpod_not_configured"
     ENGINE_UNAVAILABLE = "engine_unavailable"
+    MODEL_MISSING = "model_missing"
+    MODEL_CORRUPT = "model_corrupt"
+    MODEL_NOT_FETCHED = "model_not_fetched"
+    LICENCE_NOT_ACKNOWLEDGED = "licence_not_acknowledged"
     REVISION_MISMATCH = "revision_mismatch"
     CONTRACT_MISMATCH = "contract_mismatch"
     RESULT_MISSING = "result_missing"
@@ -122,6 +126,14 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
         "RunPod is not set up here; set RUNPOD_API_KEY and RUNPOD_WAV2LIP_ENDPOINT.", retryable=False
     ),
     FaultCode.ENGINE_UNAVAILABLE: FaultMeaning("The asked engine is not available here.", retryable=False),
+    FaultCode.MODEL_MISSING: FaultMeaning(
+        "A model's file is not there; fetch it with `lipswap models pull`.", retryable=False
+    ),
+    FaultCode.MODEL_CORRUPT: FaultMeaning("A model's file is not the one that is expected.", retryable=False),
+    FaultCode.MODEL_NOT_FETCHED: FaultMeaning("A model's file could not be fetched.", retryable=True),
+    FaultCode.LICENCE_NOT_ACKNOWLEDGED: FaultMeaning(
+        "The model's licence must be acknowledged first; see `lipswap models licences`.", retryable=False
+    ),
     FaultCode.REVISION_MISMATCH: FaultMeaning("Flow and worker hold different model revisions.", retryable=False),
     FaultCode.CONTRACT_MISMATCH: FaultMeaning("Flow and worker speak different contract versions.", retryable=False),
     FaultCode.RESULT_MISSING: FaultMeaning("The worker said it was done but left no result.", retryable=True),

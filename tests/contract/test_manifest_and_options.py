@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, Stage
-from gpu_tasks.contract.manifest import manifest, resolve_engine
+from gpu_tasks.contract.manifest import ModelRole, manifest, resolve_engine
 from gpu_tasks.contract.options import EngineChoice, FaceFusionOptions, Wav2LipOptions, changed_options
 
 BUNDLED = {name: entry for name, entry in manifest().models.items() if entry.bundled}
@@ -19,10 +19,66 @@ def test_a_bundled_model_is_the_one_that_the_manifest_names(name: str) -> None:
     assert len(content) == BUNDLED[name].size_bytes
 
 
-def test_every_model_is_bundled_or_has_an_address_and_its_licence_is_known() -> None:
+def test_every_model_is_bundled_or_has_addresses() -> None:
     for entry in manifest().models.values():
-        assert entry.bundled != (entry.url is not None)
-        assert entry.licence
+        assert entry.bundled != bool(entry.urls)
+        assert all(url.startswith("https://") for url in entry.urls)
+        assert entry.bundled or entry.release
+
+
+def test_every_model_has_a_role_and_a_file_of_its_own() -> None:
+    entries = manifest().models.values()
+    assert all(entry.role for entry in entries)
+    assert len({entry.file for entry in entries}) == len(entries)
+
+
+def test_every_licence_is_explained_and_means_the_same_for_all_its_models() -> None:
+    meanings = {(entry.licence, entry.commercial_use) for entry in manifest().models.values()}
+    assert {licence for licence, _ in meanings} == set(manifest().licences)
+    assert all(terms.summary and terms.summary_ja for terms in manifest().licences.values())
+    # GFPGAN's mixed terms have a name of their own, so nobody's commercial use hangs on which model was meant.
+    assert len(meanings) == len(manifest().licences)
+
+
+def test_every_need_is_a_model() -> None:
+    for name in manifest().models:
+        assert set(manifest().with_needs(name)) <= set(manifest().models)
+
+
+@pytest.mark.parametrize("role", ModelRole)
+def test_the_default_of_a_role_is_permissive_and_missing_only_where_no_model_is(role: ModelRole) -> None:
+    models = manifest()
+    permissive = {name for name, entry in models.models.items() if entry.role is role and models.is_permissive(name)}
+    if permissive:
+        assert models.default_for(role) in permissive
+    else:
+        with pytest.raises(FaultError) as caught:
+            models.default_for(role)
+        assert caught.value.fault.code is FaultCode.ENGINE_UNAVAILABLE
+
+
+def test_a_swapper_that_is_free_itself_is_not_free_with_the_embedder_that_it_needs() -> None:
+    models = manifest()
+    assert models.to_acknowledge("ghost_1_256") is None
+    assert models.with_needs("ghost_1_256") == ("crossface_ghost", "arcface_w600k_r50", "ghost_1_256")
+    assert not models.is_permissive("ghost_1_256")
+
+
+def test_copyleft_is_acknowledged_though_commercial_use_is_allowed() -> None:
+    assert manifest().models["yoloface_8n"].commercial_use
+    assert manifest().to_acknowledge("yoloface_8n") == "AGPL-3.0-only"
+
+
+def test_a_revision_names_the_file_where_its_digest_is_known_and_the_place_where_not() -> None:
+    models = manifest().models
+    assert models["wav2lip_gan"].revision == "ca9ab7b7b812"
+    assert models["edtalk_256"].revision == "unpinned-models-3.3.0"
+
+
+def test_a_model_that_nobody_knows_is_refused_by_name() -> None:
+    with pytest.raises(FaultError, match="no-such-model") as caught:
+        manifest().entry("no-such-model")
+    assert caught.value.fault.code is FaultCode.REQUEST_INVALID
 
 
 def test_every_engine_names_models_that_exist() -> None:
@@ -34,7 +90,7 @@ def test_every_engine_names_models_that_exist() -> None:
 def test_revisions_name_the_code_and_each_model() -> None:
     revisions = manifest().revisions(Engine.DRAFT, Stage.WAV2LIP)
     assert set(revisions) == {"draft-wav2lip", *manifest().engines[Engine.DRAFT][Stage.WAV2LIP].models}
-    assert revisions["face_mesh_468"] == manifest().models["face_mesh_468"].sha256[:12]
+    assert revisions["face_mesh_468"] == manifest().models["face_mesh_468"].revision
 
 
 def test_an_engine_without_a_stage_is_not_available() -> None:
