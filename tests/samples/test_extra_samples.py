@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from deployments.samples import recipes
 from deployments.samples.catalogue import Sample, describe, make_sample, make_samples
+from deployments.samples.recipes import Originals, Recipe
 from gpu_tasks.contract.options import FaceMapping
 from gpu_tasks.contract.tracks import FaceWarning
 from gpu_tasks.faces.coverage import head_pose
@@ -133,13 +135,10 @@ def test_little_light_is_little_light(place: Places) -> None:
         assert abs(worked.after[nose].mean() - worked.before[nose].mean()) < 6
 
 
-def test_the_same_frames_are_made_twice(tmp_path: Path) -> None:
-    pixels = []
-    for name in ("one", "other"):
-        path = make_sample(Sample.LOW_LIGHT, tmp_path / f"{name}.mp4", ORIGINALS, stop=3)
-        with VideoReader(path) as reader:
-            pixels.append(np.stack([frame.pixels for frame in reader]))
-    assert (pixels[0] == pixels[1]).all()
+@pytest.mark.parametrize("recipe", [recipes.two_faces, recipes.low_light, recipes.profile])
+def test_the_same_frames_are_calculated_twice(recipe: Recipe) -> None:
+    one, other = (np.stack(list(islice(recipe(Originals.of(ORIGINALS)), 12))) for _ in range(2))
+    assert (one == other).all()
 
 
 def test_every_sample_has_a_description() -> None:
