@@ -7,10 +7,10 @@ from typing import Final
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultError
 from gpu_tasks.contract.jobs import FaceFusionJob, Stage
+from gpu_tasks.draft.casting import EVERYONE, Casting, refusal_of
 from gpu_tasks.draft.models import FaceModels, face_models
 from gpu_tasks.draft.source import DraftSource
 from gpu_tasks.draft.swap import DraftSwap
-from gpu_tasks.facefusion.casting import EVERYONE, Casting, refusal_of
 from gpu_tasks.media.probe import probe
 from gpu_tasks.media.still import read_image
 from gpu_tasks.media.writer import NVENC, X264

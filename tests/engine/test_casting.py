@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from gpu_tasks.contract.options import FaceMapping, FaceSelection
-from gpu_tasks.facefusion.casting import EVERYONE, Casting, refusal_of
+from gpu_tasks.draft.casting import EVERYONE, Casting, refusal_of
 
 
 @dataclass(frozen=True)
