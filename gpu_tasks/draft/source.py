@@ -81,10 +81,19 @@ class DraftSource:
 
 def made_of(texture: Frame, points: Floats, skin: Mask, merit: float) -> DraftSource:
     """Make a source of an aligned face whose mouth is closed over; its fields are described there."""
-    nearby = low_frequencies(texture.astype(np.float32), skin, _SKIN_NEARBY_PX)
-    healed = np.asarray(np.rint(nearby + (texture - nearby) * skin[..., None]), np.uint8)
+    nearby = _nearby(texture, skin)
+    healed = np.asarray(np.clip(np.rint(nearby + (texture - nearby) * skin[..., None]), 0, 255), np.uint8)
     above_brows = blurred(brow_mask(points, skin.shape), _SOFT_PX)
     return DraftSource(_levels(healed), points, skin, np.maximum(skin, above_brows), merit)
+
+
+def _nearby(texture: Frame, skin: Mask) -> Floats:
+    """What the skin near each place is on average; smooth, so a quarter of the size is enough to find it."""
+    height, width = skin.shape
+    small = (width // 4, height // 4)
+    picture, weight = (cv2.resize(each, small, interpolation=cv2.INTER_AREA) for each in (texture, skin))
+    found = low_frequencies(np.asarray(picture, np.float32), np.asarray(weight, np.float32), _SKIN_NEARBY_PX / 4)
+    return np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _levels(texture: Frame) -> tuple[Frame, ...]:

@@ -32,7 +32,7 @@ from gpu_tasks.faces.mesh import (
 # Longest sides of what is drawn over a face of any size and then enlarged: what the mesh carries is smooth, the edges
 # of lids and lips are not.
 _MESH_PX = 88
-_MASK_PX = 144
+_MASK_PX = 128
 _FADE = 0.13  # of the face's width, from the oval inward
 _SHARP_ENOUGH = 1.6  # texture pixels per frame pixel above which the next smaller texture is taken
 _KEPT = (INNER_MOUTH, LEFT_EYE, RIGHT_EYE)
