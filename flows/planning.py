@@ -90,6 +90,7 @@ def face_swap_job(request: PipelineRequest, footage: Footage, engine: Engine, sy
         sources=footage.sources,
         options=request.facefusion,
         face_selection=request.face_selection,
+        face_map=request.face_map,
     )
 
 

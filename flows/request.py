@@ -86,7 +86,10 @@ class VerifyRequest(BaseModel):
 def unsupported(request: PipelineRequest) -> FaultError | None:
     """Return the refusal of the first field that this version does not act on, None when it acts on all."""
     not_built = {
-        "face_map": bool(request.face_map),
+        "face_map.reference_key": any(entry.reference_key is not None for entry in request.face_map),
+        "face_map.position": any(entry.position is None for entry in request.face_map),
+        "face_map.source_index": any(entry.source_index >= len(request.source_keys) for entry in request.face_map),
+        "face_selection with face_map": bool(request.face_map) and request.face_selection != FaceSelection(),
         "face_selection.mode": request.face_selection.mode == "reference",
         "face_selection.reference_key": request.face_selection.reference_key is not None,
         "webhook_url": request.webhook_url is not None,

@@ -1,5 +1,7 @@
 """Draws a mesh into an array: which place of a texture is seen at each pixel. No loop over triangles."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,63 +42,92 @@ def draw_mesh(
         are those of the best affine map from points to values: they go on smoothly over the edge.
     """
     height, width = shape
-    corners = points[triangles]
-    first, across, down, is_flat = _edges(corners)
-    which, x, y = _candidates(corners, width, height)
-    away_x, away_y = x - first[which, 0], y - first[which, 1]
-    # weights of the second and third corner at the candidate; the first has what is missing to one
-    second = away_x * across[which, 0] + away_y * across[which, 1]
-    third = away_x * down[which, 0] + away_y * down[which, 1]
-    inside = (second >= -_EDGE) & (third >= -_EDGE) & (second + third <= 1 + _EDGE) & ~is_flat[which]
+    weights = _weights(points[triangles])
+    rows = _rows(points[triangles], weights, width, height)
+    which, x = _pixels(rows)
     owner = np.full(height * width, -1, np.intp)
-    # of equal places the last one stays, and candidates come in painting order
-    owner[y[inside] * width + x[inside]] = np.flatnonzero(inside)
+    # of equal places the last one stays, and pixels come in painting order
+    owner[rows.y[which] * width + x] = np.arange(len(which))
     drawn = np.flatnonzero(owner >= 0)
-    won = owner[drawn]
-    triangle = triangles[which[won]]
-    base = values[triangle[:, 0]]
-    seen = (
-        base + (values[triangle[:, 1]] - base) * second[won, None] + (values[triangle[:, 2]] - base) * third[won, None]
-    )
+    won = which[owner[drawn]]
+    # value of a triangle at a pixel: steps[0] x + steps[1] y + steps[2], channels and triangles last
+    first, second, third = (values.T[:, triangles[:, corner]] for corner in range(3))
+    steps = weights[0, :, None] * (second - first) + weights[1, :, None] * (third - first)
+    steps[2] += first
+    step = steps.take(rows.triangle[won], axis=2)
+    seen = step[0] * x[owner[drawn]].astype(np.float32) + step[1] * rows.y[won].astype(np.float32) + step[2]
 
     out = _continued(points, values, shape)
-    out.reshape(height * width, -1)[drawn] = seen
+    out.reshape(height * width, -1)[drawn] = seen.T
     return out, (owner >= 0).reshape(height, width)
 
 
 def _continued(points: Floats, values: Floats, shape: tuple[int, int]) -> Floats:
     """The best affine map from points to values, everywhere."""
-    sums = np.concatenate([points, np.ones((len(points), 1), np.float32)], axis=1).astype(np.float64)
-    map_ = np.linalg.solve(sums.T @ sums + 1e-6 * np.eye(3), sums.T @ values).astype(np.float32)
-    x = np.arange(shape[1], dtype=np.float32)[None, :, None]
-    y = np.arange(shape[0], dtype=np.float32)[:, None, None]
-    return np.asarray(x * map_[0] + y * map_[1] + map_[2], np.float32)
+    at, goal = points.mean(0), values.mean(0)
+    away = (points - at).astype(np.float64)
+    slope = np.linalg.solve(away.T @ away + 1e-6 * np.eye(2), away.T @ (values - goal)).astype(np.float32)
+    x = np.arange(shape[1], dtype=np.float32)[None, :, None] - at[0]
+    y = np.arange(shape[0], dtype=np.float32)[:, None, None] - at[1]
+    return np.asarray(x * slope[0] + (y * slope[1] + goal), np.float32)
 
 
-def _edges(corners: Floats) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
-    """First corner, the two rows of the inverse of its edges, and which triangles have no area."""
-    first = corners[:, 0]
-    a, b = corners[:, 1] - first, corners[:, 2] - first
-    area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+class _Rows(NamedTuple):
+    """Every row of pixels of every triangle, in the triangles' order: triangle number, y, first x, number of pixels."""
+
+    triangle: NDArray[np.intp]
+    y: NDArray[np.intp]
+    first_x: NDArray[np.intp]
+    length: NDArray[np.intp]
+
+
+def _weights(corners: Floats) -> Floats:
+    """Weights of the second and the third corner at a pixel, (2, 3, n): [0] x + [1] y + [2].
+
+    Those of triangles without area are negative everywhere.
+    """
+    (x, y), (to_x, to_y), (down_x, down_y) = corners.transpose(1, 2, 0)
+    a_x, a_y, b_x, b_y = to_x - x, to_y - y, down_x - x, down_y - y
+    area = a_x * b_y - a_y * b_x
     is_flat = np.abs(area) < 1e-6  # noqa: PLR2004 - square pixels
-    scale = 1 / np.where(is_flat, 1, area)[:, None]
-    across = np.stack([b[:, 1], -b[:, 0]], axis=1) * scale
-    down = np.stack([-a[:, 1], a[:, 0]], axis=1) * scale
-    return first, across.astype(np.float32), down.astype(np.float32), is_flat
+    scale = 1 / np.where(is_flat, 1, area)
+    weights = np.empty((2, 3, len(corners)), np.float32)
+    weights[0, 0], weights[0, 1], weights[1, 0], weights[1, 1] = b_y * scale, -b_x * scale, -a_y * scale, a_x * scale
+    weights[:, 2] = -(weights[:, 0] * x + weights[:, 1] * y)
+    weights[:, :, is_flat] = np.array([0, 0, -1], np.float32)[:, None]
+    return weights
 
 
-def _candidates(
-    corners: Floats, width: int, height: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Every pixel in every triangle's bounding box: triangle number, x, y; in the triangles' order."""
-    limit = np.array([width - 1, height - 1], np.float32)
-    low = np.clip(np.ceil(corners.min(1) - _EDGE), 0, limit + 1).astype(np.int32)
-    high = np.clip(np.floor(corners.max(1) + _EDGE), -1, limit).astype(np.int32)
-    extent = np.maximum(high - low + 1, 0)
-    counts = extent[:, 0] * extent[:, 1]
-    ends = np.cumsum(counts, dtype=np.int32)
-    which = np.repeat(np.arange(len(corners), dtype=np.int32), counts)
-    nth = np.arange(len(which), dtype=np.int32) - (ends - counts)[which]
-    columns = extent[which, 0]
-    row = nth // columns
-    return which, nth - row * columns + low[which, 0], row + low[which, 1]
+def _rows(corners: Floats, weights: Floats, width: int, height: int) -> _Rows:
+    y_of = corners[:, :, 1]
+    low = np.clip(np.ceil(y_of.min(1) - _EDGE), 0, height).astype(np.intp)
+    high = np.clip(np.floor(y_of.max(1) + _EDGE), -1, height - 1).astype(np.intp)
+    triangle, y = _counted_up(low, np.maximum(high - low + 1, 0))
+    # Inside, the weights of all three corners are not negative: each says from which x on, or up to which.
+    of_row = weights.take(triangle, axis=2)
+    slopes = np.empty((3, len(triangle)), np.float32)
+    heights = np.empty_like(slopes)
+    slopes[:2] = of_row[:, 0]
+    slopes[2] = -(slopes[0] + slopes[1])
+    heights[:2] = of_row[:, 1] * y.astype(np.float32) + of_row[:, 2] + np.float32(_EDGE)
+    heights[2] = 1 + 3 * np.float32(_EDGE) - heights[0] - heights[1]
+    is_level = np.abs(slopes) < 1e-9  # noqa: PLR2004 - of pixels
+    ends = -heights / np.where(is_level, 1, slopes)
+    never = np.where(is_level & (heights < 0), np.float32(np.inf), np.float32(-np.inf))
+    left = np.where((slopes > 0) & ~is_level, ends, never).max(0)
+    right = np.where((slopes < 0) & ~is_level, ends, np.float32(np.inf)).min(0)
+    first_x = np.clip(np.ceil(left), 0, width).astype(np.intp)
+    last_x = np.clip(np.floor(right), -1, width - 1).astype(np.intp)
+    return _Rows(triangle, y, first_x, np.maximum(last_x - first_x + 1, 0))
+
+
+def _pixels(rows: _Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Every pixel of every row: which row, and its x; in the rows' order."""
+    return _counted_up(rows.first_x, rows.length)
+
+
+def _counted_up(first: NDArray[np.intp], counts: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Count up from each first number: whose turn it is, and the number."""
+    turn = np.repeat(np.arange(len(counts)), counts)
+    start = first - (np.cumsum(counts) - counts)
+    return turn, np.arange(len(turn)) + start[turn]

@@ -6,19 +6,32 @@ import cv2
 import numpy as np
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.draft.skin import brow_mask, skin_mask
 from gpu_tasks.faces.align import crop_affine, transform, warp
 from gpu_tasks.faces.arrays import Floats, Frame, Mask
 from gpu_tasks.faces.detector import FaceDetector
-from gpu_tasks.faces.masks import blurred
-from gpu_tasks.faces.mesh import FOREHEAD, JAW, LEFT_EYE_CORNER, NOSE_TIP, RIGHT_EYE_CORNER, FaceMesh, region_of
+from gpu_tasks.faces.masks import blurred, low_frequencies
+from gpu_tasks.faces.mesh import (
+    CHIN,
+    FOREHEAD,
+    INNER_MOUTH,
+    LEFT_EYE_CORNER,
+    NOSE_TIP,
+    RIGHT_EYE_CORNER,
+    FaceMesh,
+    region_of,
+)
 
-_SIZE = 512
-_LEVELS = 3
-_CHEEKS_AND_NOSE = (50, 280, 205, 425, 4, 5)
-# brows, outer corners of the eyes, jaw and chin: hair lies outside, on forehead and temples
-_FEATURES = (63, 105, 66, 107, 336, 296, 334, 293, 33, 263, *JAW)
-_HAIR = 26.0  # distance from the cheeks' colour in Lab, lightness counted a third, from which it is not skin
-_LIGHTNESS_WEIGHT = 0.35
+SIZE = 512
+LEVELS = 3
+_INNER_LIPS = (13, 14)  # of mesh_468: the middle of the upper and of the lower one
+_SCORE = 0.5  # the network's own even chance
+# In pixels of the texture: the mesh's lips lie that far beside the real ones, and teeth must not show through there.
+_LIP_ERROR_PX = 1
+_HEALED_PX = 4.0
+# Hair over the skin is healed with what the skin nearby is on average; above the brows that is shown, softly ending.
+_SKIN_NEARBY_PX = 16.0
+_SOFT_PX = 9.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +39,18 @@ class DraftSource:
     """One source face.
 
     Attributes:
-        textures: (512, 512, 3), (256, 256, 3), (128, 128, 3) uint8 BGR: the aligned face, ever smaller.
+        textures: (512, 512, 3), (256, 256, 3), (128, 128, 3) uint8 BGR: the aligned face, ever smaller. Its mouth is
+            closed over with lips: the inside of a mouth is always the target's. Hair over the skin is healed.
         points: (468, 2) float32, the mesh in pixels of the first texture.
-        skin: (512, 512) float32, 0 where hair lies over the forehead.
-        merit: How useful the picture is: face size in pixels, less the more the head is turned.
+        skin: (512, 512) float32, 0 where hair lay over the forehead: what is there now says nothing about the light.
+        shown: (512, 512) float32, what may be laid over a target: skin, and healed skin above the brows.
+        merit: How useful the picture is: face size in pixels, less the more the head is turned or the mouth is open.
     """
 
     textures: tuple[Frame, ...]
     points: Floats
     skin: Mask
+    shown: Mask
     merit: float
 
     @classmethod
@@ -55,15 +71,36 @@ class DraftSource:
         largest = max(faces, key=lambda face: face.region.side_px)
         first, _ = mesh.landmarks(image, largest.region)
         points, score = mesh.landmarks(image, region_of(first))
-        if score < 0.5:  # noqa: PLR2004 - the network's own even chance
+        if score < _SCORE:
             raise FaultError(FaultCode.NO_FACE_IN_SOURCE)
-        affine = crop_affine(region_of(points), _SIZE)
-        texture = warp(image, affine, _SIZE)
-        placed = transform(points[:, :2], affine)
-        textures = [texture]
-        while len(textures) < _LEVELS:
-            textures.append(np.asarray(cv2.pyrDown(textures[-1]), np.uint8))
-        return cls(tuple(textures), placed, _skin(texture, placed), region_of(points).side_px * _frontality(placed))
+        affine = crop_affine(region_of(points), SIZE)
+        texture, placed = warp(image, affine, SIZE), transform(points[:, :2], affine)
+        merit = region_of(points).side_px * _frontality(placed) * _calmness(placed)
+        return made_of(_mouth_closed(texture, placed), placed, skin_mask(texture, placed), merit)
+
+
+def made_of(texture: Frame, points: Floats, skin: Mask, merit: float) -> DraftSource:
+    """Make a source of an aligned face whose mouth is closed over; its fields are described there."""
+    nearby = _nearby(texture, skin)
+    healed = np.asarray(np.clip(np.rint(nearby + (texture - nearby) * skin[..., None]), 0, 255), np.uint8)
+    above_brows = blurred(brow_mask(points, skin.shape), _SOFT_PX)
+    return DraftSource(_levels(healed), points, skin, np.maximum(skin, above_brows), merit)
+
+
+def _nearby(texture: Frame, skin: Mask) -> Floats:
+    """What the skin near each place is on average; smooth, so a quarter of the size is enough to find it."""
+    height, width = skin.shape
+    small = (width // 4, height // 4)
+    picture, weight = (cv2.resize(each, small, interpolation=cv2.INTER_AREA) for each in (texture, skin))
+    found = low_frequencies(np.asarray(picture, np.float32), np.asarray(weight, np.float32), _SKIN_NEARBY_PX / 4)
+    return np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def _levels(texture: Frame) -> tuple[Frame, ...]:
+    textures = [texture]
+    while len(textures) < LEVELS:
+        textures.append(np.asarray(cv2.pyrDown(textures[-1]), np.uint8))
+    return tuple(textures)
 
 
 def _frontality(points: Floats) -> float:
@@ -74,16 +111,16 @@ def _frontality(points: Floats) -> float:
     return float(np.clip(1 - 2 * abs(along - 0.5), 0.05, 1))
 
 
-def _skin(texture: Frame, points: Floats) -> Mask:
-    lab = cv2.cvtColor(cv2.GaussianBlur(texture, (0, 0), 3), cv2.COLOR_BGR2LAB).astype(np.float32)
-    patches = np.zeros(texture.shape[:2], np.uint8)
-    for x, y in np.rint(points[list(_CHEEKS_AND_NOSE)]).astype(int).tolist():
-        cv2.circle(patches, (x, y), 10, (255,), -1)
-    distance = np.abs(lab - np.median(lab[patches > 0], axis=0)) @ np.array([_LIGHTNESS_WEIGHT, 1, 1], np.float32)
-    is_skin = (distance < _HAIR).astype(np.float32)
-    is_skin = np.asarray(cv2.erode(is_skin, np.ones((11, 11), np.uint8)), np.float32)
-    # what is dark among the features is eyes, brows, lips and folds
-    hull = cv2.convexHull(np.rint(points[list(_FEATURES)]).astype(np.int32))
-    cv2.fillConvexPoly(is_skin, np.asarray(hull, np.int32), (1.0,))
-    face_px = float(np.linalg.norm(points[FOREHEAD] - points[NOSE_TIP]))
-    return blurred(is_skin, max(face_px / 20, 2))
+def _calmness(points: Floats) -> float:
+    """Tell how closed a mouth is, 1 to 0.2 wide open, by its gap in face heights: cheeks and chin are drawn with it."""
+    gap = float(np.linalg.norm(points[_INNER_LIPS[0]] - points[_INNER_LIPS[1]]))
+    height = max(float(np.linalg.norm(points[FOREHEAD] - points[CHIN])), 1.0)
+    return float(np.clip(1 - 4 * gap / height, 0.2, 1))
+
+
+def _mouth_closed(texture: Frame, points: Floats) -> Frame:
+    inside = np.zeros(texture.shape[:2], np.uint8)
+    cv2.fillPoly(inside, [np.rint(points[list(INNER_MOUTH)]).astype(np.int32)], (255,))
+    reach = 2 * _LIP_ERROR_PX + 1
+    inside = np.asarray(cv2.dilate(inside, np.ones((reach, reach), np.uint8)), np.uint8)
+    return np.asarray(cv2.inpaint(texture, inside, _HEALED_PX, cv2.INPAINT_TELEA), np.uint8)

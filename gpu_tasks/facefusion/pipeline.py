@@ -7,10 +7,10 @@ from typing import Final
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultError
 from gpu_tasks.contract.jobs import FaceFusionJob, Stage
+from gpu_tasks.draft.casting import EVERYONE, Casting, refusal_of
 from gpu_tasks.draft.models import FaceModels, face_models
 from gpu_tasks.draft.source import DraftSource
 from gpu_tasks.draft.swap import DraftSwap
-from gpu_tasks.faces.selection import Selected
 from gpu_tasks.media.probe import probe
 from gpu_tasks.media.still import read_image
 from gpu_tasks.media.writer import NVENC, X264
@@ -29,10 +29,8 @@ class FaceSwap:
     stage: Final = Stage.FACEFUSION
 
     def check(self, job: FaceFusionJob) -> None:
-        if job.face_map:
-            raise refuse("face_map", "one source for all selected faces is what is built.")
-        if job.face_selection.mode == "reference":
-            raise refuse("face_selection.mode", "reference is not built; use many or one.")
+        for field, why in refusal_of(job.face_selection, job.face_map, len(job.sources)).items():
+            raise refuse(field, why)
         if "face_swapper" not in job.options.processors:
             raise refuse("processors", "the draft engine only swaps faces.")
         if job.options.output_video_encoder not in _ENCODERS:
@@ -57,8 +55,10 @@ class FaceSwap:
     def change(self, job: FaceFusionJob, bench: Bench) -> Iterator[Change]:
         """Open what is done to each frame."""
         models = face_models(bench.threads)
-        swap = DraftSwap(tuple(_source(job, position, bench, models) for position in range(len(job.sources))))
-        with face_finder(job, bench, models, Selected(job.face_selection)) as find:
+        sources = tuple(_source(job, position, bench, models) for position in range(len(job.sources)))
+        casting = Casting(job.face_selection, job.face_map)
+        swaps = {part: DraftSwap(sources if part is EVERYONE else (sources[part],)) for part in casting.parts}
+        with face_finder(job, bench, models, casting) as find:
 
             def change(index: int, pixels: Pixels) -> Changed:
                 faces = find(index, pixels)
@@ -66,7 +66,7 @@ class FaceSwap:
                     bench.checkpoint()
                     # Settled tracks keep the light steady by themselves; memory of it would tell segments apart.
                     remembered = None if job.tracks else face.track_id
-                    pixels = swap.apply(pixels, face.mesh_468, track_id=remembered)
+                    pixels = swaps[casting.part_of(face)].apply(pixels, face.mesh_468, track_id=remembered)
                 return Changed(pixels, has_face=bool(faces))
 
             yield change

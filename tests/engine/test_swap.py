@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.draft.models import FaceModels, topology
 from gpu_tasks.draft.source import DraftSource
 from gpu_tasks.draft.swap import DraftSwap
@@ -108,23 +107,6 @@ def test_the_swap_does_not_flicker_much_more_than_the_target(
     own = np.diff(np.stack([frame.astype(np.float32)[face] for frame in noisy]), axis=0).std()
 
     assert np.diff(np.stack([frame[face] for frame in out]), axis=0).std() < own
-
-
-def test_of_several_sources_the_largest_frontal_one_is_used(
-    models: FaceModels, identity: DraftSource, source: Frame, frames: list[Frame], meshes: list[Floats]
-) -> None:
-    small = np.asarray(cv2.resize(source, (200, 200), interpolation=cv2.INTER_AREA), np.uint8)
-    worse = DraftSource.from_image(small, models.detector, models.mesh)
-    alone, among = DraftSwap([identity]), DraftSwap([worse, identity])
-
-    assert (alone.apply(frames[0], meshes[0]) == among.apply(frames[0], meshes[0])).all()
-
-
-def test_a_source_without_a_face_is_a_fault(models: FaceModels) -> None:
-    with pytest.raises(FaultError) as caught:
-        DraftSource.from_image(np.full((300, 300, 3), 140, np.uint8), models.detector, models.mesh)
-
-    assert caught.value.fault.code is FaultCode.NO_FACE_IN_SOURCE
 
 
 @pytest.mark.parametrize("shift", [(-250, 0), (250, 0), (0, 220), (0, -260), (2000, 2000)])

@@ -66,7 +66,7 @@ async def test_a_target_position_where_nobody_stands_is_no_face(face_swap: Endpo
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
-        ("face_map", {"face_map": (FaceMapping(source_index=0, position=0),)}),
+        ("face_map.0.source_index", {"face_map": (FaceMapping(source_index=1, position=0),)}),
         ("face_selection.mode", {"face_selection": FaceSelection(mode="reference")}),
         ("processors", {"options": FaceFusionOptions(processors=("face_enhancer",))}),
         ("output_video_encoder", {"options": FaceFusionOptions(output_video_encoder="libx999")}),
