@@ -22,12 +22,15 @@ _OWN_GAP = (0.025, 0.06)  # of the face height: from this parting on the frame's
 _HELD = 0.45  # of the mouth as it is, from the upper lip down, that is fixed to the skull
 _DRAWN_UP_TO = 2.0
 _EDGE_PX = 1.5  # lip and teeth are mixed in pixels closer to the edge than this
+_OWN_EDGE = 0.014  # of the face height: so much of the own mouth's lower end is taken for lip
 _SHADE = 0.03  # of the face height: the upper lip shades what lies closer below it than this
 _RIM = 0.012  # of the face height: so far the inside is darker along both lips
 _RIM_LIGHT = 0.75
 _TONGUE_HEIGHT = 0.05  # of the face height, above the lower lip
 _TEETH_PER_SIDE = 3.5
 _GAPS_FROM_PX = 70.0  # width of a mouth
+_SOFT = 0.007  # of the face height: over this distance lip turns into mouth, as in footage
+_LINE_WIDTH = 0.009  # of the face height
 _LINE_DARKNESS = 0.25
 _LINE_REACH = 3.0
 
@@ -49,7 +52,8 @@ def paint_cavity(lips: Floats, before: Frame, columns: MouthColumns, motion: Mot
     face, target = columns.axes.face_px, lips[inner.part]
 
     # closed lips meet in a dark line; where they part it becomes the shade inside
-    line = np.exp(-((inner.gap / max(0.9, 0.006 * face)) ** 2)) * inner.within * np.clip(1 - inner.parted / 4, 0, 1)
+    line = np.exp(-((inner.gap / max(0.9, _LINE_WIDTH * face)) ** 2)) * np.clip(1 - inner.parted / 4, 0, 1)
+    line *= inner.within * np.clip((0.5 - np.abs(inner.t) / columns.axes.width_px) / 0.3, 0, 1)
     target *= (1 - _LINE_DARKNESS * line)[..., None]
 
     light = float((before.reshape(-1, 3).astype(np.float32) @ _LUMA).mean()) / _SKIN_LUMA
@@ -58,7 +62,7 @@ def paint_cavity(lips: Floats, before: Frame, columns: MouthColumns, motion: Mot
     inside += (own_mouth - inside) * own[..., None]
     shade = np.clip(inner.below_upper / (_SHADE * face), 0, 1) * np.clip(inner.gap / (_RIM * face), _RIM_LIGHT, 1)
     inside *= np.maximum(0.4 + 0.6 * shade, own)[..., None]
-    alpha = np.clip(inner.gap + 0.5, 0, 1) * np.clip(inner.parted / 2, 0, 1) * inner.within
+    alpha = np.clip(inner.gap / max(1.0, _SOFT * face) + 0.5, 0, 1) * np.clip(inner.parted / 2, 0, 1) * inner.within
     target += (inside - target) * alpha[..., None]
 
 
@@ -122,7 +126,8 @@ def _own(before: Frame, inner: _Inside, columns: MouthColumns) -> tuple[Floats, 
         before, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     shown = (columns.gap_px / columns.axes.face_px - _OWN_GAP[0]) / (_OWN_GAP[1] - _OWN_GAP[0])
-    above_edge = np.clip((inner.own_gap - depth - _EDGE_PX) / _EDGE_PX, 0, 1)
+    edge = max(_EDGE_PX, _OWN_EDGE * columns.axes.face_px)
+    above_edge = np.clip((inner.own_gap - depth - edge) / edge, 0, 1)
     share = np.clip(shown, 0, 1) * np.maximum(drawn, above_edge)
     return np.asarray(fetched, np.float32), np.asarray(share, np.float32)
 

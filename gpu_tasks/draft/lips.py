@@ -4,11 +4,10 @@ Every output pixel is fetched from where it lay in the frame, through a dense mo
 The field is zero outside the lower face, so those pixels come back bit for bit, and no mask or seam is needed.
 """
 
-import cv2
 import numpy as np
 
 from gpu_tasks.draft.cavity import paint_cavity
-from gpu_tasks.draft.motion import motion_field, motion_window
+from gpu_tasks.draft.motion import fetch, motion_field, motion_window
 from gpu_tasks.draft.mouth import mouth_columns
 from gpu_tasks.faces.arrays import Floats, Frame
 
@@ -35,10 +34,7 @@ class DraftLips:
             return out
         moved = motion_field(columns, window, spread)
         view = window.of(out)
-        # cubic, because bilinear fetching blurs by a changing amount and the skin would flicker
-        lips = cv2.remap(
-            frame, moved.source_x, moved.source_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        ).astype(np.float32)
+        lips = fetch(frame, moved)
         paint_cavity(lips, view, columns, moved)
         np.copyto(view, np.clip(np.rint(lips), 0, 255).astype(np.uint8))
         return out
