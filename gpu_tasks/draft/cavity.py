@@ -7,6 +7,7 @@ import numpy as np
 
 from gpu_tasks.draft.motion import MotionField
 from gpu_tasks.draft.mouth import COLUMNS, MouthColumns
+from gpu_tasks.draft.seen import Seen
 from gpu_tasks.faces.arrays import Floats, Frame
 
 # Colours are BGR for skin of luma 150 and scale with the light on the face.
@@ -14,11 +15,15 @@ _DARK = np.array([24, 19, 44], np.float32)
 _TONGUE = np.array([48, 42, 92], np.float32)
 _TEETH = np.array([150, 166, 176], np.float32)
 _SKIN_LUMA = 150.0
-_LUMA = np.array([0.114, 0.587, 0.299], np.float32)
 
+# Of the parting: so much higher than at rest an open mouth holds its upper lip. The skull stays: with it the teeth keep
+# their distance to the nose to 0.3 % of the face height over the sample, without it to 0.5 %.
+_RAISED = 0.09
 _TEETH_LENGTH = 0.036  # of the face height, below the resting lip line
 _TEETH_WIDTH = 0.36  # of the mouth width, to either side
-_OWN_GAP = (0.025, 0.06)  # of the face height: from this parting on the frame's own mouth is shown, below it is a line
+# Of the face height: from which parting on the frame's own mouth is shown, by whether teeth are seen in it. Below it is
+# a line, or shade that would make a second pair of lips when it is drawn out.
+_OWN_FROM, _DARK_FROM = np.array([0.025, 0.06]), np.array([0.07, 0.11])
 _HELD = 0.45  # of the mouth as it is, from the upper lip down, that is fixed to the skull
 _DRAWN_UP_TO = 2.0
 _EDGE_PX = 1.5  # lip and teeth are mixed in pixels closer to the edge than this
@@ -35,7 +40,7 @@ _LINE_DARKNESS = 0.25
 _LINE_REACH = 3.0
 
 
-def paint_cavity(lips: Floats, before: Frame, columns: MouthColumns, motion: MotionField) -> None:
+def paint_cavity(lips: Floats, before: Frame, columns: MouthColumns, motion: MotionField, seen: Seen) -> None:
     """Paint the mouth's inside over the moved lips, in place, softened over about one pixel at the lips' edges.
 
     Args:
@@ -43,6 +48,7 @@ def paint_cavity(lips: Floats, before: Frame, columns: MouthColumns, motion: Mot
         before: (h, w, 3) uint8 BGR, the same window of the frame.
         columns: The plan.
         motion: The field over the window.
+        seen: What the frame itself shows of the mouth.
     """
     gap = np.minimum(motion.below_upper, motion.above_lower)
     rows, cols = np.flatnonzero((gap > -_LINE_REACH).any(1)), np.flatnonzero((gap > -_LINE_REACH).any(0))
@@ -56,9 +62,8 @@ def paint_cavity(lips: Floats, before: Frame, columns: MouthColumns, motion: Mot
     line *= inner.within * np.clip((0.5 - np.abs(inner.t) / columns.axes.width_px) / 0.3, 0, 1)
     target *= (1 - _LINE_DARKNESS * line)[..., None]
 
-    light = float((before.reshape(-1, 3).astype(np.float32) @ _LUMA).mean()) / _SKIN_LUMA
-    inside = _painted(inner, columns) * light
-    own_mouth, own = _own(before, inner, columns)
+    inside = _painted(inner, columns) * np.float32(seen.skin_luma / _SKIN_LUMA)
+    own_mouth, own = _own(before, inner, columns, seen.teeth)
     inside += (own_mouth - inside) * own[..., None]
     shade = np.clip(inner.below_upper / (_SHADE * face), 0, 1) * np.clip(inner.gap / (_RIM * face), _RIM_LIGHT, 1)
     inside *= np.maximum(0.4 + 0.6 * shade, own)[..., None]
@@ -108,7 +113,7 @@ class _Inside:
         return cls(part, t, motion.v[part], below, above, upper, own_gap[column], within.astype(np.float32))
 
 
-def _own(before: Frame, inner: _Inside, columns: MouthColumns) -> tuple[Floats, Floats]:
+def _own(before: Frame, inner: _Inside, columns: MouthColumns, teeth: float) -> tuple[Floats, Floats]:
     """The frame's own mouth, and how much of it to show.
 
     The skull does not move when the jaw does: the upper part of the mouth, with its teeth, stays where it was. The
@@ -125,7 +130,8 @@ def _own(before: Frame, inner: _Inside, columns: MouthColumns) -> tuple[Floats, 
     fetched = cv2.remap(
         before, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    shown = (columns.gap_px / columns.axes.face_px - _OWN_GAP[0]) / (_OWN_GAP[1] - _OWN_GAP[0])
+    first, whole = _OWN_FROM * teeth + _DARK_FROM * (1 - teeth)
+    shown = (columns.gap_px / columns.axes.face_px - first) / (whole - first)
     edge = max(_EDGE_PX, _OWN_EDGE * columns.axes.face_px)
     above_edge = np.clip((inner.own_gap - depth - edge) / edge, 0, 1)
     share = np.clip(shown, 0, 1) * np.maximum(drawn, above_edge)
@@ -137,7 +143,8 @@ def _painted(inner: _Inside, columns: MouthColumns) -> Floats:
     face, width = columns.axes.face_px, columns.axes.width_px
     opened = min(columns.opening_px / (0.07 * face), 1.0)
     side = inner.t / (_TEETH_WIDTH * width)
-    edge = inner.upper + _TEETH_LENGTH * face * (1 - 0.45 * side * side)
+    skull = inner.upper + _RAISED * columns.gap_px
+    edge = skull + _TEETH_LENGTH * face * (1 - 0.45 * side * side)
     teeth = np.clip((edge - inner.v) / max(0.01 * face, 1.0) + 0.5, 0, 1) * np.clip((1 - np.abs(side)) * 2.5, 0, 1)
     height = np.clip(inner.above_lower / (_TONGUE_HEIGHT * face), 0, 1)
     tongue = (1 - height * height) * np.clip(1.3 - (inner.t / (0.38 * width)) ** 2, 0, 1) * (0.4 + 0.6 * opened)

@@ -7,8 +7,10 @@ The field is zero outside the lower face, so those pixels come back bit for bit,
 import numpy as np
 
 from gpu_tasks.draft.cavity import paint_cavity
+from gpu_tasks.draft.lower_lip import with_lower_lip_seen
 from gpu_tasks.draft.motion import fetch, motion_field, motion_window
 from gpu_tasks.draft.mouth import mouth_columns
+from gpu_tasks.draft.seen import look
 from gpu_tasks.faces.arrays import Floats, Frame
 
 
@@ -27,7 +29,7 @@ class DraftLips:
         Returns:
             A new frame of the same size. Only the lower face differs from the input.
         """
-        columns = mouth_columns(mesh_468, opening)
+        columns = mouth_columns(with_lower_lip_seen(frame, mesh_468), opening)
         window = motion_window(columns, frame.shape)
         out = frame.copy()
         if window.is_empty:
@@ -35,6 +37,6 @@ class DraftLips:
         moved = motion_field(columns, window, spread)
         view = window.of(out)
         lips = fetch(frame, moved)
-        paint_cavity(lips, view, columns, moved)
+        paint_cavity(lips, view, columns, moved, look(frame, columns))
         np.copyto(view, np.clip(np.rint(lips), 0, 255).astype(np.uint8))
         return out

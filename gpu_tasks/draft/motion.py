@@ -81,9 +81,11 @@ def motion_field(columns: MouthColumns, window: Window, spread: float) -> Motion
     full_y = np.arange(window.top, window.bottom, dtype=np.float32)[:, None]
     at_x, at_y = full_x - shift_t * axes.along[0], full_y - shift_t * axes.along[1]
     shifts = np.where(is_upper, shift_upper, shift_lower), np.where(is_upper, shift_lower, shift_upper)
-    places = [(at_x - shift * axes.down[0], at_y - shift * axes.down[1]) for shift in shifts]
-    floats = (np.asarray(field, np.float32) for place in places for field in place)
-    return MotionField(*floats, below_upper, above_lower, t, v)
+    (own_x, own_y), (other_x, other_y) = (
+        (np.asarray(at_x - shift * axes.down[0], np.float32), np.asarray(at_y - shift * axes.down[1], np.float32))
+        for shift in shifts
+    )
+    return MotionField(own_x, own_y, other_x, other_y, below_upper, above_lower, t, v)
 
 
 def fetch(frame: Frame, motion: MotionField) -> Floats:

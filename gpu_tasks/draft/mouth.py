@@ -145,8 +145,8 @@ def mouth_columns(mesh_468: Floats, opening: float) -> MouthColumns:
     wanted = opening * _FULL_OPENING * face * arch
     gap = inner_lower - inner_upper
     change = wanted - gap
-    torn = np.clip((gap / face - _TORN_OPEN[0]) / (_TORN_OPEN[1] - _TORN_OPEN[0]), 0, 1)
-    share = _UPPER_SHARE + _DRAWN_UP * float(torn.max()) * (change < 0)
+    torn = np.clip((float(gap.max()) / face - _TORN_OPEN[0]) / (_TORN_OPEN[1] - _TORN_OPEN[0]), 0, 1)
+    share = _UPPER_SHARE + _DRAWN_UP * torn * (change < 0)
     upper_shift, lower_shift = -change * share, change * (1 - share)
     chin = line(JAW)
     below = np.clip((chin - outer_lower) / (0.2 * face), 0, 1)  # no jaw below the mouth, no motion
@@ -155,7 +155,7 @@ def mouth_columns(mesh_468: Floats, opening: float) -> MouthColumns:
     jaw_shift *= np.clip((REACH - np.abs(t) / width) / 0.3, 0, 1)
     chin = np.maximum(chin, outer_lower + 1)
     # skin pressed together may be so at once; skin drawn out needs room, or the motion would fold back on itself
-    neck = _NECK * face + np.where(jaw_shift > 0, 0.3 * jaw_shift, -1.7 * jaw_shift)
+    neck = _NECK * face + np.where(jaw_shift > 0, 0.3 * jaw_shift, -1.55 * jaw_shift)
     nose = np.minimum(np.float32(points[NOSE_BASE, 1]), outer_upper - 0.05 * face)
     floats = (nose, outer_upper, inner_upper, inner_lower, outer_lower, chin, upper_shift, lower_shift, jaw_shift, neck)
     return MouthColumns(axes, t, *(np.asarray(values, np.float32) for values in floats))

@@ -68,7 +68,7 @@ def mouth_shapes(voice_16k: Floats, fps: Fraction, frame_count: int) -> MouthSha
     Returns:
         Shapes of `frame_count` frames. Silence is opening 0 and spread 0.5, exactly.
     """
-    middles = (np.arange(frame_count) + 0.5) / float(fps)
+    middles = np.asarray((np.arange(frame_count) + 0.5) / float(fps), np.float64)
     seconds = frame_count / float(fps) + _RELEASE_SECONDS + _SPREAD_SECONDS * _DEVIATIONS
     heard = _bands(voice_16k, int(seconds * _STEPS_PER_SECOND) + 1)
     level = _decibel(heard.vowel + heard.front)
@@ -128,13 +128,13 @@ def _closures(level: _Curve, floor: float) -> _Curve:
     # What is heard up to a step, and from it on.
     before, after = around[: len(level)].max(1), around[reach:].max(1)
     depth = np.minimum(before, after) - np.maximum(level, floor)
-    return np.clip((depth - _CLOSURE_DB[0]) / (_CLOSURE_DB[1] - _CLOSURE_DB[0]), 0, 1)
+    return np.asarray(np.clip((depth - _CLOSURE_DB[0]) / (_CLOSURE_DB[1] - _CLOSURE_DB[0]), 0, 1), np.float64)
 
 
 def _lasting(curve: _Curve, seconds: float) -> _Curve:
     """Let each peak last so long that the middle of some frame falls into it."""
     half = max(1, round(seconds * _STEPS_PER_SECOND / 2))
-    return np.lib.stride_tricks.sliding_window_view(np.pad(curve, half), 2 * half + 1).max(1)
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(np.pad(curve, half), 2 * half + 1).max(1))
 
 
 def _with_inertia(opening: _Curve) -> _Curve:
@@ -145,7 +145,7 @@ def _with_inertia(opening: _Curve) -> _Curve:
     after = np.maximum.accumulate(opening + falling) - falling
     before = (np.maximum.accumulate((opening + rising)[::-1]) - rising[::-1])[::-1]
     slow = np.maximum(before, after)
-    return np.where(slow > 1e-6, slow, 0.0)  # noqa: PLR2004  # what rounding leaves of nothing
+    return np.asarray(np.where(slow > 1e-6, slow, 0.0))  # noqa: PLR2004  # what rounding leaves of nothing
 
 
 def _smoothed(curve: _Curve, seconds: float, rest: float) -> _Curve:
@@ -154,7 +154,7 @@ def _smoothed(curve: _Curve, seconds: float, rest: float) -> _Curve:
     reach = max(1, round(_DEVIATIONS * sigma))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     deviation = np.convolve(np.pad(curve - rest, reach), kernel / kernel.sum(), mode="valid")
-    return np.clip(deviation + rest, 0, 1)
+    return np.asarray(np.clip(deviation + rest, 0, 1), np.float64)
 
 
 def _at(seconds: _Curve, curve: _Curve) -> Floats:
