@@ -50,8 +50,10 @@ def paint_cavity(lips: Floats, before: Frame, columns: MouthColumns, motion: Mot
         motion: The field over the window.
         seen: What the frame itself shows of the mouth.
     """
-    gap = np.minimum(motion.below_upper, motion.above_lower)
-    rows, cols = np.flatnonzero((gap > -_LINE_REACH).any(1)), np.flatnonzero((gap > -_LINE_REACH).any(0))
+    near = np.minimum(motion.below_upper, motion.above_lower) > -_LINE_REACH
+    # Beyond the corners the lines of the lips go on as one, with nothing between them.
+    near &= np.abs(motion.t) < columns.axes.width_px / 2
+    rows, cols = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
     if not rows.size:
         return
     inner = _Inside.of(columns, motion, (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)))

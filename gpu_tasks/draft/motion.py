@@ -16,7 +16,9 @@ _SPREAD_REACH = 0.35  # mouth widths above and below the lips over which drawing
 _LIP_EDGE_PX, _WIDE_LIP_EDGE, _LIP_EDGE_FADE = 1.8, 0.01, 2.2
 _WIDE_OPEN = (0.04, 0.1)
 _SAME_PLACE_PX = 0.1
-_FIELD_PX = 220  # longest side of the computed field; a larger face gets an enlarged field, its pixels stay its own
+_FIELD_PX = (
+    110  # longest side of the computed field, which is smooth: a larger face gets it enlarged, its pixels stay its own
+)
 
 
 @dataclass(frozen=True, slots=True)
