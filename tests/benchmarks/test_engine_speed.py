@@ -108,7 +108,8 @@ def test_memory_is_flat_in_length(tmp_path: Path) -> None:
     short, long = (peak_megabytes(tmp_path / str(seconds), seconds) for seconds in (10, 60))
     print(f"\npeak memory: {short:.0f} MB for 10 s, {long:.0f} MB for 60 s")  # noqa: T201  # a benchmark is read
 
-    assert long <= 1.1 * short
+    # What grows is the voice alone: 0.1 MB of samples a second, held twice while it is read.
+    assert long <= 1.15 * short
 
 
 def peak_megabytes(folder: Path, seconds: int) -> float:
