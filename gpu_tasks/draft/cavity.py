@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from gpu_tasks.draft.motion import MotionField
-from gpu_tasks.draft.mouth import COLUMNS, MouthColumns
+from gpu_tasks.draft.mouth import MouthColumns
 from gpu_tasks.draft.seen import Seen
 from gpu_tasks.faces.arrays import Floats, Frame
 
@@ -31,7 +31,7 @@ _OWN_EDGE = 0.014  # of the face height: so much of the own mouth's lower end is
 _SHADE = 0.03  # of the face height: the upper lip shades what lies closer below it than this
 _RIM = 0.012  # of the face height: so far the inside is darker along both lips
 _RIM_LIGHT = 0.75
-_TONGUE_HEIGHT = 0.05  # of the face height, above the lower lip
+_TONGUE_HEIGHT = 0.04  # of the face height, above the lower lip
 _TEETH_PER_SIDE = 3.5
 _GAPS_FROM_PX = 70.0  # width of a mouth
 _SOFT = 0.007  # of the face height: over this distance lip turns into mouth, as in footage
@@ -64,7 +64,7 @@ def paint_cavity(lips: Floats, before: Frame, columns: MouthColumns, motion: Mot
     line *= inner.within * np.clip((0.5 - np.abs(inner.t) / columns.axes.width_px) / 0.3, 0, 1)
     target *= (1 - _LINE_DARKNESS * line)[..., None]
 
-    inside = _painted(inner, columns) * np.float32(seen.skin_luma / _SKIN_LUMA)
+    inside = _painted(inner, columns, seen.teeth) * np.float32(seen.skin_luma / _SKIN_LUMA)
     own_mouth, own = _own(before, inner, columns, seen.teeth)
     inside += (own_mouth - inside) * own[..., None]
     shade = np.clip(inner.below_upper / (_SHADE * face), 0, 1) * np.clip(inner.gap / (_RIM * face), _RIM_LIGHT, 1)
@@ -107,24 +107,24 @@ class _Inside:
     @classmethod
     def of(cls, columns: MouthColumns, motion: MotionField, part: tuple[slice, slice]) -> "_Inside":
         t = motion.t[part]
-        column = np.clip(np.rint((t - columns.t[0]) / (columns.t[1] - columns.t[0])), 0, COLUMNS - 1).astype(np.intp)
-        own_gap = np.maximum(columns.inner_lower - columns.inner_upper, 0.1)
+        own = np.stack([columns.inner_upper, np.maximum(columns.inner_lower - columns.inner_upper, 0.1)])
+        upper, own_gap = columns.at(own, t)
         within = np.clip((0.47 - np.abs(t) / columns.axes.width_px) / 0.1, 0, 1)
         below, above = motion.below_upper[part], motion.above_lower[part]
-        upper = columns.inner_upper[column]
-        return cls(part, t, motion.v[part], below, above, upper, own_gap[column], within.astype(np.float32))
+        return cls(part, t, motion.v[part], below, above, upper, own_gap, within.astype(np.float32))
 
 
 def _own(before: Frame, inner: _Inside, columns: MouthColumns, teeth: float) -> tuple[Floats, Floats]:
     """The frame's own mouth, and how much of it to show.
 
     The skull does not move when the jaw does: the upper part of the mouth, with its teeth, stays where it was. The
-    lower part is drawn out to the moved lower lip as long as that takes little; teeth must not grow, so beyond it the
-    mouth below its own edge is painted. Where the upper lip was lifted, the first own pixels below it go on upwards.
+    lower part is drawn out to the moved lower lip as long as that takes little, unless it has teeth, which must not
+    grow; beyond it the mouth below its own edge is painted. Where the upper lip was lifted, the first own pixels below
+    it go on upwards.
     """
     depth, held = inner.v - inner.upper, _HELD * inner.own_gap
     stretch = np.maximum((depth + inner.above_lower - held) / (inner.own_gap - held), 1)
-    drawn = np.clip(_DRAWN_UP_TO - stretch, 0, 1)
+    drawn = np.clip(_DRAWN_UP_TO - stretch, 0, 1) * np.float32(1 - teeth)
     shift = np.where(depth > held, (depth - held) * (1 / stretch - 1) * drawn, np.maximum(_EDGE_PX - depth, 0))
     rows, cols = inner.part
     x = np.arange(cols.start, cols.stop, dtype=np.float32)[None, :] + shift * columns.axes.down[0]
@@ -140,8 +140,8 @@ def _own(before: Frame, inner: _Inside, columns: MouthColumns, teeth: float) -> 
     return np.asarray(fetched, np.float32), np.asarray(share, np.float32)
 
 
-def _painted(inner: _Inside, columns: MouthColumns) -> Floats:
-    """Dark, tongue and upper teeth for skin of the reference brightness, (h, w, 3) BGR."""
+def _painted(inner: _Inside, columns: MouthColumns, own_teeth: float) -> Floats:
+    """Dark, tongue and, where the frame shows none, upper teeth for skin of the reference brightness, (h, w, 3) BGR."""
     face, width = columns.axes.face_px, columns.axes.width_px
     opened = min(columns.opening_px / (0.07 * face), 1.0)
     side = inner.t / (_TEETH_WIDTH * width)
@@ -153,7 +153,7 @@ def _painted(inner: _Inside, columns: MouthColumns) -> Floats:
     inside = np.broadcast_to(_DARK, (*side.shape, 3)).copy()
     inside += (_TONGUE - inside) * tongue[..., None]
     bright = _TEETH * (0.55 + 0.45 * opened) * _tooth_shape(side, width)[..., None]
-    inside += (bright - inside) * teeth[..., None] * 0.9
+    inside += (bright - inside) * teeth[..., None] * np.float32(0.9 * (1 - own_teeth))
     return inside.astype(np.float32)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from gpu_tasks.draft.mouth import COLUMNS, REACH, MouthColumns
+from gpu_tasks.draft.mouth import REACH, MouthColumns
 from gpu_tasks.faces.align import Window, bounding_window
 from gpu_tasks.faces.arrays import Floats, Frame
 
@@ -145,8 +145,7 @@ def _shifts(columns: MouthColumns, t: Floats, v: Floats, spread: float) -> tuple
             _lip_edge(columns),
         ]
     )
-    column = np.clip(np.rint((t - shift_t - columns.t[0]) / (columns.t[1] - columns.t[0])), 0, COLUMNS - 1)
-    at = table[:, column.astype(np.intp)]
+    at = columns.at(table, t - shift_t)
     nose_v, upper_outer, upper_inner, upper, lower_inner, lower_outer, chin, neck, lower, jaw, inward = at
     shift_upper = upper * _eased((v - nose_v) / np.maximum(upper_outer - nose_v, 1))
     to_chin = _eased((v - lower_outer) / np.maximum(chin - lower_outer, 1))

@@ -101,6 +101,14 @@ class MouthColumns:
     jaw_shift: Floats
     neck_px: Floats
 
+    def at(self, table: Floats, t: Floats) -> Floats:
+        """Interpolate (n, COLUMNS) values at places along the mouth: (n, *t.shape)."""
+        place = np.clip((t - self.t[0]) / (self.t[1] - self.t[0]), 0, COLUMNS - 1.001)
+        left = place.astype(np.intp)
+        share = (place - left).astype(np.float32)
+        steps = np.diff(table, axis=1)
+        return np.asarray(table[:, left] + steps[:, left] * share, np.float32)
+
     @property
     def gap_px(self) -> float:
         """How far the lips of the frame as it is are apart in the middle."""
