@@ -21,9 +21,10 @@ _SKIN_LUMA = 150.0
 _RAISED = 0.09
 _TEETH_LENGTH = 0.036  # of the face height, below the resting lip line
 _TEETH_WIDTH = 0.36  # of the mouth width, to either side
-# Of the face height: from which parting on the frame's own mouth is shown, by whether teeth are seen in it. Below it is
-# a line, or shade that would make a second pair of lips when it is drawn out.
-_OWN_FROM, _DARK_FROM = np.array([0.025, 0.06]), np.array([0.07, 0.11])
+# Of the face height: from which parting on the frame's own mouth is shown, when teeth are seen in it and when not.
+# Below it is a line, or shade that would make a second pair of lips when it is drawn out.
+_OWN_FROM, _DARK_FROM = (0.015, 0.035), (0.07, 0.11)
+_TEETH_FROM = (0.03, 0.06)  # from here on own teeth are whole, and none are painted below them
 _HELD = 0.45  # of the mouth as it is, from the upper lip down, that is fixed to the skull
 _DRAWN_UP_TO = 2.0
 _EDGE_PX = 1.5  # lip and teeth are mixed in pixels closer to the edge than this
@@ -64,8 +65,10 @@ def paint_cavity(lips: Floats, before: Frame, columns: MouthColumns, motion: Mot
     line *= inner.within * np.clip((0.5 - np.abs(inner.t) / columns.axes.width_px) / 0.3, 0, 1)
     target *= (1 - _LINE_DARKNESS * line)[..., None]
 
-    inside = _painted(inner, columns, seen.teeth) * np.float32(seen.skin_luma / _SKIN_LUMA)
     own_mouth, own = _own(before, inner, columns, seen.teeth)
+    inside = _painted(inner, columns, seen.teeth * _parted(columns, _TEETH_FROM))
+    inside *= np.float32(seen.skin_luma / _SKIN_LUMA)
+    own *= np.float32(seen.teeth * _parted(columns, _OWN_FROM) + (1 - seen.teeth) * _parted(columns, _DARK_FROM))
     inside += (own_mouth - inside) * own[..., None]
     shade = np.clip(inner.below_upper / (_SHADE * face), 0, 1) * np.clip(inner.gap / (_RIM * face), _RIM_LIGHT, 1)
     inside *= np.maximum(0.4 + 0.6 * shade, own)[..., None]
@@ -114,8 +117,14 @@ class _Inside:
         return cls(part, t, motion.v[part], below, above, upper, own_gap, within.astype(np.float32))
 
 
+def _parted(columns: MouthColumns, between: tuple[float, float]) -> float:
+    """Tell how far the lips of the frame as it is are parted, 0 to 1 between two shares of the face height."""
+    parting = columns.gap_px / columns.axes.face_px
+    return float(np.clip((parting - between[0]) / (between[1] - between[0]), 0, 1))
+
+
 def _own(before: Frame, inner: _Inside, columns: MouthColumns, teeth: float) -> tuple[Floats, Floats]:
-    """The frame's own mouth, and how much of it to show.
+    """The frame's own mouth, and where it is to be seen.
 
     The skull does not move when the jaw does: the upper part of the mouth, with its teeth, stays where it was. The
     lower part is drawn out to the moved lower lip as long as that takes little, unless it has teeth, which must not
@@ -132,11 +141,9 @@ def _own(before: Frame, inner: _Inside, columns: MouthColumns, teeth: float) -> 
     fetched = cv2.remap(
         before, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    first, whole = _OWN_FROM * teeth + _DARK_FROM * (1 - teeth)
-    shown = (columns.gap_px / columns.axes.face_px - first) / (whole - first)
     edge = max(_EDGE_PX, _OWN_EDGE * columns.axes.face_px)
     above_edge = np.clip((inner.own_gap - depth - edge) / edge, 0, 1)
-    share = np.clip(shown, 0, 1) * np.maximum(drawn, above_edge)
+    share = np.maximum(drawn, above_edge)
     return np.asarray(fetched, np.float32), np.asarray(share, np.float32)
 
 

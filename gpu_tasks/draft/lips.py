@@ -10,6 +10,7 @@ from gpu_tasks.draft.cavity import paint_cavity
 from gpu_tasks.draft.lower_lip import with_lower_lip_seen
 from gpu_tasks.draft.motion import fetch, motion_field, motion_window
 from gpu_tasks.draft.mouth import mouth_columns
+from gpu_tasks.draft.parting import with_parting_seen
 from gpu_tasks.draft.seen import look
 from gpu_tasks.faces.arrays import Floats, Frame
 
@@ -29,7 +30,8 @@ class DraftLips:
         Returns:
             A new frame of the same size. Only the lower face differs from the input.
         """
-        columns = mouth_columns(with_lower_lip_seen(frame, mesh_468), opening)
+        seen_mesh = with_parting_seen(frame, with_lower_lip_seen(frame, mesh_468))
+        columns = mouth_columns(seen_mesh, opening)
         window = motion_window(columns, frame.shape)
         out = frame.copy()
         if window.is_empty:

@@ -6,9 +6,9 @@ so far open that the mesh is known to err, and the lower lip is moved there.
 
 from typing import Final
 
-import cv2
 import numpy as np
 
+from gpu_tasks.draft.colours import luma_and_redness
 from gpu_tasks.draft.mouth import MouthAxes
 from gpu_tasks.faces.arrays import Floats, Frame
 from gpu_tasks.faces.mesh import INNER_LOWER_LIP, INNER_UPPER_LIP, JAW, OUTER_LOWER_LIP
@@ -26,7 +26,6 @@ _COLUMNS = 16
 _WIDTH = 0.2  # of the mouth's width, to either side: the lip's middle, which hangs down as one
 # Redness is (red - green) / red; on the sample lips have 0.30, skin 0.16. Half of that is an edge, a quarter is none.
 _EDGE: Final = (0.035, 0.07)
-_DARKEST = 8.0
 
 
 def with_lower_lip_seen(frame: Frame, mesh_468: Floats) -> Floats:
@@ -59,12 +58,8 @@ def _redness(frame: Frame, axes: MouthAxes, outer_lip: Floats) -> Floats:
     """Mean redness across the lip's middle, at _STEPS places from above to below its mesh's lower edge."""
     t = np.linspace(-_WIDTH, _WIDTH, _COLUMNS, dtype=np.float32) * np.float32(axes.width_px)
     edge = np.interp(t, np.maximum.accumulate(outer_lip[:, 0]), outer_lip[:, 1])
-    v = edge + _places()[:, None] * axes.face_px
-    flat = np.stack([np.broadcast_to(t, v.shape).ravel(), v.ravel()], axis=1).astype(np.float32)
-    at = axes.to_frame(flat)
-    colours = cv2.remap(frame, at[:, :1], at[:, 1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    bgr = np.asarray(colours, np.float32).reshape(*v.shape, 3)
-    return np.asarray(((bgr[..., 2] - bgr[..., 1]) / (bgr[..., 2] + _DARKEST)).mean(1), np.float32)
+    v = np.asarray(edge + _places()[:, None] * axes.face_px, np.float32)
+    return np.asarray(luma_and_redness(frame, axes, t, v)[1].mean(1), np.float32)
 
 
 def _places() -> Floats:

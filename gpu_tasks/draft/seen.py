@@ -1,15 +1,13 @@
 """What a frame itself shows of a mouth: the light on the skin around it, and whether teeth are seen in it."""
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from gpu_tasks.draft.colours import luma_and_redness
 from gpu_tasks.draft.mouth import MouthColumns
-from gpu_tasks.faces.arrays import Floats, Frame
+from gpu_tasks.faces.arrays import Frame
 
-_LUMA: Final = np.array([0.114, 0.587, 0.299], np.float32)
 _COLUMNS, _DEPTHS = 24, 8
 _WIDTH = 0.38  # of the mouth's width, to either side: beyond are the corners
 _FROM_LIPS = 0.15  # of the parting, at either end: there lip and mouth are mixed in the pixels
@@ -17,7 +15,6 @@ _FROM_LIPS = 0.15  # of the parting, at either end: there lip and mouth are mixe
 # and lips, tongue and shade are below 1.5 %. Judged: from this share on they are seen as teeth.
 _TEETH_LUMA = 0.4
 _TEETH_SHARE = (0.02, 0.06)
-_DARKEST = 8.0  # keeps redness from being a ratio of noise
 
 
 class Seen(NamedTuple):
@@ -50,16 +47,10 @@ def look(frame: Frame, columns: MouthColumns) -> Seen:
             columns.outer_lower[which] + (columns.chin - columns.outer_lower)[which] / 3,
         ]
     ).astype(np.float32)
-    skin_luma, skin_redness = (float(np.median(values)) for values in _sampled(frame, columns, which, around))
-    luma, redness = _sampled(frame, columns, which, inside)
+    places = columns.t[which]
+    skin_luma, skin_redness = (
+        float(np.median(values)) for values in luma_and_redness(frame, columns.axes, places, around)
+    )
+    luma, redness = luma_and_redness(frame, columns.axes, places, inside)
     white = float(((luma > _TEETH_LUMA * skin_luma) & (redness < skin_redness)).mean())
     return Seen(skin_luma, float(np.clip((white - _TEETH_SHARE[0]) / (_TEETH_SHARE[1] - _TEETH_SHARE[0]), 0, 1)))
-
-
-def _sampled(frame: Frame, columns: MouthColumns, which: NDArray[np.intp], v: Floats) -> tuple[Floats, Floats]:
-    """Luma 0..255 and redness at (depths, columns) places."""
-    t = np.broadcast_to(columns.t[which], v.shape)
-    places = columns.axes.to_frame(np.stack([t.ravel(), v.ravel()], axis=1)).astype(np.float32)
-    colours = cv2.remap(frame, places[:, :1], places[:, 1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    bgr = np.asarray(colours, np.float32).reshape(*v.shape, 3)
-    return bgr @ _LUMA, (bgr[..., 2] - bgr[..., 1]) / (bgr[..., 2] + _DARKEST)

@@ -9,6 +9,7 @@ from gpu_tasks.draft.lower_lip import with_lower_lip_seen
 from gpu_tasks.draft.models import FaceModels
 from gpu_tasks.draft.motion import MotionField, fetch
 from gpu_tasks.draft.mouth import mouth_columns
+from gpu_tasks.draft.parting import with_parting_seen
 from gpu_tasks.draft.seen import look
 from gpu_tasks.faces.arrays import Floats, Frame
 from gpu_tasks.faces.mesh import region_of
@@ -192,3 +193,32 @@ def test_the_lower_lip_of_a_shout_is_moved_to_where_its_red_ends(spoken: Spoken)
     assert max(moved[57:62]) < 0.03
     # A mouth that is not wide open is left alone.
     assert max(moved[:50]) == 0
+
+
+def test_lips_that_part_over_teeth_are_parted_and_no_others(spoken: Spoken, source: Frame, models: FaceModels) -> None:
+    by_frame = [
+        _aperture(with_parting_seen(frame, mesh)) - _aperture(mesh)
+        for frame, mesh in zip(spoken.frames, spoken.meshes, strict=True)
+    ]
+    smile = models.new_tracker().track(source)[0].mesh_468
+
+    # Looked at: clenched teeth are seen in frames 72 to 74, lips closed or dark between in the first 70.
+    assert min(by_frame[72:75]) > 0.01
+    assert max(by_frame[:70]) < 0.003
+    assert min(by_frame) > -1e-6
+    # Where the mesh already has the teeth between the lips nothing is to be done.
+    assert abs(_aperture(with_parting_seen(source, smile)) - _aperture(smile)) < 0.003
+
+
+def test_own_teeth_stay_where_they_were_filmed_however_far_the_jaw_drops(source: Frame, models: FaceModels) -> None:
+    mesh = models.new_tracker().track(source)[0].mesh_468
+    left, right = mesh[_CORNERS, :2]
+    x = slice(int(left[0] + 0.4 * (right[0] - left[0])), int(left[0] + 0.6 * (right[0] - left[0])))
+    # The front teeth, as far as the curve of the lower lip leaves them free on either side.
+    upper, lower = mesh[13, 1], mesh[14, 1]
+    y = slice(int(upper + 0.3 * (lower - upper)), int(upper + 0.55 * (lower - upper)))
+    before = source[y, x].astype(int)
+    for opening in (0.8, 0.9, 1.0):
+        after = DraftLips().apply(source, mesh, opening, 0.5)[y, x].astype(int)
+
+        assert np.abs(after - before).mean() < 3
