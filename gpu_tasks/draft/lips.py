@@ -4,12 +4,14 @@ Every output pixel is fetched from where it lay in the frame, through a dense mo
 The field is zero outside the lower face, so those pixels come back bit for bit, and no mask or seam is needed.
 """
 
-import cv2
 import numpy as np
 
 from gpu_tasks.draft.cavity import paint_cavity
-from gpu_tasks.draft.motion import motion_field, motion_window
+from gpu_tasks.draft.lower_lip import with_lower_lip_seen
+from gpu_tasks.draft.motion import fetch, motion_field, motion_window
 from gpu_tasks.draft.mouth import mouth_columns
+from gpu_tasks.draft.parting import with_parting_seen
+from gpu_tasks.draft.seen import look
 from gpu_tasks.faces.arrays import Floats, Frame
 
 
@@ -28,17 +30,15 @@ class DraftLips:
         Returns:
             A new frame of the same size. Only the lower face differs from the input.
         """
-        columns = mouth_columns(mesh_468, opening)
+        seen_mesh = with_parting_seen(frame, with_lower_lip_seen(frame, mesh_468))
+        columns = mouth_columns(seen_mesh, opening)
         window = motion_window(columns, frame.shape)
         out = frame.copy()
         if window.is_empty:
             return out
         moved = motion_field(columns, window, spread)
         view = window.of(out)
-        # cubic, because bilinear fetching blurs by a changing amount and the skin would flicker
-        lips = cv2.remap(
-            frame, moved.source_x, moved.source_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        ).astype(np.float32)
-        paint_cavity(lips, view, columns, moved)
+        lips = fetch(frame, moved)
+        paint_cavity(lips, view, columns, moved, look(frame, columns))
         np.copyto(view, np.clip(np.rint(lips), 0, 255).astype(np.uint8))
         return out

@@ -26,6 +26,10 @@ REACH = 1.05  # columns cover so many mouth widths to either side
 
 _FULL_OPENING = 0.1  # of the face height, between the inner lips; wide open in speech, not in a shout
 _UPPER_SHARE = 0.18  # of a change in opening is done by the upper lip, the rest by the jaw
+# A mouth torn open pulls the upper lip up too: of so much more the upper lip comes down again when it is closed, from
+# the first parting to the second (of the face height).
+_DRAWN_UP, _TORN_OPEN = 0.12, (0.06, 0.14)
+_INTO_CORNERS = 0.5  # of the way from the corners of the inner lips to those of the outer ones
 _JAW_SHARE = 0.85  # of the lower lip's way is gone by the chin
 _JAW_WIDTH = 0.85  # mouth widths over which the jaw's motion fades to the sides
 _NECK = 0.08  # of the face height: below the chin the skin comes to rest over this distance
@@ -97,6 +101,14 @@ class MouthColumns:
     jaw_shift: Floats
     neck_px: Floats
 
+    def at(self, table: Floats, t: Floats) -> Floats:
+        """Interpolate (n, COLUMNS) values at places along the mouth: (n, *t.shape)."""
+        place = np.clip((t - self.t[0]) / (self.t[1] - self.t[0]), 0, COLUMNS - 1.001)
+        left = place.astype(np.intp)
+        share = (place - left).astype(np.float32)
+        steps = np.diff(table, axis=1)
+        return np.asarray(table[:, left] + steps[:, left] * share, np.float32)
+
     @property
     def gap_px(self) -> float:
         """How far the lips of the frame as it is are apart in the middle."""
@@ -126,18 +138,24 @@ def mouth_columns(mesh_468: Floats, opening: float) -> MouthColumns:
         # a turned head can fold a curve back: a column then takes the fold's outer edge
         return np.interp(t, np.maximum.accumulate(curve[:, 0]), curve[:, 1]).astype(np.float32)
 
+    # The mesh leaves out the corners' dark, which would stay behind as specks when the lips are closed over it.
+    inner_corners, outer_corners = (_ends(curve) for curve in (INNER_UPPER_LIP, OUTER_UPPER_LIP))
+    points[inner_corners] += _INTO_CORNERS * (points[outer_corners] - points[inner_corners])
     inner_upper, inner_lower = line(INNER_UPPER_LIP), line(INNER_LOWER_LIP)
     inner_lower = np.maximum(inner_lower, inner_upper)
     outer_upper, outer_lower = (
         np.minimum(line(OUTER_UPPER_LIP), inner_upper),
         np.maximum(line(OUTER_LOWER_LIP), inner_lower),
     )
-    corners = points[[INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]], 0]
+    corners = points[inner_corners, 0]
     inside = np.clip((t - corners[0]) / max(float(corners[1] - corners[0]), 1.0), 0, 1)
     arch = np.maximum(np.sin(np.pi * inside), 0) ** 0.8
     wanted = opening * _FULL_OPENING * face * arch
-    change = wanted - (inner_lower - inner_upper)
-    upper_shift, lower_shift = -change * _UPPER_SHARE, change * (1 - _UPPER_SHARE)
+    gap = inner_lower - inner_upper
+    change = wanted - gap
+    torn = np.clip((float(gap.max()) / face - _TORN_OPEN[0]) / (_TORN_OPEN[1] - _TORN_OPEN[0]), 0, 1)
+    share = _UPPER_SHARE + _DRAWN_UP * torn * (change < 0)
+    upper_shift, lower_shift = -change * share, change * (1 - share)
     chin = line(JAW)
     below = np.clip((chin - outer_lower) / (0.2 * face), 0, 1)  # no jaw below the mouth, no motion
     drop = float(lower_shift[COLUMNS // 2]) * _JAW_SHARE
@@ -145,7 +163,11 @@ def mouth_columns(mesh_468: Floats, opening: float) -> MouthColumns:
     jaw_shift *= np.clip((REACH - np.abs(t) / width) / 0.3, 0, 1)
     chin = np.maximum(chin, outer_lower + 1)
     # skin pressed together may be so at once; skin drawn out needs room, or the motion would fold back on itself
-    neck = _NECK * face + np.where(jaw_shift > 0, 0.3 * jaw_shift, -1.7 * jaw_shift)
+    neck = _NECK * face + np.where(jaw_shift > 0, 0.3 * jaw_shift, -1.55 * jaw_shift)
     nose = np.minimum(np.float32(points[NOSE_BASE, 1]), outer_upper - 0.05 * face)
     floats = (nose, outer_upper, inner_upper, inner_lower, outer_lower, chin, upper_shift, lower_shift, jaw_shift, neck)
     return MouthColumns(axes, t, *(np.asarray(values, np.float32) for values in floats))
+
+
+def _ends(curve: tuple[int, ...]) -> list[int]:
+    return [curve[0], curve[-1]]

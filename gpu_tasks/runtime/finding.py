@@ -1,29 +1,20 @@
-"""The faces to change in a frame: from the tracks artifact where the job has one, else followed by the worker."""
+"""The faces to change in a job's frames: from the tracks artifact where it has one, else followed by the worker."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
-
-from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import FaceFusionJob, Timeline, Wav2LipJob
+from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob
 from gpu_tasks.draft.models import FaceModels
-from gpu_tasks.faces.align import fit_similarity, transform
-from gpu_tasks.faces.arrays import Floats, Frame
-from gpu_tasks.faces.mesh import CHIN, FOREHEAD, NOSE_BASE, FaceMesh, region_of
+from gpu_tasks.faces.arrays import Frame
+from gpu_tasks.faces.finding import chosen_faces, with_mouth_of
 from gpu_tasks.faces.selection import Rule
 from gpu_tasks.faces.tracker import TrackedFace
-from gpu_tasks.faces.trackfile import TracksHeader, TracksReader
+from gpu_tasks.faces.trackfile import TracksReader
 from gpu_tasks.runtime.pipeline import Bench
 
 # Called with the frame's index on the timeline and its pixels, HWC uint8 BGR, in order.
 Finder: TypeAlias = Callable[[int, Frame], tuple[TrackedFace, ...]]
-
-# In face heights from the nose downwards: where lip-sync begins to move a face, and where it does so wholly.
-_MOVED_FROM: Final = -0.02
-_MOVED_FULLY: Final = 0.04
-_SCORE: Final = 0.5
 
 
 @contextmanager
@@ -41,51 +32,9 @@ def face_finder(job: Wav2LipJob | FaceFusionJob, bench: Bench, models: FaceModel
         yield lambda _index, pixels: rule.among(tracker.track(pixels))
         return
     with TracksReader(bench.path_of(job.tracks)) as tracks:
-        _check(tracks.header, job.timeline)
-        yield _from_tracks(tracks, job, models.mesh, rule)
-
-
-def _from_tracks(tracks: TracksReader, job: Wav2LipJob | FaceFusionJob, network: FaceMesh, rule: Rule) -> Finder:
-    # Chosen over the whole clip in its own order, whatever part of it this job shows and in which direction.
-    rule.survey(tracks.places())
-    chosen = [frozenset(face.track_id for face in rule.among(places)) for places in tracks.places()]
-    first = tracks.header.clip.start_frame
-
-    def find(index: int, pixels: Frame) -> tuple[TrackedFace, ...]:
-        frame = job.timeline.target_frame(index)
-        wanted = chosen[frame - first] if 0 <= frame - first < len(chosen) else frozenset()
-        faces = tuple(face for face in tracks.faces(frame) if face.track_id in wanted)
-        # The footage itself is what was tracked.
-        return faces if job.laid_out is None else tuple(_with_mouth_of(pixels, face, network) for face in faces)
-
-    return find
-
-
-def _check(header: TracksHeader, timeline: Timeline) -> None:
-    tracked, clip = header.clip, timeline.clip
-    is_inside = tracked.start_frame <= clip.start_frame and clip.stop_frame <= tracked.stop_frame
-    if (header.fps, header.target_frame_count) != (timeline.fps, timeline.target_frame_count) or not is_inside:
-        raise FaultError(FaultCode.REQUEST_INVALID, "The tracks are those of another video.")
-
-
-def _with_mouth_of(pixels: Frame, face: TrackedFace, network: FaceMesh) -> TrackedFace:
-    """Take mouth and jaw from the frame as it is now, the rest of the face from its settled track."""
-    tracked = face.mesh_468
-    measured, score = network.landmarks(pixels, region_of(tracked))
-    if score < _SCORE:
-        return face
-    moved = _moved_share(tracked)
-    still = moved[:, 0] == 0
-    fit = fit_similarity(measured[still, :2], tracked[still, :2])
-    placed = np.concatenate([transform(measured[:, :2], fit), measured[:, 2:] * np.hypot(fit[0, 0], fit[1, 0])], axis=1)
-    mesh = np.asarray(tracked + (placed - tracked) * moved, np.float32)
-    return TrackedFace(face.track_id, mesh, face.score)
-
-
-def _moved_share(mesh_468: Floats) -> Floats:
-    """Tell how far lip-sync moves each point: (468, 1) float32, 0 above the nose's base, 1 from the lips down."""
-    face = mesh_468[CHIN, :2] - mesh_468[FOREHEAD, :2]
-    length = max(float(np.hypot(*face)), 1.0)
-    below_nose = (mesh_468[:, :2] - mesh_468[NOSE_BASE, :2]) @ (face / length) / length
-    share = np.clip((below_nose - _MOVED_FROM) / (_MOVED_FULLY - _MOVED_FROM), 0, 1)
-    return np.asarray(share[:, None], np.float32)
+        chosen = chosen_faces(tracks, job.timeline, rule)
+        if job.laid_out is None:
+            # The footage itself is what was tracked.
+            yield lambda index, _pixels: chosen(index)
+        else:
+            yield lambda index, pixels: tuple(with_mouth_of(pixels, face, models.mesh) for face in chosen(index))

@@ -1,11 +1,17 @@
 """Detector, mesh and tracker on real footage."""
 
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
 import numpy as np
+from onnxruntime import InferenceSession
 
 from gpu_tasks.draft.models import FaceModels
-from gpu_tasks.faces.arrays import Floats, Frame
-from gpu_tasks.faces.detector import box_overlap
+from gpu_tasks.faces.arrays import Floats, Frame, Network
+from gpu_tasks.faces.detector import FaceDetector, box_overlap
 from gpu_tasks.faces.mesh import LEFT_EYE_CORNER, NOSE_TIP, RIGHT_EYE_CORNER, region_of
+from gpu_tasks.faces.tracker import FaceTracker
 
 
 def test_the_detector_finds_the_face_in_almost_every_frame(models: FaceModels, frames: list[Frame]) -> None:
@@ -111,3 +117,32 @@ def test_a_face_that_comes_in_later_gets_its_own_track(models: FaceModels, frame
 
     assert set(alone) == {1}
     assert together[-1] == 2
+
+
+class _Counted:
+    """The detector's network, with its calls counted."""
+
+    def __init__(self, network: Network) -> None:
+        self.calls = 0
+        self._network = network
+
+    def run(self, output_names: Sequence[str], feed: Mapping[str, Any], /) -> list[Floats]:
+        self.calls += 1
+        return self._network.run(output_names, feed)
+
+
+def test_the_detector_looks_only_now_and_then_while_a_face_is_followed_and_at_once_when_it_is_lost(
+    models: FaceModels, frames: list[Frame]
+) -> None:
+    bundled = files("gpu_tasks.draft").joinpath("models", "face_detection_short_range.onnx").read_bytes()
+    counted = _Counted(InferenceSession(bundled, providers=["CPUExecutionProvider"]))
+    tracker = FaceTracker(FaceDetector(counted), models.mesh)
+    for frame in frames:
+        tracker.track(frame)
+    followed = counted.calls
+    moved = np.roll(frames[-1], 260, axis=1)
+    (found,) = tracker.track(moved)
+
+    assert followed <= 1 + len(frames) // 15
+    assert counted.calls == followed + 1
+    assert found.centre_x > 350

@@ -1,5 +1,6 @@
 """From a voice to mouth shapes."""
 
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -54,6 +55,56 @@ def test_a_closure_as_short_as_a_plosive_is_seen() -> None:
     shapes = mouth_shapes(np.concatenate([vowel, np.zeros(1600, np.float32), vowel]), Fraction(30), 33)
 
     assert shapes.opening[15:18].min() < 0.25
+
+
+def test_a_short_dip_closes_the_mouth_wherever_it_falls_between_frames() -> None:
+    for offset in range(0, 534, 67):
+        voice = _vowel((500, 1500), 1.0)
+        # sixty milliseconds of a stopped voice, a sixth of the vowel's amplitude
+        voice[8000 + offset : 8960 + offset] /= 6
+        opening = mouth_shapes(voice, Fraction(30), 30).opening
+
+        assert opening[14:18].min() < 0.15
+        assert opening[4:12].min() > 0.8
+        assert opening[20:27].min() > 0.8
+
+
+def test_a_nasal_closes_the_mouth_and_a_fricative_does_not() -> None:
+    vowel, time = _vowel((500, 1500), 0.4), np.arange(1600) / SAMPLE_RATE
+    nasal = np.asarray(0.15 * np.sin(2 * np.pi * 250 * time), np.float32)
+    hiss = np.random.default_rng(3).normal(0, 0.05, 1600).astype(np.float32)
+
+    def between(sound: Floats) -> float:
+        opening = mouth_shapes(np.concatenate([vowel, sound, vowel]), Fraction(30), 27).opening
+        return float(opening[12:15].min())
+
+    assert between(nasal) < 0.1
+    assert between(hiss) > 0.15
+
+
+def test_a_vowel_that_only_grows_softer_does_not_close_the_mouth() -> None:
+    swell = np.linspace(0, 2 * np.pi * 4, SAMPLE_RATE)
+    voice = _vowel((500, 1500), 1.0) * (0.75 + 0.25 * np.cos(swell)).astype(np.float32)
+
+    assert mouth_shapes(voice, Fraction(30), 30).opening[3:27].min() > 0.5
+
+
+def test_the_mouth_opens_faster_than_it_closes_and_neither_at_once() -> None:
+    voice = np.concatenate([np.zeros(8000, np.float32), _vowel((500, 1500), 0.5), np.zeros(8000, np.float32)])
+    opening = mouth_shapes(voice, Fraction(100), 150).opening
+    moving = (opening > 0.05) & (opening < 0.95)
+
+    assert 3 < moving[:75].sum() < moving[75:].sum() < 13
+
+
+def test_ten_minutes_are_heard_in_little_memory() -> None:
+    voice = np.tile(voice_16k(), 80)[: 600 * SAMPLE_RATE]
+    tracemalloc.start()
+    mouth_shapes(voice, Fraction(30), 18_000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 3 * voice.nbytes
 
 
 def test_front_vowels_spread_the_mouth_and_round_ones_round_it() -> None:
