@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gpu_tasks.contract.quality import QualityPolicy
+
 # S3 allows a signature to live for a week at most.
 _MAX_PRESIGN_SECONDS = 7 * 24 * 3600
 
@@ -50,3 +52,9 @@ class WorkerSettings(BaseSettings):
     # Per network call: the draft engine's networks are small and gain nothing beyond two (measured).
     threads: int = Field(default=min(2, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_WORKER_THREADS")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", validation_alias="LIPSWAP_LOG_LEVEL")
+
+
+class QualitySettings(QualityPolicy, BaseSettings):
+    """What is called good, and how much is measured; in the environment LIPSWAP_QUALITY_ and a field's name."""
+
+    model_config = SettingsConfigDict(env_prefix="LIPSWAP_QUALITY_", env_ignore_empty=True, extra="ignore", frozen=True)

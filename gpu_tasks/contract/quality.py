@@ -134,6 +134,7 @@ class QualityPolicy(Thresholds):
     most_frames: int = Field(
         default=1500, ge=60, description="Longer results are measured in pieces spread over them, this many frames."
     )
+    most_seconds: float = Field(default=300.0, gt=0, description="How long measuring may take before it is given up.")
 
 
 class Lengths(_Model):

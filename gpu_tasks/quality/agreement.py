@@ -88,7 +88,9 @@ def agree(
         pause_seconds=_rounded(paused.size / float(fps)),
     )
     band = np.asarray(np.percentile(control, [5, 95], axis=0), np.float64)
-    return Agreement(figures, lags * lag_ms, by_lag, np.asarray(control.mean(0), np.float64), band)
+    return Agreement(
+        figures, np.asarray(lags * lag_ms, np.float64), by_lag, np.asarray(control.mean(0), np.float64), band
+    )
 
 
 def correlations(opening: Curve, loudness: Curve, lags: NDArray[np.int_]) -> Curve:
