@@ -21,6 +21,7 @@ from api_shim.client import ApiUnreachableError, Client, NotEndedError
 from blocks.settings import WorkerType
 from deployments.console import Told
 from deployments.demo import DemoReport, forget_results, run_demo
+from deployments.inspecting import inspect
 from deployments.local.addresses import StackAddresses, running_addresses
 from deployments.local.errors import StackError
 from deployments.local.foreground import stopped_by_signals
@@ -212,6 +213,9 @@ def verify(file: Path, data: Data = DEFAULT_DATA, as_json: AsJson = False) -> No
     if as_json:
         sys.stdout.write(verdict.model_dump_json() + "\n")
     raise typer.Exit(Exit.DONE if verdict.state is CredentialState.TRUSTED else Exit.FAILED)
+
+
+app.command()(inspect)
 
 
 def main() -> None:

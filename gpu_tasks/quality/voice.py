@@ -58,6 +58,12 @@ def listen(voice_16k: Floats, fps: Fraction, frame_count: int) -> Voice:
     )
 
 
+def stretches(flags: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Yield [start, stop) of each run of True in (n,) flags."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], flags.view(np.int8), [0]])))
+    yield from zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True)
+
+
 def _powers(voice_16k: Floats, fps: Fraction, frame_count: int) -> Iterator[NDArray[np.float64]]:
     """Mean power in the band of speech around the middle of each frame; a full-scale sine is 0.5."""
     size = round(max(2 / float(fps), _SHORTEST_WINDOW_SECONDS) * SAMPLE_RATE)
@@ -80,8 +86,7 @@ def _pauses(quiet: NDArray[np.bool_], fps: float) -> NDArray[np.bool_]:
     """Keep the insides of long runs."""
     kept = np.zeros_like(quiet)
     edge = int(np.ceil(_PAUSE_EDGE_SECONDS * fps))
-    changes = np.flatnonzero(np.diff(np.concatenate([[0], quiet.view(np.int8), [0]])))
-    for start, stop in zip(changes[::2], changes[1::2], strict=True):
+    for start, stop in stretches(quiet):
         if stop - start >= _LONG_PAUSE_SECONDS * fps:
             # The clip's own ends are no edges: nobody spoke before it began.
             first = start + edge if start else 0

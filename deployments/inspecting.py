@@ -1,0 +1,80 @@
+"""`lipswap inspect`: how good a video is, by numbers and in words, with a page to look at.
+
+Exit codes: 0 good or doubtful, 1 poor or not measurable.
+"""
+
+import locale
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deployments.console import Told
+from gpu_tasks.contract.faults import FaultError
+from gpu_tasks.contract.options import SyncMode
+from gpu_tasks.contract.quality import REASON_SENTENCES, VERDICT_WORDS, Language, QualityReport, Thresholds, Verdict
+from gpu_tasks.draft.models import face_models
+from gpu_tasks.quality.inspection import inspect_video
+from gpu_tasks.quality.page import page
+from gpu_tasks.quality.rows import rows
+from gpu_tasks.settings import QualitySettings
+
+_COLOURS = {Verdict.GOOD: "green", Verdict.DOUBTFUL: "yellow", Verdict.POOR: "red"}
+
+
+def inspect(
+    result: Annotated[Path, typer.Argument(help="The video to judge.")],
+    target: Annotated[Path | None, typer.Option("--target", help="The video that it was made of.")] = None,
+    audio: Annotated[Path | None, typer.Option("--audio", help="The driving audio.")] = None,
+    source: Annotated[list[Path] | None, typer.Option("--source", help="A source face, may be given again.")] = None,
+    sync_mode: Annotated[
+        SyncMode, typer.Option("--sync-mode", help="How target and audio of different lengths were brought together.")
+    ] = SyncMode.LOOP,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with plots and pictures.")] = None,
+    lang: Annotated[Language | None, typer.Option("--lang", help="Of the words; else as the system is set.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON on standard output.")] = False,
+) -> None:
+    """Measure how good a result is: lips against voice, identity, flicker, what changed outside the face."""
+    told, language, settings = Told(), lang or _language(), QualitySettings()
+    try:
+        detector = face_models().detector
+        inspection = inspect_video(
+            result,
+            detector,
+            target=target,
+            audio=audio,
+            sources=source or (),
+            sync_mode=sync_mode,
+            thresholds=settings,
+        )
+        if html is not None:
+            html.write_text(page(inspection, result, detector, settings, language), encoding="utf-8")
+    except FaultError as error:
+        told.line(str(error), style="red")
+        raise typer.Exit(1) from None
+    except OSError as error:
+        told.line(f"{error.filename or 'A file'}: {error.strerror or error}.", style="red")
+        raise typer.Exit(1) from None
+    _tell(inspection.report, settings, language, told)
+    if html is not None:
+        told.line(f"wrote {html}")
+    if as_json:
+        sys.stdout.write(inspection.report.model_dump_json() + "\n")
+    raise typer.Exit(inspection.report.verdict is Verdict.POOR)
+
+
+def _tell(report: QualityReport, limits: Thresholds, language: Language, told: Told) -> None:
+    told.line(VERDICT_WORDS[language][report.verdict], style=_COLOURS[report.verdict])
+    for reason in report.reasons:
+        told.line(f"- {REASON_SENTENCES[language][reason]}")
+    for row in rows(report, limits, language):
+        goal = f"  [{row.goal}]" if row.goal else ""
+        told.line(f"{row.name}: {row.value}{goal}", style="" if row.is_good is not False else "yellow")
+
+
+def _language() -> Language:
+    # What LC_ALL, LC_MESSAGES and LANG say together.
+    locale.setlocale(locale.LC_ALL, "")
+    name, _ = locale.getlocale()
+    return Language.JAPANESE if (name or "").lower().startswith("ja") else Language.ENGLISH
