@@ -3,7 +3,7 @@
 Exit codes: 0 good or doubtful, 1 poor or not measurable.
 """
 
-import locale
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -74,7 +74,6 @@ def _tell(report: QualityReport, limits: Thresholds, language: Language, told: T
 
 
 def _language() -> Language:
-    # What LC_ALL, LC_MESSAGES and LANG say together.
-    locale.setlocale(locale.LC_ALL, "")
-    name, _ = locale.getlocale()
-    return Language.JAPANESE if (name or "").lower().startswith("ja") else Language.ENGLISH
+    """Return the language of the system, by its variables alone: the locale itself need not be installed."""
+    names = (os.environ.get(variable) for variable in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return Language.JAPANESE if next(filter(None, names), "").startswith("ja") else Language.ENGLISH

@@ -175,7 +175,7 @@ class LipSync(_Model):
     """How the mouth's opening goes with the voice's loudness.
 
     Attributes:
-        correlation: Pearson's, at the best lag, -1..1.
+        correlation: Pearson's, at the best lag, -1..1; 0 for a mouth that does not move.
         best_lag_frames: Whole frames; positive: the mouth is later than the voice.
         best_lag_ms: The same, between frames (parabola through the peak and its neighbours).
         control_mean: Mean correlation of shuffled voices at that same lag.

@@ -21,6 +21,9 @@ _LEAST_FRAMES: Final = 24
 _STILL: Final = 1e-6  # spread below which a curve has no shape
 _LEAST_FIT: Final = 0.3  # a half of the clip whose mouth fits less well has no lag worth comparing
 _MAX_PERCENTILE: Final = 98.0
+_MIN_PERCENTILE: Final = 5.0
+# Of the distance from eyes to mouth: a pixel in a face of 100. What opens less does not speak; it trembles.
+_LEAST_MOTION: Final = 0.02
 
 
 class Agreement(NamedTuple):
@@ -59,6 +62,9 @@ def agree(
     count = int(np.isfinite(opening).sum())
     if voice.speech_seconds < _LEAST_SPEECH_SECONDS or count < _LEAST_FRAMES or np.ptp(voice.loudness) < _STILL:
         return None
+    top = float(np.nanpercentile(opening, _MAX_PERCENTILE))
+    paused = opening[voice.pauses & np.isfinite(opening)]
+    opening = _stilled(opening)
     reach = max(1, int(_SEARCH_SECONDS * fps))
     lags = np.arange(-reach, reach + 1)
     by_lag = correlations(opening, voice.loudness[None], lags)[0]
@@ -68,8 +74,6 @@ def agree(
     reached = control.max(1)
     half = len(opening) // 2
     lag_ms = 1000 / float(fps)
-    top = float(np.nanpercentile(opening, _MAX_PERCENTILE))
-    paused = opening[voice.pauses & np.isfinite(opening)]
     figures = LipSync(
         correlation=_rounded(by_lag[best]),
         best_lag_frames=int(lags[best]),
@@ -82,9 +86,9 @@ def agree(
         drift_ms=_drift(opening, voice, lags, half, lag_ms),
         own_correlation=None
         if own_opening is None or np.isfinite(own_opening).sum() < _LEAST_FRAMES
-        else _rounded(correlations(own_opening, voice.loudness[None], lags[best : best + 1])[0, 0]),
+        else _rounded(correlations(_stilled(own_opening), voice.loudness[None], lags[best : best + 1])[0, 0]),
         max_opening=_rounded(top, 4),
-        pause_opening=_rounded(paused.mean() / max(top, _STILL)) if paused.size else None,
+        pause_opening=_rounded(paused.mean() / max(top, _LEAST_MOTION)) if paused.size else None,
         pause_seconds=_rounded(paused.size / float(fps)),
     )
     band = np.asarray(np.percentile(control, [5, 95], axis=0), np.float64)
@@ -116,6 +120,12 @@ def correlations(opening: Curve, loudness: Curve, lags: NDArray[np.int_]) -> Cur
         spread = np.sqrt((mouth**2).sum() * (voices**2).sum(1))
         result[:, place] = np.where(spread > _STILL, voices @ mouth / np.maximum(spread, _STILL), 0)
     return result
+
+
+def _stilled(opening: Curve) -> Curve:
+    """Take a mouth that hardly moves for one that does not: what trembles may do so in time."""
+    low, high = np.nanpercentile(opening, [_MIN_PERCENTILE, _MAX_PERCENTILE])
+    return opening if high - low >= _LEAST_MOTION else np.where(np.isfinite(opening), low, np.nan)
 
 
 def _shuffled(loudness: Curve, fps: Fraction, count: int) -> Curve:

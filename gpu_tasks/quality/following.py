@@ -106,8 +106,17 @@ class Follower:
             new = self._detector.detect(frame, tiles=tiles)
             self._empty_looks = 0 if new or found else self._empty_looks + 1
             found = _distinct([*found, *sorted(new, key=lambda face: -_side(face))])
+            found.sort(key=self._turn)
         self._faces = tuple(found[:_MOST_FACES])
         return self._faces
+
+    def _turn(self, face: Face) -> int:
+        """Place in the order of a frame ago; faces that came in stand behind."""
+        if not self._faces:
+            return 0
+        overlaps = box_overlap(face.box, np.array([other.box for other in self._faces], np.float32))
+        best = int(np.argmax(overlaps))
+        return best if overlaps[best] > _SAME_FACE else len(self._faces)
 
     def _near(self, frame: Frame, face: Face) -> Face | None:
         height, width = frame.shape[:2]

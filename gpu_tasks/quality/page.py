@@ -33,12 +33,12 @@ th{font-weight:600;color:#5f5f66}td.n{font-variant-numeric:tabular-nums}
 .yes{color:#1a7f37}.no{color:#b3261e;font-weight:700}
 svg{width:100%;height:auto;display:block;margin:10px 0}
 svg text{font-size:11px;fill:#5f5f66}svg .title{font-size:13px;fill:#1d1d1f;font-weight:600}
-svg .legend{fill:inherit;font-size:12px}
+svg .legend{font-size:12px}
 .grid{stroke:#ececf0}.level{stroke:#b3261e;stroke-dasharray:4 4}.pause{fill:#eef1f6}.band{fill:#d9d9de;opacity:.7}
 .sheet{display:grid;gap:4px;align-items:center}.sheet img{width:100%;display:block}
 .sheet span{font-size:12px;color:#5f5f66}
 .worst{display:grid;grid-template-columns:repeat(auto-fill,minmax(460px,1fr));gap:16px}
-figure{margin:0}figure div{display:flex;gap:4px}figure img{height:150px;width:auto;min-width:0;object-fit:contain}
+figure{margin:0}figure div{display:flex;gap:4px}figure img{flex:1 1 0;min-width:0;height:auto;align-self:flex-start}
 figcaption{font-size:13px}
 """
 
@@ -99,7 +99,7 @@ def _plots(inspection: Inspection, limits: Thresholds, words: Mapping[Label, str
         if inspection.played is None:
             del lines[0]
         bands = [(seconds[start], seconds[stop - 1]) for start, stop in stretches(series.voice.pauses)]
-        title = f"{words[Label.TIME_PLOT]} ({words[Label.PAUSE]}: ▒)"
+        title = f"{words[Label.TIME_PLOT]} (▒ {words[Label.PAUSE]})"
         yield Plot(title, words[Label.SECONDS], seconds, (0, 1), lines, bands=bands)
     if (agreement := series.agreement) is not None:
         lines = [

@@ -78,18 +78,27 @@ def _surroundings(plot: Plot) -> Iterator[str]:
         y = _y(plot, float(value))
         yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         yield f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
-    for value in np.linspace(float(plot.x[0]), float(plot.x[-1]), 2 * _TICKS - 1):
-        yield (
-            f'<text class="tick" x="{_x(plot, float(value)):.1f}" y="{_HEIGHT - 18}" text-anchor="middle">'
-            f"{value:.4g}</text>"
-        )
+    for value in _round_values(float(plot.x[0]), float(plot.x[-1])):
+        x = _x(plot, value)
+        yield f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{value:g}</text>'
     yield f'<text class="tick" x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 4}" text-anchor="end">{escape(plot.x_name)}</text>'
+
+
+def _round_values(low: float, high: float) -> Iterator[float]:
+    """Yield about ten round numbers (1, 2 or 5 times a power of ten apart) between two values."""
+    rough = max(high - low, 1e-9) / (2 * _TICKS)
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = power * next(times for times in (1, 2, 5, 10) if times * power >= rough)
+    for place in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1):
+        yield round(place * step, 6)
 
 
 def _legend(plot: Plot) -> Iterator[str]:
     x = _WIDTH - _RIGHT
     for line in reversed([line for line in plot.lines if line.name]):
-        yield (f'<text class="legend" x="{x}" y="16" text-anchor="end" fill="{line.colour}">{escape(line.name)}</text>')
+        yield (
+            f'<text class="legend" x="{x}" y="16" text-anchor="end" style="fill:{line.colour}">{escape(line.name)}</text>'
+        )
         # Japanese characters are about twice as wide as Latin ones.
         x -= sum(12 if ord(letter) > 0x2E80 else 7 for letter in line.name) + 18  # noqa: PLR2004  # first CJK block
 

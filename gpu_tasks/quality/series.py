@@ -38,7 +38,8 @@ class Series(NamedTuple):
     def flicker_ratios(self) -> NDArray[np.float64]:
         """Flicker of the result to that of the target, (frames,); all NaN without a target."""
         curve = np.full(len(self.seen.opening), np.nan)
-        levels = np.array(list(self.flicker.values())).reshape(len(self.flicker), -1)
-        if levels.shape[1:] == (2,):
-            curve[list(self.flicker)] = flicker_ratio(levels[:, 0], levels[:, 1])
+        both = {frame: levels for frame, levels in self.flicker.items() if len(levels) == 2}  # noqa: PLR2004  # a target
+        if both:
+            levels = np.array(list(both.values()))
+            curve[list(both)] = flicker_ratio(levels[:, 0], levels[:, 1])
         return curve
