@@ -96,9 +96,8 @@ def _round_values(low: float, high: float) -> Iterator[float]:
 def _legend(plot: Plot) -> Iterator[str]:
     x = _WIDTH - _RIGHT
     for line in reversed([line for line in plot.lines if line.name]):
-        yield (
-            f'<text class="legend" x="{x}" y="16" text-anchor="end" style="fill:{line.colour}">{escape(line.name)}</text>'
-        )
+        colour = f'style="fill:{line.colour}"'
+        yield f'<text class="legend" x="{x}" y="16" text-anchor="end" {colour}>{escape(line.name)}</text>'
         # Japanese characters are about twice as wide as Latin ones.
         x -= sum(12 if ord(letter) > 0x2E80 else 7 for letter in line.name) + 18  # noqa: PLR2004  # first CJK block
 

@@ -58,7 +58,7 @@ def moved(frame: Frame, degrees: float, scale: float, shift: tuple[float, float]
     """Turn, scale and shift a whole frame about its middle."""
     height, width = frame.shape[:2]
     affine = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, scale)
-    affine[:, 2] += shift
+    affine[:, 2] += np.array(shift, np.float64)
     return np.asarray(cv2.warpAffine(frame, affine, (width, height), borderMode=cv2.BORDER_REFLECT), np.uint8)
 
 

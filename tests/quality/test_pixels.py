@@ -17,7 +17,7 @@ from tests.quality.footage import closed_face, face_place, source_face
 
 
 def lit(frame: Frame, by: float) -> Frame:
-    return np.clip(frame.astype(np.float32) + by, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(frame.astype(np.float32) + by, 0, 255), np.uint8)
 
 
 def test_light_that_goes_up_and_down_is_measured_in_grey_levels() -> None:
