@@ -5,8 +5,9 @@ Exit codes: 0 good or doubtful, 1 poor or not measurable.
 
 import os
 import sys
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -15,6 +16,8 @@ from gpu_tasks.contract.faults import FaultError
 from gpu_tasks.contract.options import SyncMode
 from gpu_tasks.contract.quality import REASON_SENTENCES, VERDICT_WORDS, Language, QualityReport, Thresholds, Verdict
 from gpu_tasks.draft.models import face_models
+from gpu_tasks.media.gate import admit_audio, admit_picture, admit_video
+from gpu_tasks.media.limits import GatePolicy, MediaLimits
 from gpu_tasks.quality.inspection import inspect_video
 from gpu_tasks.quality.page import page
 from gpu_tasks.quality.rows import rows
@@ -38,18 +41,20 @@ def inspect(
     """Measure how good a result is: lips against voice, identity, flicker, what changed outside the face."""
     told, language, settings = Told(), lang or _language(), QualitySettings()
     try:
-        detector = face_models().detector
-        inspection = inspect_video(
-            result,
-            detector,
-            target=target,
-            audio=audio,
-            sources=source or (),
-            sync_mode=sync_mode,
-            thresholds=settings,
-        )
-        if html is not None:
-            html.write_text(page(inspection, result, detector, settings, language), encoding="utf-8")
+        with tempfile.TemporaryDirectory(prefix="lipswap-inspect-") as folder:
+            inputs = _let_in(Path(folder), target, audio, source or [])
+            detector = face_models().detector
+            inspection = inspect_video(
+                result,
+                detector,
+                target=inputs.target,
+                audio=inputs.audio,
+                sources=inputs.sources,
+                sync_mode=sync_mode,
+                thresholds=settings,
+            )
+            if html is not None:
+                html.write_text(page(inspection, result, detector, settings, language), encoding="utf-8")
     except FaultError as error:
         told.line(str(error), style="red")
         raise typer.Exit(1) from None
@@ -62,6 +67,28 @@ def inspect(
     if as_json:
         sys.stdout.write(inspection.report.model_dump_json() + "\n")
     raise typer.Exit(inspection.report.verdict is Verdict.POOR)
+
+
+class _Inputs(NamedTuple):
+    target: Path | None
+    audio: Path | None
+    sources: list[Path]
+
+
+def _let_in(folder: Path, target: Path | None, audio: Path | None, sources: list[Path]) -> _Inputs:
+    """Take the inputs as a run does: turned upright, with square pixels and a steady rate, or they fit no result."""
+    limits, policy = MediaLimits(), GatePolicy()
+
+    def room(name: str) -> Path:
+        made = folder / name
+        made.mkdir()
+        return made
+
+    return _Inputs(
+        target and admit_video(target, limits, policy, work_dir=room("target")).path,
+        audio and admit_audio(audio, limits, policy, work_dir=room("audio")).path,
+        [admit_picture(path, limits, work_dir=room(f"source-{place}")).path for place, path in enumerate(sources)],
+    )
 
 
 def _tell(report: QualityReport, limits: Thresholds, language: Language, told: Told) -> None:

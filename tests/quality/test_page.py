@@ -16,7 +16,8 @@ from gpu_tasks.quality.inspection import inspect_video
 from gpu_tasks.quality.page import page
 from gpu_tasks.quality.plots import Line, Plot, drawn
 from gpu_tasks.quality.words import WORDS
-from tests.quality.footage import SAMPLES, closed_face, spoken, syllables, talking, write_clip
+from tests.media.footage import write_video
+from tests.quality.footage import FPS, SAMPLES, closed_face, spoken, syllables, talking, write_clip
 
 LOUDNESS = syllables(75, pauses=[(30, 42)])
 
@@ -119,6 +120,16 @@ def test_the_command_prints_figures_and_writes_the_page(clip: Path, target: Path
     report = QualityReport.model_validate(json.loads(ran.stdout))
     assert VERDICT_WORDS[Language.JAPANESE][report.verdict] in ran.stderr
     assert html.read_text(encoding="utf-8").startswith('<!doctype html><html lang="ja">')
+
+
+def test_a_target_that_a_run_would_have_turned_upright_is_compared_upright(clip: Path, tmp_path: Path) -> None:
+    lying = (np.ascontiguousarray(np.rot90(frame)) for frame in talking(np.zeros(75)))
+    target = write_video(tmp_path / "lying.mp4", lying, fps=FPS, rotation=-90)
+    ran = CliRunner().invoke(app, ["inspect", str(clip), "--target", str(target), "--json", "--lang", "en"])
+    report = QualityReport.model_validate(json.loads(ran.stdout))
+    assert Reason.TARGET_NOT_COMPARABLE not in report.reasons
+    assert report.outside is not None
+    assert report.outside.psnr_db > 30
 
 
 def test_a_poor_result_and_a_broken_file_end_with_one(
