@@ -142,7 +142,8 @@ def _played(
     cut = (shown.width - info.width, shown.height - info.height)
     # A result that is not as long as planned is compared all the same; its length is judged by itself.
     longer = timeline.model_copy(update={"frame_count": max(timeline.frame_count, info.frame_count)})
-    return Played(target, longer, is_scaled=not all(0 <= sides <= 1 for sides in cut))
+    is_scaled = not all(0 <= side <= 1 for side in cut)
+    return Played(target, longer, planned_seconds=timeline.duration_seconds, is_scaled=is_scaled)
 
 
 def _source(path: Path, detector: FaceDetector, embedder: Embedder) -> Floats | None:
@@ -166,9 +167,9 @@ def _lengths(info: VideoInfo, own: Floats | None, driving: Floats | None, played
 
 
 def _expected(driving: Floats | None, played: Played | None) -> float | None:
-    if driving is not None:
-        return round(len(driving) / SAMPLE_RATE, 3)
-    return None if played is None else round(played.timeline.duration_seconds, 3)
+    if played is not None:
+        return round(played.planned_seconds, 3)
+    return None if driving is None else round(len(driving) / SAMPLE_RATE, 3)
 
 
 def _offset_ms(own: Floats, driving: Floats) -> float | None:

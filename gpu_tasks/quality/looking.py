@@ -27,10 +27,18 @@ _LIKENESS_EVERY: Final = 5
 
 
 class Played(NamedTuple):
-    """The target as it lies under the result. `is_scaled`: it had another size, so pixels cannot be compared."""
+    """The target as it lies under the result.
+
+    Attributes:
+        path: The footage.
+        timeline: At least as long as the result, whatever was planned.
+        planned_seconds: How long the result should be.
+        is_scaled: The target had another size, so pixels cannot be compared.
+    """
 
     path: Path
     timeline: Timeline
+    planned_seconds: float
     is_scaled: bool
 
 

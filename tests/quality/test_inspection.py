@@ -188,6 +188,18 @@ def test_the_target_lies_under_the_result_as_the_timeline_says(folder: Path) -> 
     assert wrong.outside.psnr_db < 32
 
 
+def test_what_was_planned_and_not_the_audio_says_how_long_a_result_should_be(
+    folder: Path, target: Path, audio: Path
+) -> None:
+    frames = FRAMES // 2
+    clip = write_clip(folder / "cut.mp4", talking(0.2 * LOUDNESS[:frames]), spoken(LOUDNESS[:frames]))
+    as_asked = report(clip, target=target, audio=audio, sync_mode=SyncMode.CUT_OFF)
+    assert as_asked.lengths.expected_seconds == as_asked.lengths.video_seconds == frames / 25
+    assert Reason.LENGTH_WRONG not in as_asked.reasons
+    assert Reason.LENGTH_WRONG in report(clip, target=target, audio=audio).reasons
+    assert report(clip, audio=audio).lengths.expected_seconds == FRAMES / 25
+
+
 def test_a_source_without_a_face_is_said(folder: Path, good: Path, target: Path) -> None:
     picture = folder / "wall.png"
     cv2.imwrite(str(picture), np.full((200, 200, 3), 120, np.uint8))
