@@ -18,6 +18,7 @@ from gpu_tasks.contract.quality import REASON_SENTENCES, VERDICT_WORDS, Language
 from gpu_tasks.draft.models import face_models
 from gpu_tasks.media.gate import admit_audio, admit_picture, admit_video
 from gpu_tasks.media.limits import GatePolicy, MediaLimits
+from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.quality.inspection import inspect_video
 from gpu_tasks.quality.page import page
 from gpu_tasks.quality.rows import rows
@@ -42,7 +43,7 @@ def inspect(
     told, language, settings = Told(), lang or _language(), QualitySettings()
     try:
         with tempfile.TemporaryDirectory(prefix="lipswap-inspect-") as folder:
-            inputs = _let_in(Path(folder), target, audio, source or [])
+            inputs = _let_in(Path(folder), result, target, audio, source or [])
             detector = face_models().detector
             inspection = inspect_video(
                 result,
@@ -75,7 +76,7 @@ class _Inputs(NamedTuple):
     sources: list[Path]
 
 
-def _let_in(folder: Path, target: Path | None, audio: Path | None, sources: list[Path]) -> _Inputs:
+def _let_in(folder: Path, result: Path, target: Path | None, audio: Path | None, sources: list[Path]) -> _Inputs:
     """Take the inputs as a run does: turned upright, with square pixels and a steady rate, or they fit no result."""
     limits, policy = MediaLimits(), GatePolicy()
 
@@ -85,10 +86,21 @@ def _let_in(folder: Path, target: Path | None, audio: Path | None, sources: list
         return made
 
     return _Inputs(
-        target and admit_video(target, limits, policy, work_dir=room("target")).path,
+        target and _fitting(result, target, admit_video(target, limits, policy, work_dir=room("target")).path),
         audio and admit_audio(audio, limits, policy, work_dir=room("audio")).path,
         [admit_picture(path, limits, work_dir=room(f"source-{place}")).path for place, path in enumerate(sources)],
     )
+
+
+def _fitting(result: Path, target: Path, let_in: Path) -> Path:
+    """Choose the target as a run takes it, or as it was handed in where only that fits: other makers square no pixels."""
+    sizes = {path: _size(path) for path in (result, target, let_in)}
+    return target if sizes[let_in] != sizes[result] and sizes[target] == sizes[result] else let_in
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with VideoReader(path) as reader:
+        return reader.info.width, reader.info.height
 
 
 def _tell(report: QualityReport, limits: Thresholds, language: Language, told: Told) -> None:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 _WIDTH, _HEIGHT = 960, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 28, 34
-_TICKS: Final = 5
+_X_TICKS: Final = 10
+_Y_TICKS: Final = 4
 # More points than pixels only make the file heavy.
 _MOST_POINTS: Final = 1200
 
@@ -74,19 +75,19 @@ def drawn(plot: Plot) -> str:
 def _surroundings(plot: Plot) -> Iterator[str]:
     yield f'<text class="title" x="{_LEFT}" y="16">{escape(plot.title)}</text>'
     low, high = plot.y_range
-    for value in np.linspace(low, high, _TICKS):
-        y = _y(plot, float(value))
+    for value in _round_values(low, high, _Y_TICKS):
+        y = _y(plot, value)
         yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
-    for value in _round_values(float(plot.x[0]), float(plot.x[-1])):
+        yield f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
+    for value in _round_values(float(plot.x[0]), float(plot.x[-1]), _X_TICKS):
         x = _x(plot, value)
         yield f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{value:g}</text>'
     yield f'<text class="tick" x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 4}" text-anchor="end">{escape(plot.x_name)}</text>'
 
 
-def _round_values(low: float, high: float) -> Iterator[float]:
-    """Yield about ten round numbers (1, 2 or 5 times a power of ten apart) between two values."""
-    rough = max(high - low, 1e-9) / (2 * _TICKS)
+def _round_values(low: float, high: float, about: int) -> Iterator[float]:
+    """Yield about so many round numbers (1, 2 or 5 times a power of ten apart) between two values."""
+    rough = max(high - low, 1e-9) / about
     power = 10.0 ** np.floor(np.log10(rough))
     step = power * next(times for times in (1, 2, 5, 10) if times * power >= rough)
     for place in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1):

@@ -132,6 +132,15 @@ def test_a_target_that_a_run_would_have_turned_upright_is_compared_upright(clip:
     assert report.outside.psnr_db > 30
 
 
+def test_a_target_with_pixels_that_are_not_square_fits_a_result_that_kept_them() -> None:
+    kept = CliRunner().invoke(
+        app, ["inspect", str(SAMPLES / "target.mp4"), "--target", str(SAMPLES / "target.mp4"), "--json"]
+    )
+    report = QualityReport.model_validate(json.loads(kept.stdout))
+    assert report.outside is not None
+    assert report.outside.psnr_db == 99
+
+
 def test_a_poor_result_and_a_broken_file_end_with_one(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
