@@ -93,7 +93,7 @@ def _let_in(folder: Path, result: Path, target: Path | None, audio: Path | None,
 
 
 def _fitting(result: Path, target: Path, let_in: Path) -> Path:
-    """Choose the target as a run takes it, or as it was handed in where only that fits: other makers square no pixels."""
+    """Choose the target as a run takes it, or as handed in where only that fits: other makers square no pixels."""
     sizes = {path: _size(path) for path in (result, target, let_in)}
     return target if sizes[let_in] != sizes[result] and sizes[target] == sizes[result] else let_in
 
