@@ -4,6 +4,7 @@ from prefect.blocks.core import Block
 from pydantic import Field
 
 from blocks.bounds import MediaBounds
+from gpu_tasks.contract.quality import QualityPolicy
 
 
 class PipelinePolicy(MediaBounds, Block):
@@ -28,4 +29,7 @@ class PipelinePolicy(MediaBounds, Block):
     draft_allowed: bool = Field(default=False, description="Whether engine=auto may fall back on the draft engine.")
     max_attempts: int = Field(
         default=3, ge=1, le=10, description="How often one run submits one GPU job before it gives up."
+    )
+    quality: QualityPolicy = Field(
+        default_factory=QualityPolicy, description="Whether and how each result is measured, and what is called good."
     )

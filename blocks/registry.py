@@ -16,6 +16,7 @@ from blocks.runpod import RunPodEndpoint
 from blocks.settings import OrchestratorSettings
 from gpu_tasks.contract.artifacts import RESULTS
 from gpu_tasks.contract.jobs import Stage
+from gpu_tasks.contract.quality import QualityPolicy
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -67,6 +68,8 @@ async def register(settings: OrchestratorSettings, *, client: "PrefectClient") -
     )
     await jobs.asave(JOBS, overwrite=True, client=client)
     policy = PipelinePolicy(
-        draft_allowed=settings.allow_draft, **settings.model_dump(include=set(MediaBounds.model_fields))
+        draft_allowed=settings.allow_draft,
+        quality=QualityPolicy(**settings.quality.model_dump()),
+        **settings.model_dump(include=set(MediaBounds.model_fields)),
     )
     await policy.asave(POLICY, overwrite=True, client=client)

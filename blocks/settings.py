@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from blocks.bounds import MediaBounds
 from blocks.redis_url import check_redis_url
 from gpu_tasks.contract.consent import ConsentPolicy
-from gpu_tasks.settings import R2Settings
+from gpu_tasks.settings import QualitySettings, R2Settings
 
 
 class WorkerType(StrEnum):
@@ -36,6 +36,7 @@ class OrchestratorSettings(MediaBounds, BaseSettings):
     )
 
     r2: R2Settings = Field(default_factory=R2Settings)
+    quality: QualitySettings = Field(default_factory=QualitySettings)
 
     runpod_api_key: SecretStr | None = Field(default=None, validation_alias="RUNPOD_API_KEY")
     runpod_api_base: Annotated[str, AfterValidator(_without_slash)] = Field(

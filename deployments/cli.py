@@ -35,8 +35,11 @@ class Commands(LazyGroup):
         "status": "deployments.command.tasks:status",
         "cancel": "deployments.command.tasks:cancel",
         "preview": "deployments.command.previewing:preview",
+        "inspect": "deployments.command.inspecting:inspect",
         "verify": "deployments.command.verifying:verify",
+        "audit": "deployments.command.auditing:audit",
         "models": "deployments.command.models:models",
+        "samples": "deployments.command.sampling:samples",
         "doctor": "deployments.command.examining:doctor",
     }
 

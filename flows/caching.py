@@ -30,10 +30,15 @@ def _assembly_key(_context: TaskRunContext, inputs: dict[str, Any]) -> str | Non
     return _digest_key(Stage.ASSEMBLE, inputs["assembly"])
 
 
-def _digest_key(stage: Stage, asked: BaseModel) -> str:
+def _inspected_key(_context: TaskRunContext, inputs: dict[str, Any]) -> str | None:
+    return _digest_key("inspect", inputs["inspected"])
+
+
+def _digest_key(stage: Stage | str, asked: BaseModel) -> str:
     return f"{stage}/{digest_of([CONTRACT_VERSION, asked.model_dump(mode='json')])}"
 
 
 BY_FINGERPRINT = CacheKeyFnPolicy(cache_key_fn=_job_key)
 BY_UPLOADS = CacheKeyFnPolicy(cache_key_fn=_uploads_key)
 BY_ASSEMBLY = CacheKeyFnPolicy(cache_key_fn=_assembly_key)
+BY_INSPECTED = CacheKeyFnPolicy(cache_key_fn=_inspected_key)

@@ -1,7 +1,7 @@
 """The pipeline: one request becomes one video.
 
-uploads ─> ingest ─> lip_sync ─> face_swap ─> assemble ─> publish ─> result
-                     (with audio)  (with sources)
+uploads ─> ingest ─> lip_sync ─> face_swap ─> assemble ─┬─> publish ─┬─> result
+                     (with audio)  (with sources)       └─> inspect ─┘
 """
 
 import asyncio
@@ -62,7 +62,9 @@ async def _work(run: Run, request: PipelineRequest) -> None:
     whole = await tasks.assemble(run, planning.assembly_of(footage, last))
 
     await run.enter(Stage.PUBLISH)
-    await run.complete(await tasks.publish(run, footage, whole, done))
+    async with tasks.measured(run, footage, whole):
+        result = await tasks.publish(run, footage, whole, done)
+    await run.complete(result)
 
 
 def _admitted(run: Run, request: PipelineRequest) -> Engine:

@@ -10,6 +10,7 @@ def summary_of(record: TaskRecord) -> str:
         "result": record.result.output_key if record.result else None,
         "duration": f"{record.result.duration_sec:.2f} s" if record.result else None,
         "engine": record.details.get("engine"),
+        "quality": record.details.get("quality", {}).get("verdict"),
         "GPU seconds": f"{record.cost.gpu_seconds:.1f}",
         "by stage": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in record.cost.by_stage.items()),
         "took": f"{(record.updated_at - record.created_at).total_seconds():.1f} s",

@@ -1,6 +1,8 @@
 """The tasks of the pipeline: what is tried again, how long it may take, and whose earlier result is used."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -8,7 +10,7 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 
-from flows import caching, cpu_stages, signing
+from flows import caching, cpu_stages, measuring, signing
 from flows.cpu_pool import CPU_POOL
 from flows.errors import is_passing
 from flows.footage import Assembly, Footage, Uploads, Whole
@@ -16,6 +18,7 @@ from flows.publishing import leaving, result_of
 from flows.remote import JobDone, RemoteJob
 from flows.run import Run
 from gpu_tasks.contract.jobs import FaceFusionJob, Stage, Wav2LipJob
+from gpu_tasks.contract.quality import QualityReport
 from gpu_tasks.contract.records import ResultRecord
 
 P = ParamSpec("P")
@@ -72,6 +75,12 @@ async def assemble(run: Run, assembly: Assembly) -> Whole:
     return await CPU_POOL.run(cpu_stages.assemble, assembly, run.media.settings())
 
 
+@_stage("inspect", caching.BY_INSPECTED, timeout_seconds=_CPU_STAGE_SECONDS)
+async def inspect(run: Run, inspected: measuring.Inspected) -> QualityReport:
+    """Measure how good the result came out."""
+    return await CPU_POOL.run(measuring.inspect, inspected, run.media.settings())
+
+
 @_stage("publish", NO_CACHE, timeout_seconds=600)
 async def publish(run: Run, footage: Footage, whole: Whole, done: dict[Stage, JobDone]) -> ResultRecord:
     """Sign the result, and the intermediate if it is kept, and put them under their final keys."""
@@ -79,6 +88,28 @@ async def publish(run: Run, footage: Footage, whole: Whole, done: dict[Stage, Jo
     result = await _published(run, files.result)
     intermediate = await _published(run, files.intermediate) if files.intermediate else None
     return result_of(whole, done, result, intermediate)
+
+
+@asynccontextmanager
+async def measured(run: Run, footage: Footage, whole: Whole) -> AsyncIterator[None]:
+    """Measure the result while the block runs, and tell readers before it is left; no figure ever ends a run."""
+    policy = run.policy.quality
+    if not policy.enabled:
+        yield
+        return
+
+    async def note() -> None:
+        report = inspect(run, measuring.inspected_of(footage, whole, policy))
+        await run.note(details={"quality": await measuring.told_of(report)})
+
+    noting = asyncio.create_task(note())
+    try:
+        yield
+        await noting
+    finally:
+        # Only when the block has failed, or the run was cancelled, is it still at work.
+        noting.cancel()
+        await asyncio.wait([noting])
 
 
 async def _published(run: Run, publication: signing.Publication) -> signing.Published:

@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gpu_tasks.contract.quality import QualityPolicy
+
 # S3 allows a signature to live for a week at most.
 _MAX_PRESIGN_SECONDS = 7 * 24 * 3600
 
@@ -67,3 +69,9 @@ class WeightSettings(BaseSettings):
         if isinstance(names, str):
             return frozenset(name.strip() for name in names.split(",") if name.strip())
         return names
+
+
+class QualitySettings(QualityPolicy, BaseSettings):
+    """What is called good, and how much is measured; in the environment LIPSWAP_QUALITY_ and a field's name."""
+
+    model_config = SettingsConfigDict(env_prefix="LIPSWAP_QUALITY_", env_ignore_empty=True, extra="ignore", frozen=True)

@@ -11,6 +11,8 @@ ENGLISH: Mapping[Message, str] = {
     Message.FORGOT: "Forgot {count} stored objects of earlier runs.",
     Message.RUN_TOOK: "The run took {seconds:.1f} s; jobs started on GPU workers: {jobs}.",
     Message.WROTE: "wrote {path}",
+    Message.AUDIT_ENTRIES: "{entries} entries, {erased} declarations of consent erased",
+    Message.AUDIT_WHOLE: "The audit chain is whole.",
     Message.ADDRESS_API: "API          {url}   (docs: {url}/docs)",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",

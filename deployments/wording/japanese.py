@@ -10,6 +10,8 @@ JAPANESE: Mapping[Message, str] = {
     Message.STACK_IS_UP: "スタックが起動しました（{seconds:.1f} 秒）。",
     Message.FORGOT: "以前の実行が保存した {count} 個のオブジェクトを消しました。",
     Message.RUN_TOOK: "実行時間は {seconds:.1f} 秒、GPU ワーカーで始まったジョブは {jobs} 件です。",
+    Message.AUDIT_ENTRIES: "記録 {entries} 件、消去された同意の宣言 {erased} 件",
+    Message.AUDIT_WHOLE: "監査記録の鎖に欠けはありません。",
     Message.WROTE: "{path} を書き出しました",
     Message.ADDRESS_API: "API          {url}   （ドキュメント: {url}/docs）",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",

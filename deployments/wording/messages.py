@@ -14,6 +14,8 @@ class Message(StrEnum):
     FORGOT = "forgot"
     RUN_TOOK = "run_took"
     WROTE = "wrote"
+    AUDIT_ENTRIES = "audit_entries"
+    AUDIT_WHOLE = "audit_whole"
     ADDRESS_API = "address_api"
     ADDRESS_PREFECT = "address_prefect"
     SERVICE = "service"

@@ -29,7 +29,7 @@ _JAPANESE: Mapping[FaultCode, str] = {
         "顔の差し替えが設定されていません。RUNPOD_FACEFUSION_ENDPOINT を設定してください。"
     ),
     FaultCode.REQUEST_INVALID: "リクエストの形式が正しくありません。",
-    FaultCode.CONSENT_REQUIRED: "ここでは同意の宣言が必要です。consent に basis、statement、declared_by を指定してください。",
+    FaultCode.CONSENT_REQUIRED: "同意の宣言が必要です。consent に basis・statement・declared_by を指定してください。",
     FaultCode.KEY_NOT_ALLOWED: "このオブジェクトキーは使えません。",
     FaultCode.OPTION_UNSUPPORTED: "このオプションにはまだ対応していません。",
     FaultCode.OBJECT_MISSING: "このキーのオブジェクトがありません。先にアップロードしてください。",

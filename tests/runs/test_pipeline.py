@@ -23,6 +23,7 @@ from blocks.job_store import parse_record
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.audit import AuditEntry, AuditEvent
 from gpu_tasks.contract.faults import FaultCode
+from gpu_tasks.contract.quality import QualityReport
 from gpu_tasks.contract.records import RecordStage, Status, TaskRecord
 from gpu_tasks.media.probe import probe
 from gpu_tasks.storage import ArtifactStore
@@ -88,6 +89,19 @@ async def test_the_record_tells_stages_in_order_jobs_media_and_cost(first: TaskR
     assert store.head(first.intermediate["wav2lip"].output_key) is not None
 
 
+async def test_the_record_tells_how_good_the_result_is(first: TaskRecord) -> None:
+    told = dict(first.details["quality"])
+    assert told.pop("measured") is True
+    report = QualityReport.model_validate(told)
+    assert report.lengths.frames == report.faces.frames_looked_at == 45
+    assert report.faces.frames_with_face == 45
+    assert report.lengths.sound_offset_ms == pytest.approx(0, abs=20)
+    assert report.outside is not None
+    assert report.outside.psnr_db > 38
+    assert report.identity is not None
+    assert report.identity.toward_source > 0.3
+
+
 async def test_the_run_leaves_its_record_and_a_summary_with_prefect(first: TaskRecord, orchestra: Orchestra) -> None:
     async def left() -> list[Any] | None:
         return await artifacts_of(orchestra, first, "lipswap-record")
@@ -105,10 +119,10 @@ async def test_its_tasks_are_seen_in_prefect(first: TaskRecord, orchestra: Orche
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[UUID(first.task_id)]))
         )
         names = sorted(run.name.rpartition("-")[0] for run in found if run.state_type is StateType.COMPLETED)
-        return names if len(names) == 5 else None
+        return names if len(names) == 6 else None
 
-    names: list[str] = await await_until(finished, seconds=10, what="five tasks have completed")
-    assert names == ["assemble", "face_swap", "ingest", "lip_sync", "publish"]
+    names: list[str] = await await_until(finished, seconds=10, what="six tasks have completed")
+    assert names == ["assemble", "face_swap", "ingest", "inspect", "lip_sync", "publish"]
 
 
 async def test_the_same_request_again_touches_no_gpu(

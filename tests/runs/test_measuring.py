@@ -1,0 +1,127 @@
+"""Measuring beside a run: what is told when it cannot be done, and that the run never minds."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.footage import Whole
+from flows.measuring import Inspected, inspect, told_of
+from gpu_tasks.contract.artifacts import Artifact
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.jobs import Timeline
+from gpu_tasks.contract.quality import QualityPolicy, QualityReport
+from gpu_tasks.contract.records import Status
+from gpu_tasks.media.probe import probe
+from gpu_tasks.settings import QualitySettings, R2Settings
+from gpu_tasks.storage import ArtifactStore
+from tests.runs.conftest import SAMPLES
+from tests.runs.orchestra import Orchestra, deploy, worker_process
+
+
+@pytest.fixture(scope="module")
+def inspected(store: ArtifactStore) -> Inspected:
+    """The sample against itself."""
+    target = store.put_file(SAMPLES / "target.mp4", "work/ingest/target", "video/mp4")
+    source = store.put_file(SAMPLES / "source.jpg", "work/ingest/source", "image/jpeg")
+    video = Whole(artifact=target, media=probe(SAMPLES / "target.mp4")).media.video
+    assert video is not None
+    timeline = Timeline(fps=video.fps, frame_count=video.frame_count, target_frame_count=video.frame_count)
+    return Inspected(
+        result=target,
+        target=target,
+        audio=None,
+        sources=(source, source),
+        timeline=timeline,
+        policy=QualityPolicy(most_frames=60),
+    )
+
+
+def test_files_of_the_bucket_are_measured_in_pieces(inspected: Inspected, r2: R2Settings) -> None:
+    report = inspect(inspected, r2)
+    assert report.faces.frames_looked_at == 60
+    assert report.outside is not None
+    assert report.outside.psnr_db == 99
+    assert report.identity is not None
+    assert report.identity.toward_source == 0
+
+
+async def told(inspected: Inspected, r2: R2Settings) -> dict[str, Any]:
+    return await told_of(asyncio.to_thread(inspect, inspected, r2))
+
+
+async def test_figures_are_told_as_they_were_measured(inspected: Inspected, r2: R2Settings) -> None:
+    record = await told(inspected, r2)
+    assert record.pop("measured") is True
+    assert QualityReport.model_validate(record) == inspect(inspected, r2)
+
+
+async def test_measuring_that_takes_too_long_is_given_up(inspected: Inspected, r2: R2Settings) -> None:
+    hasty = inspected.model_copy(update={"policy": QualityPolicy(most_seconds=0.001)})
+    record = await told(hasty, r2)
+    assert (record["measured"], record["reason"]) == (False, FaultCode.DEADLINE_EXCEEDED.value)
+
+
+async def test_a_file_that_is_gone_is_told(inspected: Inspected, r2: R2Settings) -> None:
+    nowhere = Artifact(key="work/ingest/nowhere", sha256="0" * 64, size_bytes=1, media_type="video/mp4")
+    record = await told(inspected.model_copy(update={"result": nowhere}), r2)
+    assert record["measured"] is False
+    assert record["reason"] == FaultCode.OBJECT_MISSING.value
+
+
+async def test_an_error_of_our_own_is_told_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken() -> QualityReport:
+        raise ZeroDivisionError("secret")
+
+    record = await told_of(broken())
+    assert record == {"measured": False, "reason": FaultCode.INTERNAL.value, "detail": ""}
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_cancelled_run_is_not_held_up() -> None:
+    async def cancelled() -> QualityReport:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await told_of(cancelled())
+
+
+def test_the_environment_says_what_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert QualityPolicy(**QualitySettings().model_dump()) == QualityPolicy()
+    monkeypatch.setenv("LIPSWAP_QUALITY_ENABLED", "false")
+    monkeypatch.setenv("LIPSWAP_QUALITY_OUTSIDE_GOOD_DB", "41")
+    settings = QualitySettings()
+    assert (settings.enabled, settings.outside_good_db) == (False, 41)
+
+
+@pytest.mark.parametrize(
+    ("changes", "quality"),
+    [
+        ({"LIPSWAP_QUALITY_MOST_SECONDS": "0.001"}, {"measured": False, "reason": "deadline_exceeded"}),
+        ({"LIPSWAP_QUALITY_ENABLED": "false"}, None),
+    ],
+)
+async def test_a_run_completes_without_figures(  # noqa: PLR0913, PLR0917  # a whole deployment
+    orchestra: Orchestra,
+    keys: dict[str, Any],
+    environment: dict[str, str],
+    tmp_path: Path,
+    changes: dict[str, str],
+    quality: dict[str, Any] | None,
+) -> None:
+    deploy(environment, **changes)
+    with worker_process(environment, tmp_path, "flows.worker"):
+        record = await orchestra.run(keys)
+    assert record.status is Status.COMPLETED, record.error
+    told_quality = record.details.get("quality")
+    assert (told_quality and {name: told_quality[name] for name in ("measured", "reason")}) == quality
+
+
+def test_an_error_with_a_code_keeps_its_detail() -> None:
+    async def refused() -> QualityReport:
+        raise FaultError(FaultCode.MEDIA_UNREADABLE, "A frame is damaged.")
+
+    record = asyncio.run(told_of(refused()))
+    assert record["reason"] == "media_unreadable"
+    assert "A frame is damaged." in record["detail"]
