@@ -1,6 +1,7 @@
 """`lipswap up` and `demo`: the local stack."""
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -18,6 +19,7 @@ from deployments.local.foreground import stopped_by_signals
 from deployments.local.layout import PREFERRED_PORTS
 from deployments.local.services import ServiceName
 from deployments.local.stack import EVERYTHING, Stack, StackSettings
+from deployments.local.wishes import wishes_in
 from deployments.wording.messages import Message
 
 _SAMPLES: Final = Path(__file__).parents[2] / "samples"
@@ -47,6 +49,7 @@ def up(
         parts=frozenset(part or EVERYTHING),
         worker_type=worker_type,
         preferred_ports={} if any_ports else PREFERRED_PORTS,
+        wishes=wishes_in(os.environ),
     )
     with told_errors(told):
         asyncio.run(_up(settings, told))
@@ -67,7 +70,7 @@ def demo(
 ) -> None:
     """Start the stack, run the bundled sample through it by HTTP, keep the result, and stop."""
     told = told_in(context)
-    settings = StackSettings(data_directory=data, worker_type=worker_type)
+    settings = StackSettings(data_directory=data, worker_type=worker_type, wishes=wishes_in(os.environ))
     with told_errors(told), api_errors(told):
         report = asyncio.run(_demo(settings, output, told, fresh=fresh, keep=keep))
         if report is None:

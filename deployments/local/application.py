@@ -1,9 +1,10 @@
 """Our own processes: the one-shot deploy, the orchestrator worker and the API."""
 
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
 from blocks.settings import WorkerType
 from deployments.local.errors import NotReady
@@ -36,6 +37,7 @@ class Neighbours(BaseModel):
     valkey: ValkeyAddress
     worker_type: WorkerType
     api_secret: SecretStr | None
+    wishes: Mapping[str, str] = Field(default_factory=dict, description="As `wishes_in` finds them.")
 
 
 class _Pool(BaseModel):
@@ -141,6 +143,7 @@ def _environment(directory: DataDirectory, neighbours: Neighbours) -> dict[str, 
             "LIPSWAP_C2PA_DEVELOPMENT": str(directory.signing),
             "LIPSWAP_WORKER_TYPE": neighbours.worker_type,
         }
+        | dict(neighbours.wishes)
     )
 
 

@@ -1,5 +1,7 @@
 """Every service of the stack, in the order of their start."""
 
+from collections.abc import Mapping
+
 from blocks.settings import WorkerType
 from deployments.local.application import (
     Neighbours,
@@ -26,6 +28,7 @@ def services_of(  # noqa: PLR0913 - each is one separate fact a stack is made of
     worker_type: WorkerType,
     *,
     protect_api: bool,
+    wishes: Mapping[str, str],
 ) -> tuple[Service, ...]:
     """Return all services of a stack; starting a part of them is the caller's choice."""
     postgres = postgres_address(ports, credentials)
@@ -40,6 +43,7 @@ def services_of(  # noqa: PLR0913 - each is one separate fact a stack is made of
         valkey=valkey,
         worker_type=worker_type,
         api_secret=credentials.api_secret if protect_api else None,
+        wishes=wishes,
     )
     pages = (ports.page, ports.api)
     origins = tuple(f"http://{host}:{port}" for port in pages for host in (HOST, "localhost"))

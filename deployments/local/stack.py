@@ -43,6 +43,7 @@ class StackSettings(BaseModel):
         worker_type: How the orchestrator runs flows.
         preferred_ports: Wanted ports for `api`, `prefect` and `page`; a busy one is replaced by a free one.
         protect_api: Whether the API asks for the generated secret.
+        wishes: Variables for our own processes that the person who starts it has set, as `wishes_in` finds them.
         discard: Remove the data directory, and what root's Postgres keeps outside of it, after the stop.
     """
 
@@ -53,6 +54,7 @@ class StackSettings(BaseModel):
     worker_type: WorkerType = WorkerType.INPROCESS
     preferred_ports: Mapping[str, int] = Field(default_factory=lambda: PREFERRED_PORTS)
     protect_api: bool = False
+    wishes: Mapping[str, str] = Field(default_factory=dict)
     discard: bool = False
 
 
@@ -99,7 +101,13 @@ class Stack:
             if settings.discard:
                 exits.callback(_discard, directory, place)
             services = services_of(
-                directory, ports, credentials, place, settings.worker_type, protect_api=settings.protect_api
+                directory,
+                ports,
+                credentials,
+                place,
+                settings.worker_type,
+                protect_api=settings.protect_api,
+                wishes=settings.wishes,
             )
             chosen = with_dependencies(settings.parts, services)
             supervisor = Supervisor(chosen, directory, records, self._on_event)

@@ -117,6 +117,43 @@ def test_the_result_is_signed_and_a_changed_copy_is_not_believed(demo: Demo) -> 
     assert json.loads(tampered.stdout)["state"] == "invalid"
 
 
+def test_the_record_says_how_good_the_result_is_and_inspect_says_the_same(demo: Demo) -> None:
+    quality = demo.record()["details"]["quality"]
+    result = str(demo.folder / "demo" / "result.mp4")
+    asked = demo.command(
+        "inspect", result, "--target", str(TARGET), "--audio", str(SPEECH), "--source", str(SOURCE), "--json"
+    )
+
+    assert asked.returncode == 0, asked.stderr
+    told = json.loads(asked.stdout)
+    assert quality["verdict"] == told["verdict"] == "good"
+    assert told["lips"]["correlation"] == pytest.approx(quality["lips"]["correlation"], abs=0.02)
+    assert told["lips"]["correlation"] >= 0.7
+
+
+def test_what_was_asked_and_signed_stands_in_a_chain_that_is_whole(demo: Demo) -> None:
+    done = demo.command("audit", "--json")
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["entries"] >= 4
+    again = demo.command("audit", "--known", json.dumps(report["tip"]))
+    assert again.returncode == 0
+    forged = {**report["tip"], "digest": "0" * 64}
+    assert demo.command("audit", "--known", json.dumps(forged)).returncode == FAILED
+
+
+def test_a_limit_that_was_set_before_the_start_holds_behind_the_api(demo: Demo, tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "long.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(np.random.default_rng(1).integers(-9000, 9000, 8000 * 46, np.int16).tobytes())
+    done = demo.command("run", "--target", str(TARGET), "--audio", str(tmp_path / "long.wav"))
+
+    assert done.returncode == FAILED
+    assert "media_too_long" in done.stderr
+    assert "45 s" in done.stderr
+
+
 def test_status_tells_of_a_task_that_ended(demo: Demo) -> None:
     done = demo.command("status", demo.record()["task_id"], "--json")
 
