@@ -127,8 +127,8 @@ def test_the_record_says_how_good_the_result_is_and_inspect_says_the_same(demo: 
     assert asked.returncode == 0, asked.stderr
     told = json.loads(asked.stdout)
     assert quality["verdict"] == told["verdict"] == "good"
-    assert told["lips"]["correlation"] == pytest.approx(quality["lips"]["correlation"], abs=0.02)
-    assert told["lips"]["correlation"] >= 0.7
+    assert told["lip_sync"]["correlation"] == pytest.approx(quality["lip_sync"]["correlation"], abs=0.02)
+    assert told["lip_sync"]["correlation"] >= 0.7
 
 
 def test_what_was_asked_and_signed_stands_in_a_chain_that_is_whole(demo: Demo) -> None:
