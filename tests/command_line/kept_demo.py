@@ -18,7 +18,7 @@ START_SECONDS = 180.0
 COMMAND_SECONDS = 120.0
 ENGLISH = os.environ | {"LIPSWAP_LANG": "en"}
 # A person's own limit: it has to reach the processes behind the API.
-WISHES = {"LIPSWAP_MAX_SECONDS": "45"}
+WISHES = {"LIPSWAP_MAX_SECONDS": "90"}
 
 
 class Demo:

@@ -146,12 +146,12 @@ def test_what_was_asked_and_signed_stands_in_a_chain_that_is_whole(demo: Demo) -
 def test_a_limit_that_was_set_before_the_start_holds_behind_the_api(demo: Demo, tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "long.wav"), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
-        sound.writeframes(np.random.default_rng(1).integers(-9000, 9000, 8000 * 46, np.int16).tobytes())
+        sound.writeframes(np.random.default_rng(1).integers(-9000, 9000, 8000 * 91, np.int16).tobytes())
     done = demo.command("run", "--target", str(TARGET), "--audio", str(tmp_path / "long.wav"))
 
     assert done.returncode == FAILED
     assert "media_too_long" in done.stderr
-    assert "45 s" in done.stderr
+    assert "90 s" in done.stderr
 
 
 def test_status_tells_of_a_task_that_ended(demo: Demo) -> None:
