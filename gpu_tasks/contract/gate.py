@@ -29,8 +29,10 @@ class ChangeKind(StrEnum):
     MADE_EVEN = "made_even"
     REPACKED = "repacked"
     KEYFRAMES_ADDED = "keyframes_added"
+    PICTURE_CHOSEN = "picture_chosen"
     TRACK_CHOSEN = "track_chosen"
     MIXED_DOWN = "mixed_down"
+    GAPS_FILLED = "gaps_filled"
     SAMPLES_REPAIRED = "samples_repaired"
     RESAMPLED = "resampled"
     FIRST_PICTURE_TAKEN = "first_picture_taken"
@@ -44,7 +46,9 @@ class ChangeKind(StrEnum):
         return self not in _DONE_WHILE_READING
 
 
-_DONE_WHILE_READING = frozenset({ChangeKind.TRACK_CHOSEN, ChangeKind.MIXED_DOWN})
+_DONE_WHILE_READING = frozenset(
+    {ChangeKind.PICTURE_CHOSEN, ChangeKind.TRACK_CHOSEN, ChangeKind.MIXED_DOWN, ChangeKind.GAPS_FILLED}
+)
 
 
 class _Model(BaseModel):

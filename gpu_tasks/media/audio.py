@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.media.errors import MediaError, reading
-from gpu_tasks.media.opening import MOV, audio_stream, moving_pictures, open_media
+from gpu_tasks.media.opening import audio_stream, open_media, picture_stream
+from gpu_tasks.media.placing import MOST_SILENCE_SECONDS, like, placed, seconds_of, without_gaps
 
-# A track that starts later than this after the picture is a broken clock, and filling the gap would eat the memory.
-_LONGEST_LEAD_SECONDS = 600
 # Editors go a little beyond 1 in between; 24 dB more is another number format, or an attack.
 _LOUDEST = 16.0
 # For floating point FFmpeg mixes down to more than full scale (1.4 times for stereo), which would then be clipped.
@@ -30,8 +29,9 @@ def load_mono(path: Path, *, sample_rate: int = 16_000) -> NDArray[np.float32]:
     """Decode, mix down and resample the first audio stream of a file.
 
     Time 0 is the first video frame where the file has video, else the first sample; encoder delay that the container
-    states is cut. Samples that are no numbers (NaN, infinite) become silence before they are mixed, what is beyond
-    full scale is clipped.
+    states is cut. Where the clock of MP4, Matroska or MPEG-TS leaves a gap of more than 15 ms there is silence, and
+    what lies over sound that was heard already is left out, so that the rest stays where it belongs. Samples that are
+    no numbers (NaN, infinite) become silence before they are mixed, what is beyond full scale is clipped.
 
     Args:
         path: A local file.
@@ -70,25 +70,25 @@ def audio_seconds(path: Path) -> float:
 
 def decoded_seconds(container: InputContainer, stream: AudioStream) -> Fraction:
     """Decode a stream to its end and return when it ends; 0 when it holds nothing."""
+    end: Fraction | None = None
     with reading():
-        frames = _frames(container, stream)
-        first = next(frames, None)
-        if first is None:
-            return Fraction(0)
-        end = _lead_seconds(container, first)
-        for frame in chain((first,), frames):
-            end += Fraction(frame.samples, frame.sample_rate)
-    return max(end, Fraction(0))
+        for shift, frame in placed(container, stream):
+            if end is None:
+                end = _lead_seconds(container, frame)
+            end += max(shift + seconds_of(frame), Fraction(0))
+    return max(end or Fraction(0), Fraction(0))
 
 
 class Heard(NamedTuple):
-    """A track as it was decoded: all of it, whatever its clock says.
+    """A track as it was decoded: `seconds` are those of its samples, whatever its clock says.
 
     `has_bad_samples`: some are no numbers, or far beyond full scale; only PCM of floats can hold such.
+    `has_gaps`: its clock leaves some out, or says that some lie over others.
     """
 
     seconds: Fraction
     has_bad_samples: bool
+    has_gaps: bool
 
 
 def hear(container: InputContainer, stream: AudioStream) -> Heard:
@@ -98,19 +98,20 @@ def hear(container: InputContainer, stream: AudioStream) -> Heard:
         MediaError: MEDIA_UNREADABLE when the stream is damaged.
     """
     may_be_bad = stream.codec_context.codec.canonical_name.startswith("pcm_f")
-    seconds, is_bad = Fraction(0), False
+    seconds, is_bad, has_gaps = Fraction(0), False, False
     with reading():
-        for frame in _frames(container, stream):
-            seconds += Fraction(frame.samples, frame.sample_rate)
+        for shift, frame in placed(container, stream):
+            seconds += seconds_of(frame)
+            has_gaps = has_gaps or bool(shift)
             # A comparison with NaN is false.
             is_bad = is_bad or (may_be_bad and not (np.abs(frame.to_ndarray()) <= _LOUDEST).all())
-    return Heard(seconds, is_bad)
+    return Heard(seconds, is_bad, has_gaps)
 
 
 def resampled(
     container: InputContainer, stream: AudioStream, *, layout: str, sample_rate: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Stream a track in another layout and rate from time 0 on, nothing lost at the end.
+    """Stream a track in another layout and rate from time 0 on, gaps filled, nothing lost at the end.
 
     Args:
         container: The opened file.
@@ -125,17 +126,17 @@ def resampled(
         MediaError: MEDIA_UNREADABLE when the stream is damaged.
     """
     with reading():
-        frames = _frames(container, stream)
-        first = next(frames, None)
+        decoded = placed(container, stream)
+        first = next(decoded, None)
     if first is None:
         return
     channels = AudioLayout(layout).nb_channels
-    lead = round(_lead_seconds(container, first) * sample_rate)
+    lead = round(_lead_seconds(container, first.frame) * sample_rate)
     if lead > 0:
         yield np.zeros((channels, lead), dtype=np.float32)
     surplus = max(0, -lead)
     resampler = AudioResampler(format="fltp", layout=layout, rate=sample_rate, options=_QUIET_DOWNMIX)
-    for frame in _converted(chain((first,), frames), resampler):
+    for frame in _converted(without_gaps(chain((first,), decoded)), resampler):
         samples = np.clip(np.asarray(frame.to_ndarray(), dtype=np.float32), -1.0, 1.0)
         kept = samples[:, surplus:]
         surplus = max(0, surplus - samples.shape[1])
@@ -153,39 +154,18 @@ def _converted(frames: Iterable[av.AudioFrame], resampler: AudioResampler) -> It
 
 def starts_with_its_clock(container: InputContainer, stream: AudioStream) -> bool:
     """Tell whether time 0 of the file is also time 0 of its picture (or, without one, of its sound)."""
-    return not (next(moving_pictures(container), None) or stream).start_time
+    return not (picture_stream(container) or stream).start_time
 
 
 def _lead_seconds(container: InputContainer, first: av.AudioFrame) -> Fraction:
     """By how much the first decoded sound comes after the first picture (negative: before it)."""
-    picture = next(moving_pictures(container), None)
+    picture = picture_stream(container)
     if picture is None or picture.start_time is None or first.pts is None or first.time_base is None:
         return Fraction(0)
     lead = first.pts * first.time_base - picture.start_time * (picture.time_base or Fraction(1))
-    if lead > _LONGEST_LEAD_SECONDS:
+    if lead > MOST_SILENCE_SECONDS:
         raise MediaError(FaultCode.MEDIA_UNREADABLE, "Its sound starts long after its picture.")
     return lead
-
-
-def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
-    """Decode a track; the last frame is cut to the length that an MP4 states for it.
-
-    AAC comes in blocks of 1024 samples, and decoders return the whole last one, encoder padding included.
-    """
-    held: av.AudioFrame | None = None
-    for frame in container.decode(stream):
-        if held is not None:
-            yield held
-        held = frame
-    if held is not None:
-        yield _without_padding(held) if container.format.name == MOV.name else held
-
-
-def _without_padding(last: av.AudioFrame) -> av.AudioFrame:
-    stated = round(last.duration * (last.time_base or 0) * last.sample_rate)
-    if not 0 < stated < last.samples or not last.format.is_planar:
-        return last
-    return _like(last, last.to_ndarray()[:, :stated])
 
 
 def _cleaned(frame: av.AudioFrame) -> av.AudioFrame:
@@ -193,11 +173,4 @@ def _cleaned(frame: av.AudioFrame) -> av.AudioFrame:
     samples = frame.to_ndarray()
     if samples.dtype.kind != "f" or np.isfinite(samples).all():
         return frame
-    return _like(frame, np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0))
-
-
-def _like(frame: av.AudioFrame, samples: NDArray[Any]) -> av.AudioFrame:
-    """Make a frame of other samples with the clock and layout of a given one."""
-    made = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=frame.format.name, layout=frame.layout.name)
-    made.sample_rate, made.pts, made.time_base = frame.sample_rate, frame.pts, frame.time_base
-    return made
+    return like(frame, np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0))

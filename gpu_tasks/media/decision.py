@@ -11,10 +11,8 @@ from gpu_tasks.media.facts import AudioFacts, TrackFacts, VideoFacts
 from gpu_tasks.media.limits import GatePolicy, HdrPolicy
 from gpu_tasks.media.normalise import AudioRecipe, VideoRecipe
 from gpu_tasks.media.opening import AVI, MPEGTS
-from gpu_tasks.media.tone import Transfer
+from gpu_tasks.media.tone import Light, Transfer
 
-# H.273 table 2: BT.2020 primaries.
-_BT2020 = 9
 # Without an index every segment would be read from the start.
 _WITHOUT_INDEX = frozenset({AVI.name, MPEGTS.name})
 # Playing backwards and every segment begin at a keyframe. Encoders set one every 250 frames at the latest (x264, x265);
@@ -25,8 +23,13 @@ _STEREO = 2
 _MOST_KEPT_CHANNELS = 8
 
 
-def changes_of_video(facts: VideoFacts, policy: GatePolicy) -> tuple[Change, ...]:
+def changes_of_video(facts: VideoFacts, policy: GatePolicy, *, has_gaps: bool = False) -> tuple[Change, ...]:
     """Tell everything that is to be done to a video, in the order in which it happens.
+
+    Args:
+        facts: Of the video.
+        policy: What it is made into.
+        has_gaps: The clock of its sound leaves some out; known once it was decoded.
 
     Raises:
         MediaError: MEDIA_UNSUPPORTED for high dynamic range where the policy refuses it.
@@ -78,7 +81,10 @@ def changes_of_video(facts: VideoFacts, policy: GatePolicy) -> tuple[Change, ...
         ),
     ]
     changes = [Change(kind=kind, sentence=sentence) for happens, kind, sentence in told if happens]
-    return (*changes, *(_track_notes(facts.track) if facts.track is not None else ()))
+    if facts.picture.of > 1:
+        sentence = f"Of {facts.picture.of} video streams number {facts.picture.place + 1} is used."
+        changes.append(Change(kind=ChangeKind.PICTURE_CHOSEN, sentence=sentence))
+    return (*changes, *(_track_notes(facts.track, has_gaps=has_gaps) if facts.track is not None else ()))
 
 
 def recipe_of_video(facts: VideoFacts, policy: GatePolicy, *, source: Path, destination: Path) -> VideoRecipe:
@@ -87,8 +93,8 @@ def recipe_of_video(facts: VideoFacts, policy: GatePolicy, *, source: Path, dest
     Raises:
         MediaError: MEDIA_UNSUPPORTED for high dynamic range where the policy refuses it.
     """
-    transfer = Transfer(facts.transfer) if facts.transfer in set(Transfer) else None
-    if transfer is not None and policy.hdr is HdrPolicy.REFUSE:
+    light = Light.of(facts.transfer, facts.primaries)
+    if light.transfer is not None and policy.hdr is HdrPolicy.REFUSE:
         raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "High dynamic range is refused here; send an SDR video.")
     width, height = _square_size(facts)
     if width * height > policy.working_pixels:
@@ -100,14 +106,15 @@ def recipe_of_video(facts: VideoFacts, policy: GatePolicy, *, source: Path, dest
         width=max(2, width // 2 * 2),
         height=max(2, height // 2 * 2),
         keep_every=ceil(facts.fps / Fraction(policy.working_fps)),
-        deinterlace=facts.is_interlaced,
-        tone_map=transfer is not None or facts.primaries == _BT2020,
-        transfer=transfer,
+        tone_map=not light.is_plain,
+        transfer=light.transfer,
     )
 
 
-def changes_of_audio(facts: AudioFacts, policy: GatePolicy, *, has_bad_samples: bool) -> tuple[Change, ...]:
-    """Tell everything that is to be done to a driving audio."""
+def changes_of_audio(
+    facts: AudioFacts, policy: GatePolicy, *, has_bad_samples: bool, has_gaps: bool
+) -> tuple[Change, ...]:
+    """Tell everything that is to be done to a driving audio; the two that only decoding shows are given."""
     changes = []
     if has_bad_samples:
         sentence = "Samples that are no numbers were silenced, those beyond full scale were clipped."
@@ -115,7 +122,7 @@ def changes_of_audio(facts: AudioFacts, policy: GatePolicy, *, has_bad_samples: 
     if (rate := _working_rate(facts.track, policy)) != facts.track.sample_rate:
         sentence = f"The sound was resampled from {facts.track.sample_rate} to {rate} Hz."
         changes.append(Change(kind=ChangeKind.RESAMPLED, sentence=sentence))
-    return (*changes, *_track_notes(facts.track))
+    return (*changes, *_track_notes(facts.track, has_gaps=has_gaps))
 
 
 def recipe_of_audio(facts: AudioFacts, policy: GatePolicy, *, source: Path, destination: Path) -> AudioRecipe:
@@ -133,14 +140,18 @@ def _working_rate(track: TrackFacts, policy: GatePolicy) -> int:
     return track.sample_rate if usual else policy.working_sample_rate
 
 
-def _track_notes(track: TrackFacts) -> tuple[Change, ...]:
+def _track_notes(track: TrackFacts, *, has_gaps: bool) -> tuple[Change, ...]:
     notes = []
     if track.place:
         sentence = f"Of {track.of} sound tracks number {track.place + 1} is used."
         notes.append(Change(kind=ChangeKind.TRACK_CHOSEN, sentence=sentence))
     if track.channels > _STEREO:
-        sentence = f"The {track.channels} channels are mixed down: the result has stereo sound."
+        # Of a target's track it is not known yet whether it will be heard.
+        sentence = f"Where this sound is heard, its {track.channels} channels are mixed down to stereo."
         notes.append(Change(kind=ChangeKind.MIXED_DOWN, sentence=sentence))
+    if has_gaps:
+        sentence = "Silence stands where the sound's clock leaves a gap; sound that lies over other sound is left out."
+        notes.append(Change(kind=ChangeKind.GAPS_FILLED, sentence=sentence))
     return tuple(notes)
 
 

@@ -13,6 +13,9 @@ def deinterlaced(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
     graph: Graph | None = None
     for frame in frames:
         if graph is None:
+            if not frame.interlaced_frame:
+                yield frame
+                continue
             graph = _graph(frame)
         graph.vpush(frame)
         yield from _ready(graph)

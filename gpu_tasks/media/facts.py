@@ -6,11 +6,13 @@ the first frame, length and rate before the rest.
 
 import os
 import stat
+from array import array
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 import av
+import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream
@@ -20,11 +22,13 @@ from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.media.errors import MediaError, reading
 from gpu_tasks.media.grid import find_grid
 from gpu_tasks.media.limits import MediaLimits
-from gpu_tasks.media.opening import audio_stream, open_media, video_stream
+from gpu_tasks.media.opening import WITH_A_CLOCK, audio_stream, moving_pictures, open_media, video_stream
 from gpu_tasks.media.orientation import Orientation
 
 # Pixels of television are up to 64:45 wide; a file that says much more does not know.
 _MOST_STRETCHED = 4
+# A packet of sound that lasts so many times as long as others has a gap behind it.
+_LONG = 2
 _LEAST_PIXEL_BITS, _UNTOLD_RATIO = 8, Fraction(0)
 
 
@@ -37,6 +41,13 @@ class Examined(_Model):
 
     path: Path
     limits: MediaLimits
+
+
+class PictureFacts(_Model):
+    """The stream of moving pictures that is looked at; `place` counts those of the file from 0."""
+
+    place: int
+    of: int
 
 
 class TrackFacts(_Model):
@@ -69,6 +80,7 @@ class VideoFacts(_Model):
     frame_count: int
     is_constant: bool
     longest_reach: int
+    picture: PictureFacts
     track: TrackFacts | None
 
     @property
@@ -77,16 +89,17 @@ class VideoFacts(_Model):
 
 
 class AudioFacts(_Model):
-    """Facts of a sound. `seconds` are those of its packets."""
+    """Facts of a sound. `seconds` are those from its first packet to its last, `gap_seconds` those without a packet."""
 
     container: str
     track: TrackFacts
     seconds: float
+    gap_seconds: float
 
 
 class _Span(NamedTuple):
-    start: Fraction
-    end: Fraction
+    seconds: float
+    gap_seconds: float
 
 
 def require_plain_file(path: Path, limits: MediaLimits) -> None:
@@ -146,6 +159,7 @@ def examine_video(file: Examined) -> VideoFacts:
             frame_count=grid.frame_count,
             is_constant=grid.is_constant,
             longest_reach=grid.longest_reach,
+            picture=_picture(container, stream),
             track=_track(container, sound, limits) if sound is not None else None,
         )
 
@@ -163,8 +177,10 @@ def examine_audio(file: Examined) -> AudioFacts:
             raise MediaError(FaultCode.NO_AUDIO_STREAM)
         facts = _track(container, stream, file.limits)
         span = _span(container, stream)
-        _require_short(float(span.end - span.start), file.limits)
-        return AudioFacts(container=container.format.name, track=facts, seconds=float(span.end - span.start))
+        _require_short(span.seconds, file.limits)
+        return AudioFacts(
+            container=container.format.name, track=facts, seconds=span.seconds, gap_seconds=span.gap_seconds
+        )
 
 
 def _require_few_streams(container: InputContainer, limits: MediaLimits) -> None:
@@ -194,6 +210,11 @@ def _first_frame(container: InputContainer, stream: VideoStream) -> av.VideoFram
     return frame
 
 
+def _picture(container: InputContainer, stream: VideoStream) -> PictureFacts:
+    pictures = moving_pictures(container)
+    return PictureFacts(place=pictures.index(stream), of=len(pictures))
+
+
 def _pixel_shape(stream: VideoStream) -> Fraction:
     """Width of a pixel over its height; 1 where it is not told."""
     shape = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or _UNTOLD_RATIO
@@ -221,17 +242,22 @@ def _track(container: InputContainer, stream: AudioStream, limits: MediaLimits) 
 
 
 def _span(container: InputContainer, stream: AudioStream) -> _Span:
-    """Read all packets of a track and return when the first begins and the last ends, on the stream's clock."""
+    """Read all packets of a track and return how long it lasts, and how much of that its packets leave out."""
     time_base = stream.time_base or Fraction(1)
-    first: int | None = None
-    last = 0
+    starts, lasting = array("q"), array("q")
     with reading():
         for packet in container.demux(stream):
             stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is None or packet.is_discard:
-                continue
-            first = stamp if first is None else min(first, stamp)
-            last = max(last, stamp + (packet.duration or 0))
-    if first is None:
+            if stamp is not None and not packet.is_discard:
+                starts.append(stamp)
+                lasting.append(packet.duration or 0)
+    if not starts:
         raise MediaError(FaultCode.NO_AUDIO_STREAM, "Its sound is empty.")
-    return _Span(first * time_base, max(first, last) * time_base)
+    begin, length = np.frombuffer(starts, dtype=np.int64), np.frombuffer(lasting, dtype=np.int64)
+    span = max(int((begin + length).max() - begin.min()), 0)
+    heard = span
+    if container.format.name in WITH_A_CLOCK:
+        # In an MP4 a packet lasts until the next one comes, whatever is in it.
+        usual = int(np.median(length))
+        heard = min(span, int(np.where(length > _LONG * usual, usual, length).sum()))
+    return _Span(float(span * time_base), float((span - heard) * time_base))

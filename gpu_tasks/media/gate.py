@@ -7,7 +7,6 @@ Each look at a file is taken in a confined child (see `confined`); here the answ
 A file is never judged by its name. Give it a name of yours, in a folder that holds nothing of others.
 """
 
-from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import Change, GateReport, MediaKind
 from gpu_tasks.contract.media import MediaInfo
 from gpu_tasks.media.confined import Confines, run_confined
+from gpu_tasks.media.costs import Allowance
 from gpu_tasks.media.decision import changes_of_audio, changes_of_video, recipe_of_audio, recipe_of_video
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.facts import (
@@ -29,6 +29,7 @@ from gpu_tasks.media.limits import GatePolicy, MediaLimits
 from gpu_tasks.media.normalise import (
     CheckedFile,
     SoundCheck,
+    VideoCheck,
     check_audio,
     check_video,
     normalise_audio,
@@ -41,19 +42,11 @@ from gpu_tasks.media.pictures import PictureOrder, PictureReply, look_at_picture
 _LOOK = Confines(cpu_seconds=20, deadline_seconds=60)
 # A picture of 50 megapixels takes 6 seconds (measured, HEIC), and a PNG of it at most 150 MB.
 _PICTURE = Confines(cpu_seconds=40, deadline_seconds=90, memory_bytes=2 << 30, file_bytes=256 << 20)
-# CPU seconds per megapixel of frame: four times what the most costly codecs took (measured: HEVC 10 bit 4K decoded
-# and tone-mapped 0.04, encoded at crf 10 0.03). Sound: per second of it.
-_PER_MEGAPIXEL, _PER_SOUND_SECOND, _AT_LEAST_CPU_SECONDS = 0.25, 0.05, 30.0
-# On a busy machine a process gets a part of one core.
-_DEADLINE_PER_CPU_SECOND = 3.0
-# crf 10 needs up to two bits per pixel for noise; FLAC at most what PCM takes.
-_BYTES_PER_PIXEL, _BYTES_PER_SOUND_SECOND, _LEAST_FILE_BYTES = 0.5, 5_000_000, 64 << 20
-
 # Encoders pad sound by up to two of their blocks at either end, which decoders cut.
 _MOST_PADDING_SECONDS, _LEAST_DECODED_SHARE = 0.2, 0.98
 
 # Enters the name under which a normalised copy is kept: raise it when the same file would be made into another.
-GATE_REVISION = 2
+GATE_REVISION = 3
 
 
 class Admitted(NamedTuple):
@@ -85,17 +78,21 @@ def admit_video(path: Path, limits: MediaLimits, policy: GatePolicy, *, work_dir
     require_plain_file(path, limits)
     _require_media(path)
     examined = Examined(path=path.absolute(), limits=limits)
+    allowance = Allowance()
     facts = run_confined(examine_video, examined, reply=VideoFacts, confines=_LOOK)
-    changes = changes_of_video(facts, policy)
-    confines = _confines_for(facts)
-    if not _alters(changes):
-        reading_only = confines.model_copy(update={"file_bytes": 0})
-        info = run_confined(check_video, CheckedFile(path=examined.path), reply=MediaInfo, confines=reading_only)
-        return Admitted(path, _report(MediaKind.VIDEO, info, changes, limits))
+    if not _alters(changes_of_video(facts, policy)):
+        confines = allowance.to_check(facts)
+        seen = run_confined(check_video, CheckedFile(path=examined.path), reply=VideoCheck, confines=confines)
+        facts = _with(seen, facts)
+        changes = changes_of_video(facts, policy, has_gaps=seen.has_gaps)
+        if not _alters(changes):
+            return Admitted(path, _report(MediaKind.VIDEO, seen.info, changes, limits))
     made = work_dir.absolute() / f"{path.name}.normalised.mp4"
     recipe = recipe_of_video(facts, policy, source=examined.path, destination=made)
-    info = run_confined(normalise_video, recipe, reply=MediaInfo, confines=confines)
-    return Admitted(made, _report(MediaKind.VIDEO, info, changes, limits))
+    confines = allowance.to_normalise(facts, recipe)
+    seen = run_confined(normalise_video, recipe, reply=VideoCheck, confines=confines)
+    changes = changes_of_video(_with(seen, facts), policy, has_gaps=seen.has_gaps)
+    return Admitted(made, _report(MediaKind.VIDEO, seen.info, changes, limits))
 
 
 def admit_audio(path: Path, limits: MediaLimits, policy: GatePolicy, *, work_dir: Path) -> Admitted:
@@ -119,22 +116,17 @@ def admit_audio(path: Path, limits: MediaLimits, policy: GatePolicy, *, work_dir
     require_plain_file(path, limits)
     _require_media(path)
     examined = Examined(path=path.absolute(), limits=limits)
+    allowance = Allowance()
     facts = run_confined(examine_audio, examined, reply=AudioFacts, confines=_LOOK)
-    confines = _confined_by(_PER_SOUND_SECOND * facts.seconds, _BYTES_PER_SOUND_SECOND * facts.seconds)
-    heard = run_confined(
-        check_audio,
-        CheckedFile(path=examined.path),
-        reply=SoundCheck,
-        confines=confines.model_copy(update={"file_bytes": 0}),
-    )
-    if heard.decoded_seconds < facts.seconds * _LEAST_DECODED_SHARE - _MOST_PADDING_SECONDS:
-        told = f"Only {heard.decoded_seconds:.2f} of {facts.seconds:.2f} seconds could be decoded."
-        raise MediaError(FaultCode.MEDIA_UNREADABLE, told)
-    changes = changes_of_audio(facts, policy, has_bad_samples=heard.has_bad_samples)
+    checked = CheckedFile(path=examined.path)
+    heard = run_confined(check_audio, checked, reply=SoundCheck, confines=allowance.to_hear(facts))
+    _require_decodable(heard, facts)
+    changes = changes_of_audio(facts, policy, has_bad_samples=heard.has_bad_samples, has_gaps=heard.has_gaps)
     if not _alters(changes):
         return Admitted(path, _report(MediaKind.AUDIO, heard.info, changes, limits))
     made = work_dir.absolute() / f"{path.name}.normalised.wav"
     recipe = recipe_of_audio(facts, policy, source=examined.path, destination=made)
+    confines = allowance.to_resample(facts, work_dir)
     info = run_confined(normalise_audio, recipe, reply=MediaInfo, confines=confines)
     return Admitted(made, _report(MediaKind.AUDIO, info, changes, limits))
 
@@ -170,6 +162,18 @@ def _require_media(path: Path) -> None:
         raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its content is no known video or audio format.")
 
 
+def _require_decodable(heard: SoundCheck, facts: AudioFacts) -> None:
+    seconds = facts.seconds - facts.gap_seconds
+    if heard.decoded_seconds < seconds * _LEAST_DECODED_SHARE - _MOST_PADDING_SECONDS:
+        told = f"Only {heard.decoded_seconds:.2f} of {seconds:.2f} seconds could be decoded."
+        raise MediaError(FaultCode.MEDIA_UNREADABLE, told)
+
+
+def _with(seen: VideoCheck, facts: VideoFacts) -> VideoFacts:
+    """Add what only decoding all frames shows: the first one may be whole, and later ones not."""
+    return facts.model_copy(update={"is_interlaced": facts.is_interlaced or seen.has_interlaced})
+
+
 def _alters(changes: tuple[Change, ...]) -> bool:
     return any(change.kind.alters_the_file for change in changes)
 
@@ -182,21 +186,3 @@ def _report(kind: MediaKind, info: MediaInfo, changes: tuple[Change, ...], limit
     if kind is MediaKind.AUDIO and sound_seconds < limits.min_sound_seconds:
         raise MediaError(FaultCode.NO_AUDIO_STREAM, f"{sound_seconds:.3f} s are too short.")
     return GateReport(kind=kind, info=info, changes=changes)
-
-
-def _confines_for(facts: VideoFacts) -> Confines:
-    pixels = facts.width * facts.height * facts.frame_count
-    sound_seconds = facts.seconds if facts.track is not None else 0.0
-    return _confined_by(
-        _PER_MEGAPIXEL * pixels / 1e6 + _PER_SOUND_SECOND * sound_seconds,
-        _BYTES_PER_PIXEL * pixels + _BYTES_PER_SOUND_SECOND * sound_seconds,
-    )
-
-
-def _confined_by(cpu_seconds: float, file_bytes: float) -> Confines:
-    allowed = ceil(_AT_LEAST_CPU_SECONDS + cpu_seconds)
-    return Confines(
-        cpu_seconds=allowed,
-        deadline_seconds=allowed * _DEADLINE_PER_CPU_SECOND,
-        file_bytes=ceil(_LEAST_FILE_BYTES + file_bytes),
-    )

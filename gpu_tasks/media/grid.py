@@ -11,6 +11,7 @@ from itertools import islice
 from math import floor
 from typing import NamedTuple
 
+import av
 import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.media.errors import MediaError, reading
+from gpu_tasks.media.opening import MATROSKA, MOV
 
 STANDARD_RATES = (
     Fraction(12),
@@ -38,6 +40,10 @@ _LOWEST_RATE = Fraction(1)
 _HIGHEST_RATE = Fraction(240)
 # A grid slot is repeated where a frame is missing; beyond this mean a file only pretends to be a video.
 _MOST_SLOTS_PER_FRAME = 60
+# A last frame is held as long as there is sound, which the gate limits. Without sound nothing speaks for a minute more.
+_LONGEST_HELD_SECONDS = Fraction(60)
+# The others do not state how long a frame is shown: FFmpeg guesses it.
+_STATES_DURATIONS = frozenset({MOV.name, MATROSKA.name})
 # A rate near a standard one is taken for it when timestamps jitter too much to tell.
 _NEAR = 0.02
 # Matroska states a frame's duration in whole nanoseconds; 30 and 29.97 differ by ten times this.
@@ -48,6 +54,7 @@ class FrameGrid(NamedTuple):
     """Slot i is shown from `start_seconds + i / fps`; the video has `frame_count` slots.
 
     `is_constant`: every slot has exactly one frame of the file; otherwise some are repeated or left out.
+    `last_slots`: those in which the last frame of the file is shown.
     `longest_reach`: most frames that are decoded to show one: those from a keyframe to the next.
     """
 
@@ -55,6 +62,7 @@ class FrameGrid(NamedTuple):
     fps: Fraction
     frame_count: int
     is_constant: bool
+    last_slots: int
     longest_reach: int
 
     def index_at(self, seconds: Fraction) -> int:
@@ -76,9 +84,9 @@ def find_grid(container: InputContainer, stream: VideoStream, *, most_packets: i
     """
     if stream.time_base is None:
         raise MediaError(FaultCode.MEDIA_UNREADABLE, "Its video has no clock.")
-    reach = _Reach()
+    reach, last = _Reach(), _Last()
     with reading():
-        shown = _shown(container, stream, reach)
+        shown = _shown(container, stream, reach, last)
         found = array("q", islice(shown, None if most_packets is None else most_packets + 1))
     if most_packets is not None and len(found) > most_packets:
         raise MediaError(FaultCode.MEDIA_UNSUPPORTED, f"It has more than {most_packets} frames.")
@@ -89,16 +97,40 @@ def find_grid(container: InputContainer, stream: VideoStream, *, most_packets: i
     fps = _rate(ticks, stream.time_base, _header_rates(stream))
     if not _LOWEST_RATE <= fps <= _HIGHEST_RATE:
         raise MediaError(FaultCode.MEDIA_UNSUPPORTED, f"{float(fps):.3f} frames per second is not a video.")
-    grid = FrameGrid(
+    # Counted before the last frame is held: one picture under a song has few frames, but is no attack.
+    slots = int(int(ticks[-1]) * stream.time_base * fps + Fraction(1, 2))
+    if slots + 1 > _MOST_SLOTS_PER_FRAME * stamps.size:
+        raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its frames are spread too thinly over time.")
+    is_even = _is_one_to_one(ticks, float(stream.time_base * fps))
+    # Where the rate varies many writers do not know the last duration, and state the shortest.
+    step = int(ticks[-1] - ticks[-2]) if ticks.size > 1 and not is_even else 0
+    held = max(last.duration, step) * stream.time_base
+    last_slots = max(1, floor(min(held, _room(container, stream, last)) * fps + Fraction(1, 2)))
+    return FrameGrid(
         start_seconds=int(stamps[0]) * stream.time_base,
         fps=fps,
-        frame_count=int(int(ticks[-1]) * stream.time_base * fps + Fraction(1, 2)) + 1,
-        is_constant=_is_one_to_one(ticks, float(stream.time_base * fps)),
+        frame_count=slots + last_slots,
+        is_constant=is_even and last_slots == 1,
+        last_slots=last_slots,
         longest_reach=reach.longest,
     )
-    if grid.frame_count > _MOST_SLOTS_PER_FRAME * stamps.size:
-        raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its frames are spread too thinly over time.")
-    return grid
+
+
+def _room(container: InputContainer, stream: VideoStream, last: "_Last") -> Fraction:
+    """For how many seconds the last frame may be shown: until the sound ends, else until the header says."""
+    if container.format.name not in _STATES_DURATIONS:
+        return Fraction(0)
+    shown_at = last.stamp * (stream.time_base or Fraction(1))
+    sounds = [
+        ((sound.start_time or 0) + sound.duration) * sound.time_base
+        for sound in container.streams.audio
+        if sound.duration and sound.time_base
+    ]
+    if sounds:
+        return max(sounds) - shown_at
+    stated = Fraction((container.start_time or 0) + (container.duration or 0), av.time_base) - shown_at
+    # In Matroska only the whole has a length.
+    return stated if container.streams.audio else min(stated, _LONGEST_HELD_SECONDS)
 
 
 class _Reach:
@@ -113,7 +145,19 @@ class _Reach:
         self.longest = max(self.longest, self._current)
 
 
-def _shown(container: InputContainer, stream: VideoStream, reach: _Reach) -> Iterator[int]:
+class _Last:
+    """Remembers the packet that is shown last, and for how long: both in ticks of the stream."""
+
+    def __init__(self) -> None:
+        self.stamp = self.duration = 0
+        self._is_empty = True
+
+    def add(self, stamp: int, duration: int) -> None:
+        if self._is_empty or stamp >= self.stamp:
+            self.stamp, self.duration, self._is_empty = stamp, duration, False
+
+
+def _shown(container: InputContainer, stream: VideoStream, reach: _Reach, last: _Last) -> Iterator[int]:
     """Yield the timestamp of every packet that is shown, in file order."""
     for packet in container.demux(stream):
         if packet.size:
@@ -124,6 +168,7 @@ def _shown(container: InputContainer, stream: VideoStream, reach: _Reach) -> Ite
             continue
         if packet.is_corrupt and "mov" in container.format.name:
             raise MediaError(FaultCode.MEDIA_UNREADABLE, "The file is cut off.")
+        last.add(stamp, packet.duration or 0)
         yield stamp
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.media import AudioInfo, MediaInfo
-from gpu_tasks.media.audio import resampled, starts_with_its_clock
+from gpu_tasks.media.audio import hear, resampled, starts_with_its_clock
 from gpu_tasks.media.errors import MediaError, reading, writing
 from gpu_tasks.media.opening import MOV, audio_stream, open_media, video_stream
 from gpu_tasks.media.probe import probe
@@ -172,7 +172,8 @@ def _sound_packets(sound: _Sound, output: OutputContainer, stack: ExitStack) -> 
     if found is None or stream is None or not found.duration_seconds:
         raise MediaError(FaultCode.AUDIO_MERGE_FAILED, "There is no sound in the file it was to come from.")
     fits = sound.is_fitted_by(found) and starts_with_its_clock(container, stream)
-    if fits and found.codec == "aac" and found.channels <= _STEREO and container.format.name == MOV.name:
+    is_plain = found.codec == "aac" and found.channels <= _STEREO and container.format.name == MOV.name
+    if fits and is_plain and not _has_gaps(sound.path):
         return _copied(container, stream, output.add_stream_from_template(stream))
     layout = "mono" if found.channels == 1 else "stereo"
     pieces = resampled(container, stream, layout=layout, sample_rate=SAMPLE_RATE)
@@ -181,6 +182,13 @@ def _sound_packets(sound: _Sound, output: OutputContainer, stack: ExitStack) -> 
     track.bit_rate = channels * _AAC_BITS_PER_SECOND_PER_CHANNEL
     wanted = _fitted(_without_start(pieces, round(sound.start * SAMPLE_RATE)), channels, sound.sample_count)
     return _encoded(wanted, track, layout)
+
+
+def _has_gaps(path: Path) -> bool:
+    """Tell whether players would have to guess: some skip a gap of the clock, and all sound after it comes early."""
+    with open_media(path) as container:
+        stream = audio_stream(container)
+        return stream is not None and hear(container, stream).has_gaps
 
 
 def _copied(container: InputContainer, source: AudioStream, target: AudioStream) -> Iterator[AnyPacket]:

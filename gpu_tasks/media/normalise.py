@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Quality
 from gpu_tasks.contract.media import MediaInfo
-from gpu_tasks.media.audio import hear, resampled
+from gpu_tasks.media.audio import Heard, hear, resampled
 from gpu_tasks.media.errors import MediaError, reading, writing
 from gpu_tasks.media.join import AnyPacket
 from gpu_tasks.media.opening import MOV, audio_stream, open_media, video_stream
@@ -49,12 +49,24 @@ class CheckedFile(_Model):
     path: Path
 
 
+class VideoCheck(_Model):
+    """The video that is used, and what decoding all of it (or of its source) showed.
+
+    `has_gaps`: the clock of its sound leaves some out.
+    """
+
+    info: MediaInfo
+    has_interlaced: bool
+    has_gaps: bool
+
+
 class SoundCheck(_Model):
-    """What decoding a sound showed."""
+    """What decoding a sound showed; see `audio.Heard`."""
 
     info: MediaInfo
     decoded_seconds: float
     has_bad_samples: bool
+    has_gaps: bool
 
 
 class VideoRecipe(_Model):
@@ -69,7 +81,6 @@ class VideoRecipe(_Model):
     width: int
     height: int
     keep_every: int = 1
-    deinterlace: bool = False
     tone_map: bool = False
     transfer: Transfer | None = None
 
@@ -83,15 +94,26 @@ class AudioRecipe(_Model):
     layout: str
 
 
-def check_video(file: CheckedFile) -> MediaInfo:
-    """Decode everything in a file that is used as it is.
+def check_video(file: CheckedFile) -> VideoCheck:
+    """Decode everything in a file that is to be used as it is.
 
     Raises:
-        MediaError: MEDIA_UNREADABLE when a part of it is damaged or missing.
+        MediaError: MEDIA_UNREADABLE when a part of it is damaged or missing, MEDIA_UNSUPPORTED when it changes midway.
     """
     with VideoReader(file.path) as reader:
         reader.check()
-    return probe(file.path)
+    heard = _heard(file.path)
+    return VideoCheck(
+        info=probe(file.path),
+        has_interlaced=reader.has_interlaced,
+        has_gaps=heard is not None and heard.has_gaps,
+    )
+
+
+def _heard(path: Path) -> Heard | None:
+    with open_media(path) as container:
+        sound = audio_stream(container)
+        return hear(container, sound) if sound is not None else None
 
 
 def check_audio(file: CheckedFile) -> SoundCheck:
@@ -101,41 +123,49 @@ def check_audio(file: CheckedFile) -> SoundCheck:
         MediaError: NO_AUDIO_STREAM when it is empty, MEDIA_UNREADABLE when it is damaged.
     """
     sound = sound_of(file.path)
-    if sound is None:
+    heard = _heard(file.path)
+    if sound is None or heard is None:
         raise MediaError(FaultCode.NO_AUDIO_STREAM)
     with open_media(file.path) as container:
-        stream = audio_stream(container)
-        if stream is None:
-            raise MediaError(FaultCode.NO_AUDIO_STREAM)
-        heard = hear(container, stream)
         info = MediaInfo(container=container.format.name, size_bytes=file.path.stat().st_size, audio=sound)
-    return SoundCheck(info=info, decoded_seconds=float(heard.seconds), has_bad_samples=heard.has_bad_samples)
+    return SoundCheck(
+        info=info,
+        decoded_seconds=float(heard.seconds),
+        has_bad_samples=heard.has_bad_samples,
+        has_gaps=heard.has_gaps,
+    )
 
 
-def normalise_video(recipe: VideoRecipe) -> MediaInfo:
+def normalise_video(recipe: VideoRecipe) -> VideoCheck:
     """Write a video anew: H.264 crf 10 on its constant grid, its sound kept (AAC and others of an MP4) or lossless.
 
     Raises:
-        MediaError: MEDIA_UNREADABLE when the source is damaged, DISK_FULL when there is no space left.
+        MediaError: MEDIA_UNREADABLE when the source is damaged, MEDIA_UNSUPPORTED when it changes midway, DISK_FULL
+            when there is no space left.
     """
     picture = recipe.destination.with_suffix(".picture")
     try:
-        _write_picture(recipe, picture)
-        with open_media(recipe.source) as container:
-            has_sound = audio_stream(container) is not None
-        if has_sound:
-            _lay_sound(picture, recipe)
-        else:
+        has_interlaced = _write_picture(recipe, picture)
+        heard = _heard(recipe.source)
+        if heard is None:
             picture.replace(recipe.destination)
-        return probe(recipe.destination)
+        else:
+            _lay_sound(picture, recipe, has_gaps=heard.has_gaps)
+        return VideoCheck(
+            info=probe(recipe.destination),
+            has_interlaced=has_interlaced,
+            has_gaps=heard is not None and heard.has_gaps,
+        )
     finally:
         picture.unlink(missing_ok=True)
 
 
-def _write_picture(recipe: VideoRecipe, picture: Path) -> None:
+def _write_picture(recipe: VideoRecipe, picture: Path) -> bool:
+    """Write the frames; return whether some of the source were interlaced, and are whole now."""
     developer = ToneMapper(recipe.transfer) if recipe.tone_map else None
     with (
-        VideoReader(recipe.source, developer=developer, deinterlace=recipe.deinterlace) as reader,
+        # Frames that are whole pass as they are: only some of a video may be interlaced.
+        VideoReader(recipe.source, developer=developer, deinterlace=True) as reader,
         VideoWriter(
             picture,
             width=recipe.width,
@@ -147,6 +177,7 @@ def _write_picture(recipe: VideoRecipe, picture: Path) -> None:
         for frame in reader:
             if frame.index % recipe.keep_every == 0:
                 writer.write(_fitted(frame.pixels, recipe.width, recipe.height))
+        return reader.has_interlaced
 
 
 def _fitted(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
@@ -159,7 +190,7 @@ def _fitted(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.ui
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), dtype=np.uint8)
 
 
-def _lay_sound(picture: Path, recipe: VideoRecipe) -> None:
+def _lay_sound(picture: Path, recipe: VideoRecipe, *, has_gaps: bool) -> None:
     """Put the sound beside the picture, at the time that it has in the source."""
     partial = recipe.destination.with_suffix(".partial")
     try:
@@ -171,7 +202,7 @@ def _lay_sound(picture: Path, recipe: VideoRecipe) -> None:
         ):
             tracks: list[Iterator[AnyPacket]] = [
                 _copied(seen, video_stream(seen), output, start=Fraction(0)),
-                _sound(heard, output),
+                _sound(heard, output, has_gaps=has_gaps),
             ]
             # In order of decoding, so that the muxer never has to hold one track back for the other.
             for packet in heapq.merge(*tracks, key=lambda packet: (packet.dts or 0) * packet.time_base):
@@ -181,12 +212,13 @@ def _lay_sound(picture: Path, recipe: VideoRecipe) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _sound(heard: InputContainer, output: OutputContainer) -> Iterator[AnyPacket]:
+def _sound(heard: InputContainer, output: OutputContainer, *, has_gaps: bool) -> Iterator[AnyPacket]:
     """Add a track to the output and return its packets: copied where an MP4 can hold them, lossless otherwise."""
     sound = audio_stream(heard)
     if sound is None:
         raise MediaError(FaultCode.NO_AUDIO_STREAM)
-    if heard.format.name == MOV.name and sound.codec_context.codec.canonical_name in _KEPT_CODECS:
+    is_kept = not has_gaps and sound.codec_context.codec.canonical_name in _KEPT_CODECS
+    if is_kept and heard.format.name == MOV.name:
         picture = video_stream(heard)
         return _copied(heard, sound, output, start=(picture.start_time or 0) * (picture.time_base or Fraction(1)))
     layout = sound.codec_context.layout.name if sound.codec_context.layout.name in _FLAC_LAYOUTS else "stereo"

@@ -4,7 +4,6 @@ Names and extensions count for nothing. FFmpeg would otherwise pick image2, conc
 playlist makes it open other files and addresses.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +60,8 @@ MP3 = Demuxer("mp3", "mp3")
 FLAC = Demuxer("flac", "flac")
 OGG = Demuxer("ogg", "ogg")
 AAC = Demuxer("aac", "aac")
+# Each packet has a time of its own. The others count samples: what looks like a gap there is damage.
+WITH_A_CLOCK = frozenset({MOV.name, MATROSKA.name, MPEGTS.name})
 
 # ISO base media brands of pictures (ISO/IEC 23008-12): HEIC and AVIF share the container with mp4.
 _PICTURE_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif"})
@@ -122,18 +123,25 @@ def sniff(head: bytes) -> Demuxer | None:
     return _sniff_raw_audio(head)
 
 
-def moving_pictures(container: InputContainer) -> Iterator[VideoStream]:
-    """Yield the video streams that are no covers or thumbnails."""
-    return (stream for stream in container.streams.video if not stream.disposition & _PICTURES)
+def moving_pictures(container: InputContainer) -> list[VideoStream]:
+    """Return the video streams that are no covers or thumbnails."""
+    return [stream for stream in container.streams.video if not stream.disposition & _PICTURES]
+
+
+def picture_stream(container: InputContainer) -> VideoStream | None:
+    """Return the moving pictures that are looked at: the ones marked as default before others, else the first."""
+    return min(
+        moving_pictures(container), key=lambda stream: not stream.disposition & Disposition.default, default=None
+    )
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """Return the first stream of moving pictures; covers and thumbnails are none.
+    """Return what `picture_stream` does, made ready for decoding.
 
     Raises:
         MediaError: NO_VIDEO_STREAM, or MEDIA_UNSUPPORTED when its codec is not on the list.
     """
-    stream = next(moving_pictures(container), None)
+    stream = picture_stream(container)
     if stream is None:
         raise MediaError(FaultCode.NO_VIDEO_STREAM)
     if not _is_one_of(stream, VIDEO_CODECS):

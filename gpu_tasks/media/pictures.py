@@ -24,6 +24,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "BMP")
 _PLAIN_MODES = frozenset({"RGB", "L", "P", "1"})
 _OPAQUE = 255
 _EXIF_ORIENTATION, _UPRIGHT = 0x0112, 1
+# Whatever else stands there says nothing (Exif 2.32, 4.6.4).
+_TURNED = frozenset(range(2, 9))
 # A picture of several: phones and 3D cameras put a second one behind the first.
 _MULTI_PICTURE_JPEG = "MPO"
 _WHITE = (255, 255, 255)
@@ -92,7 +94,7 @@ def _looked_at(picture: Image.Image, order: PictureOrder) -> PictureReply:
         changes.append(Change(kind=ChangeKind.FIRST_PICTURE_TAKEN, sentence=sentence))
     picture.load()
     made = picture
-    if picture.getexif().get(_EXIF_ORIENTATION, _UPRIGHT) != _UPRIGHT:
+    if picture.getexif().get(_EXIF_ORIENTATION, _UPRIGHT) in _TURNED:
         made = ImageOps.exif_transpose(made)
         changes.append(Change(kind=ChangeKind.TURNED, sentence="The picture was turned upright."))
     if made.has_transparency_data:

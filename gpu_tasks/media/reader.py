@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import av
 import numpy as np
@@ -23,6 +23,7 @@ from gpu_tasks.media.errors import MediaError, reading
 from gpu_tasks.media.grid import find_grid
 from gpu_tasks.media.opening import open_media, video_stream
 from gpu_tasks.media.orientation import Orientation
+from gpu_tasks.media.tone import Light
 
 # H.273: 2 is "unspecified". Players then take BT.709 for HD and BT.601 for SD, and so do we.
 _UNSPECIFIED_MATRIX = 2
@@ -48,6 +49,28 @@ class Developer(Protocol):
     def develop(self, frame: av.VideoFrame, /) -> NDArray[np.uint8]: ...
 
 
+class _Kind(NamedTuple):
+    """What all frames of a video have in common: the recipe and the size are made for the first one."""
+
+    width: int
+    height: int
+    orientation: Orientation
+    light: Light
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame) -> Self:
+        light = Light.of(int(frame.color_trc), int(frame.color_primaries))
+        return cls(frame.width, frame.height, Orientation.of(frame), light)
+
+    def require_of(self, other: Self) -> None:
+        if (self.width, self.height) != (other.width, other.height):
+            raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its picture changes size midway.")
+        if self.orientation != other.orientation:
+            raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its picture turns midway.")
+        if self.light != other.light:
+            raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its colours change midway between SDR and HDR.")
+
+
 class VideoReader:
     """Streams frames [start_frame, stop_frame) of a video in order; a context and an iterable.
 
@@ -61,12 +84,17 @@ class VideoReader:
         developer: Another way from decoded frames to BGR than by their matrix and range, such as tone mapping.
         deinterlace: Make whole frames of two fields each.
 
+    Attributes:
+        info: What the video is, as its frames come out of here.
+        has_interlaced: Whether one of the frames decoded so far consists of two fields.
+
     Raises:
         MediaError: At opening as `open_media` and `find_grid` do. While iterating MEDIA_UNREADABLE when frames cannot
-            be decoded.
+            be decoded, MEDIA_UNSUPPORTED when one has another size, orientation or dynamic range than the first.
     """
 
     info: VideoInfo
+    has_interlaced: bool
 
     def __init__(
         self,
@@ -80,6 +108,8 @@ class VideoReader:
         self._path = path
         self._developer = developer or _ByTags()
         self._deinterlace = deinterlace
+        self._kind: _Kind | None = None
+        self.has_interlaced = False
         with ExitStack() as stack:
             self._container = open_media(path)
             stack.callback(self.close)
@@ -138,8 +168,8 @@ class VideoReader:
             if slot == stop_frame:
                 return
             shown = frame
-        # The decoder's last frame fills what is left: its own slot and at most the tolerated missing ones.
-        if shown is None or stop_frame - slot > 1 + _MOST_MISSING_FRAMES:
+        # The decoder's last frame fills what is left: its own slots and at most the tolerated missing ones.
+        if shown is None or stop_frame - slot > self._grid.last_slots + _MOST_MISSING_FRAMES:
             raise MediaError(FaultCode.MEDIA_UNREADABLE, f"Only {slot} of {stop_frame} frames could be decoded.")
         while slot < stop_frame:
             yield slot, shown
@@ -165,7 +195,7 @@ class VideoReader:
         self._stream.thread_type = "AUTO"
         self._stream.thread_count = min(_MOST_THREADS, os.cpu_count() or 1)
         time_base = self._stream.time_base or Fraction(1)
-        next_index, size = 0, None
+        next_index = 0
         if seek_to:
             seconds = self._grid.start_seconds + seek_to / self._grid.fps
             try:
@@ -174,18 +204,24 @@ class VideoReader:
                 # A file without an index: nothing is found this way, which the caller knows how to answer.
                 return
         with reading():
-            frames: Iterator[av.VideoFrame] = self._container.decode(self._stream)
+            frames = self._like_the_first(self._container.decode(self._stream))
             for frame in deinterlaced(frames) if self._deinterlace else frames:
-                if frame.is_corrupt:
-                    raise MediaError(FaultCode.MEDIA_UNREADABLE, "A frame is damaged.")
-                if size not in {None, (frame.width, frame.height)}:
-                    raise MediaError(FaultCode.MEDIA_UNSUPPORTED, "Its picture changes size midway.")
-                size = (frame.width, frame.height)
                 # Without a time of its own a frame follows the one before it.
                 clock = frame.time_base or time_base
                 index = next_index if frame.pts is None else self._grid.index_at(frame.pts * clock)
                 next_index = index + 1
                 yield index, frame
+
+    def _like_the_first(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """Pass frames on that are whole and of the first one's kind."""
+        for frame in frames:
+            if frame.is_corrupt:
+                raise MediaError(FaultCode.MEDIA_UNREADABLE, "A frame is damaged.")
+            kind = _Kind.of(frame)
+            self._kind = self._kind or kind
+            self._kind.require_of(kind)
+            self.has_interlaced = self.has_interlaced or frame.interlaced_frame
+            yield frame
 
     def _frame(self, index: int, frame: av.VideoFrame) -> Frame:
         pixels = Orientation.of(frame).applied(self._developer.develop(frame))

@@ -8,7 +8,7 @@ as long again as what stands here, and were 27 levels off where PQ is steep (bot
 """
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import av
 import cv2
@@ -44,6 +44,26 @@ class Transfer(IntEnum):
 
     PQ = 16
     HLG = 18
+
+
+# H.273 table 2.
+_BT2020_PRIMARIES = 9
+
+
+class Light(NamedTuple):
+    """What decides whether frames have to be tone-mapped; `transfer` is None for the curve of an SDR display."""
+
+    transfer: Transfer | None
+    is_wide: bool
+
+    @classmethod
+    def of(cls, transfer: int, primaries: int) -> Self:
+        """Read it from the codes of H.273."""
+        return cls(Transfer(transfer) if transfer in set(Transfer) else None, primaries == _BT2020_PRIMARIES)
+
+    @property
+    def is_plain(self) -> bool:
+        return self.transfer is None and not self.is_wide
 
 
 class ToneMapper:

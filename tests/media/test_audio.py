@@ -1,3 +1,4 @@
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.media.audio import audio_seconds, load_mono
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.probe import probe
+from tests.media.clocks import losing, write_stamped
 from tests.media.footage import click, numbered_frame, tone, write_beside, write_numbered, write_sound
 
 SOUNDS: list[dict[str, Any]] = [
@@ -103,3 +105,80 @@ def test_sound_that_starts_beside_its_picture_keeps_its_distance(tmp_path: Path,
     assert abs(int(np.abs(mono).argmax()) - 16_000 * (1 + late_by)) <= 16
     assert audio_seconds(clip) == pytest.approx(2 + late_by, abs=1e-3)
     assert len(mono) == pytest.approx(16_000 * (2 + late_by), abs=16)
+
+
+TIMED: list[dict[str, Any]] = [
+    {"codec": "libopus", "container": "matroska"},
+    {"codec": "aac", "container": "mp4"},
+    {"codec": "aac", "container": "mpegts"},
+    {"codec": "pcm_u8", "container": "matroska"},
+    {"codec": "pcm_s16le", "container": "matroska", "block": 960},
+]
+
+
+@pytest.mark.parametrize("how", TIMED, ids=lambda how: f"{how['codec']}-in-{how['container']}")
+def test_sound_behind_a_gap_stays_where_its_clock_puts_it(tmp_path: Path, how: dict[str, Any]) -> None:
+    samples = click(at=48_000, length=4 * 48_000) + click(at=3 * 48_000, length=4 * 48_000)
+    clip = write_stamped(tmp_path / "clip", samples, stamp=losing(1.5, 2.5), **how)
+    mono = load_mono(clip, sample_rate=48_000)
+    # Matroska and MPEG-TS round times; Opus smears a click over two samples.
+    heard = np.flatnonzero(np.abs(mono) > 0.3)
+    assert heard.min() == pytest.approx(48_000, abs=100)
+    assert heard.max() == pytest.approx(3 * 48_000, abs=100)
+    assert not np.abs(mono[int(1.7 * 48_000) : int(2.4 * 48_000)]).max() > 0.01
+    assert len(mono) == pytest.approx(4 * 48_000, abs=2100)
+    assert audio_seconds(clip) == pytest.approx(len(mono) / 48_000, abs=1e-3)
+
+
+def test_a_single_lost_packet_of_20_ms_is_noticed(tmp_path: Path) -> None:
+    samples = click(at=72_000, length=96_000)
+    clip = write_stamped(
+        tmp_path / "clip.mkv", samples, stamp=losing(0.499, 0.501), codec="libopus", container="matroska"
+    )
+    assert np.abs(load_mono(clip, sample_rate=48_000)).argmax() == pytest.approx(72_000, abs=100)
+
+
+def test_what_lies_over_sound_that_was_heard_is_left_out(tmp_path: Path) -> None:
+    # Blocks of half a second, each said to begin 0.4 s after the one before.
+    clip = write_stamped(
+        tmp_path / "clip.mkv",
+        click(at=62_400, length=96_000),
+        stamp=lambda seconds: seconds * 0.8,
+        codec="pcm_s16le",
+        container="matroska",
+        block=24_000,
+    )
+    mono = load_mono(clip, sample_rate=48_000)
+    # In the third block, 0.3 s behind its begin at 0.8 s.
+    assert np.abs(mono).argmax() == pytest.approx(1.1 * 48_000, abs=50)
+    assert len(mono) == pytest.approx(1.7 * 48_000, abs=50)
+
+
+def test_one_packet_that_is_stamped_late_is_no_gap(tmp_path: Path) -> None:
+    samples = tone(seconds=2)
+    clip = write_stamped(
+        tmp_path / "clip.mkv",
+        samples,
+        stamp=lambda seconds: seconds + 0.018 * (abs(seconds - 1) < 0.001),
+        codec="pcm_s16le",
+        container="matroska",
+        block=960,
+    )
+    mono = load_mono(clip, sample_rate=48_000)
+    assert len(mono) == 96_000
+    assert np.allclose(mono, samples[0], atol=1e-4)
+
+
+def test_a_gap_of_many_minutes_is_a_broken_clock(tmp_path: Path) -> None:
+    clip = write_stamped(
+        tmp_path / "clip.mkv",
+        tone(seconds=4),
+        stamp=lambda seconds: seconds + 700 * (seconds > 2),
+        codec="libopus",
+        container="matroska",
+        times=[Fraction(0)],
+    )
+    for load in (load_mono, audio_seconds):
+        with pytest.raises(MediaError) as caught:
+            load(clip)
+        assert caught.value.fault.code is FaultCode.MEDIA_UNREADABLE

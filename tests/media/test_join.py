@@ -15,6 +15,7 @@ from gpu_tasks.media.join import join
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.media.timeline import plan_timeline
 from gpu_tasks.media.writer import VideoWriter
+from tests.media.clocks import losing, write_stamped
 from tests.media.footage import HEIGHT, WIDTH, click, number_in, numbered_frame, tone, write_numbered, write_sound
 
 FPS = Fraction(30000, 1001)
@@ -176,3 +177,17 @@ def test_a_missing_sound_is_named_and_leaves_no_silent_result(tmp_path: Path) ->
         join(parts, destination=tmp_path / "o.mp4", fps=FPS, audio_from=silent, duration_seconds=seconds_of(10))
     assert caught.value.fault.code is FaultCode.AUDIO_MERGE_FAILED
     assert not list(tmp_path.glob("o.mp4*"))
+
+
+def test_a_track_with_a_gap_is_encoded_so_that_no_player_has_to_guess(tmp_path: Path) -> None:
+    frame_count = 120
+    part = write_part(tmp_path / "part.mp4", range(frame_count))
+    samples = click(at=48_000, length=4 * 48_000) + click(at=3 * 48_000, length=4 * 48_000)
+    sound = write_stamped(tmp_path / "sound.mp4", samples, stamp=losing(1.5, 2.5))
+    whole = tmp_path / "whole.mp4"
+    join([part], destination=whole, fps=FPS, audio_from=sound, duration_seconds=seconds_of(frame_count))
+    with av.open(str(whole)) as container:
+        times = [float(packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.pts is not None]
+    assert max(np.diff(times)) == pytest.approx(1024 / 48_000, abs=1e-6)
+    heard = np.flatnonzero(np.abs(load_mono(whole, sample_rate=48_000)) > 0.3)
+    assert (heard.min(), heard.max()) == (pytest.approx(48_000, abs=5), pytest.approx(3 * 48_000, abs=5))

@@ -15,10 +15,11 @@ from gpu_tasks.media.limits import GatePolicy, MediaLimits
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.media.still import read_image
 from gpu_tasks.media.tone import Transfer, mapped
-from tests.media.corpus.making import AAC, PCM, SURROUND, clip
+from tests.media.clocks import losing, write_stamped
+from tests.media.corpus.making import AAC, PCM, SURROUND, clip, spliced
 from tests.media.corpus.pictures import PICTURE, encoded, oriented
 from tests.media.corpus.sounds import wav
-from tests.media.footage import number_in, numbered_frame, tone, write_sound, write_video
+from tests.media.footage import click, number_in, numbered_frame, tone, write_sound, write_video
 
 LIMITS, POLICY = MediaLimits(), GatePolicy()
 HEVC_10 = {"preset": "ultrafast", "x265-params": "log-level=none:crf=4"}
@@ -229,3 +230,31 @@ def test_a_turned_picture_is_upright_for_every_reader(tmp_path: Path, file_forma
     assert (info.format, info.width, info.height) == ("PNG", *PICTURE.size)
     assert number_in(read_image(made.path)) == 5
     assert b"Exif" not in made.path.read_bytes()
+
+
+@pytest.mark.parametrize(("codec", "container"), [("aac", "mp4"), ("libopus", "matroska")])
+def test_a_gap_in_the_sound_is_silence_in_the_copy(tmp_path: Path, codec: str, container: str) -> None:
+    samples = click(at=48_000, length=4 * 48_000) + click(at=3 * 48_000, length=4 * 48_000)
+    path = tmp_path / "phone"
+    # A frame is missing, so that it is made anew whatever the container is.
+    times = [Fraction(number, 25) for number in range(100) if number != 2]
+    write_stamped(path, samples, stamp=losing(1.5, 2.5), codec=codec, container=container, times=times)
+    admitted = let_in(path)
+    assert not admitted.report.conforms
+    with av.open(str(admitted.path)) as made:
+        assert made.streams.audio[0].codec_context.name == "flac"
+    heard = np.flatnonzero(np.abs(load_mono(admitted.path, sample_rate=48_000)) > 0.3)
+    assert (heard.min(), heard.max()) == (pytest.approx(48_000, abs=100), pytest.approx(3 * 48_000, abs=100))
+    # What was filled once is sound like any other.
+    assert let_in(admitted.path).report.changes == ()
+
+
+def test_frames_that_are_interlaced_later_are_made_whole_and_the_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "camera.mp4"
+    spliced(path, parts=({}, {"interlaced": True}))
+    admitted = let_in(path)
+    assert video_of(admitted).frame_count == 20
+    whole = zip(frames_of(path)[:10], frames_of(admitted.path)[:10], strict=True)
+    assert all(psnr(one, other) > 40 for one, other in whole)
+    with av.open(str(admitted.path)) as made:
+        assert not any(frame.interlaced_frame for frame in made.decode(video=0))

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,10 @@ from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.probe import probe
 from gpu_tasks.media.reader import VideoReader
-from tests.media.footage import HEIGHT, WIDTH, number_in, numbered_frame, write_numbered, write_video
+from tests.media.clocks import write_stamped
+from tests.media.corpus.making import spliced, turned_midway
+from tests.media.corpus.specimen import Maker
+from tests.media.footage import HEIGHT, WIDTH, number_in, numbered_frame, tone, write_numbered, write_video
 
 LONG_GOP = {"preset": "fast", "g": "250", "bf": "3"}
 RATES = [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(60000, 1001), Fraction(60)]
@@ -129,3 +133,41 @@ def _peak_of_reading(clip: Path) -> int:
     )
     done = subprocess.run([sys.executable, "-c", code, str(clip)], check=True, capture_output=True, timeout=60)
     return int(done.stdout)
+
+
+def test_a_last_frame_that_is_held_is_shown_as_long_as_the_file_says(tmp_path: Path) -> None:
+    times = [Fraction(number, 25) for number in range(50)]
+    clip = write_stamped(tmp_path / "clip.mp4", tone(seconds=5), times=times, last_seconds=Fraction(3))
+    with VideoReader(clip) as reader:
+        assert (reader.info.frame_count, reader.info.duration_seconds) == (124, 4.96)
+        assert [number_in(frame.pixels) for frame in reader] == [*range(50), *[49] * 74]
+        assert [number_in(frame.pixels) for frame in reader.frames(48, 52)] == [48, 49, 49, 49]
+
+
+@pytest.mark.parametrize(("sound", "frames"), [(2, 50), (2.2, 55), (5, 124)])
+def test_a_last_frame_is_not_held_longer_than_there_is_sound(tmp_path: Path, sound: float, frames: int) -> None:
+    times = [Fraction(number, 25) for number in range(50)]
+    clip = write_stamped(tmp_path / "clip.mp4", tone(seconds=sound), times=times, last_seconds=Fraction(3))
+    with VideoReader(clip) as reader:
+        assert reader.info.frame_count == frames
+
+
+def test_the_last_frame_of_a_varying_rate_is_shown_as_long_as_the_one_before_if_there_is_sound(tmp_path: Path) -> None:
+    times = [Fraction(n, 30) for n in range(20)] + [Fraction(20, 30) + Fraction(n, 10) for n in range(8)]
+    clip = write_stamped(tmp_path / "clip.mov", tone(seconds=44 / 30), times=times, container="mov")
+    with VideoReader(clip) as reader:
+        assert (reader.info.frame_count, reader.info.fps) == (44, Fraction(30))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [turned_midway, partial(spliced, parts=({}, {"colours": (9, 9, 16)}))],
+    ids=["turned", "HDR"],
+)
+def test_a_segment_that_begins_behind_a_change_is_refused_too(tmp_path: Path, make: Maker) -> None:
+    make(tmp_path / "clip.mp4")
+    with VideoReader(tmp_path / "clip.mp4") as reader:
+        assert len(list(reader.frames(0, 8))) == 8
+        with pytest.raises(MediaError) as caught:
+            list(reader.frames(15, 17))
+    assert caught.value.fault.code is FaultCode.MEDIA_UNSUPPORTED

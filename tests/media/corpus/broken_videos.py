@@ -20,6 +20,8 @@ from tests.media.corpus.making import (
     in_another_file,
     noise_in_the_middle,
     patched,
+    spliced,
+    turned_midway,
     video,
 )
 from tests.media.corpus.specimen import NO_HDR, changed, written
@@ -147,6 +149,14 @@ REFUSED = [
     ),
     video("frames of 16x16", _UNSUPPORTED, size=(16, 16)),
     video("frames that change size midway", _UNSUPPORTED, _two_sizes),
+    video("frames that turn midway", _UNSUPPORTED, turned_midway),
+    video("frames that turn midway, MPEG-TS", _UNSUPPORTED, partial(turned_midway, container="mpegts")),
+    video("frames that become HDR midway", _UNSUPPORTED, partial(spliced, parts=({}, {"colours": (9, 9, 18)}))),
+    video(
+        "frames that become BT.2020 midway, MPEG-TS",
+        _UNSUPPORTED,
+        partial(spliced, parts=({}, {"colours": (9, 9, 14)}), container="mpegts"),
+    ),
     video("pixels 30 times as wide as high", _UNSUPPORTED, pixel_shape=Fraction(30)),
     video("mkv, FFV1", _UNSUPPORTED, codec="ffv1", container="matroska", options={}),
     video("avi, raw frames", _UNSUPPORTED, codec="rawvideo", container="avi", options={}),

@@ -1,7 +1,7 @@
 """How the files of the corpus are made: clips in every respect in which footage differs, and damage to them."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
 from multiprocessing import get_context
@@ -23,6 +23,9 @@ WIDTH, HEIGHT = 96, 64
 FAST = {"preset": "ultrafast"}
 QUIET_X265 = {"preset": "ultrafast", "x265-params": "log-level=none"}
 VP9 = {"deadline": "realtime", "cpu-used": "8"}
+# No reordering: a packet's place in the file is its place in time.
+_IN_BAND = {"preset": "ultrafast", "bf": "0", "tune": "zerolatency"}
+_TURN_MESSAGE = b"\0\0\0\1\x06\x2f\x03\x08\x00\x09\x80"
 FASTSTART = {"movflags": "+faststart"}
 
 AAC = ("aac", "stereo", Disposition.default)
@@ -163,6 +166,60 @@ def in_another_file(other: Path) -> Callable[[bytes], bytes]:
         return bytes(grown)
 
     return change
+
+
+def spliced(path: Path, *, parts: Sequence[dict[str, Any]], container: str = "mp4") -> Path:
+    """Write clips into one stream, one behind the other, each with parameter sets of its own among its frames."""
+    with av.open(str(path), "w", format=container) as output:
+        track = output.add_stream("libx264", rate=25, options=_IN_BAND)
+        track.width, track.height, track.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        start = 0
+        for part in parts:
+            one = clip(path.with_suffix(f".{start}"), container="mpegts", options=_IN_BAND, **part)
+            with av.open(str(one)) as source:
+                packets = [packet for packet in source.demux(video=0) if packet.dts is not None]
+            for number, packet in enumerate(packets, start):
+                packet.stream, packet.time_base, packet.pts, packet.dts = track, Fraction(1, 25), number, number
+                packet.duration = 1
+                output.mux(packet)
+            start += len(packets)
+    return path
+
+
+def two_pictures(path: Path) -> None:
+    """Write two video streams; the second one is the default."""
+    with av.open(str(path), "w", format="mp4") as output:
+        tracks = [output.add_stream("libx264", rate=25, options=_IN_BAND) for _ in range(2)]
+        for place, track in enumerate(tracks):
+            track.width, track.height, track.pix_fmt = WIDTH * (1 + place), HEIGHT, "yuv420p"
+            track.disposition = Disposition.default if place else Disposition(0)
+        for number in range(10):
+            for track in tracks:
+                frame = av.VideoFrame.from_ndarray(numbered_frame(number, width=track.width), format="bgr24")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                output.mux(track.encode(frame))
+        for track in tracks:
+            output.mux(track.encode(None))
+
+
+def turned_midway(path: Path, *, container: str = "mp4") -> None:
+    """Write 20 frames, the last ten with a message that turns them by 90 degrees (H.264, D.2.27)."""
+    with av.open(str(path), "w", format=container) as output:
+        track = output.add_stream("libx264", rate=25, options=_IN_BAND)
+        track.width, track.height, track.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for number in range(20):
+            frame = av.VideoFrame.from_ndarray(numbered_frame(number, width=WIDTH, height=HEIGHT), format="bgr24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            for packet in track.encode(frame):
+                output.mux(packet if number < 10 else _behind(_TURN_MESSAGE, packet, track))
+        output.mux(track.encode(None))
+
+
+def _behind(message: bytes, packet: "av.Packet[VideoStream]", track: VideoStream) -> "av.Packet[VideoStream]":
+    made = cast("av.Packet[VideoStream]", av.Packet(message + bytes(packet)))
+    made.pts, made.dts, made.time_base, made.duration = packet.pts, packet.dts, packet.time_base, packet.duration
+    made.is_keyframe, made.stream = packet.is_keyframe, track
+    return made
 
 
 def video(name: str, verdict: Verdict, make: Maker | None = None, /, **how: Any) -> Specimen:  # noqa: ANN401  # passed on

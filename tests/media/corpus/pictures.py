@@ -107,6 +107,8 @@ PICTURES = [
     _picture("jpeg turned by EXIF (3)", changed(ChangeKind.TURNED), encoded("JPEG", exif=oriented(3))),
     _picture("jpeg turned by EXIF (6)", changed(ChangeKind.TURNED), encoded("JPEG", exif=oriented(6))),
     _picture("jpeg turned by EXIF (8)", changed(ChangeKind.TURNED), encoded("JPEG", exif=oriented(8))),
+    _picture("jpeg with an EXIF orientation that means nothing (0)", AS_IT_IS, encoded("JPEG", exif=oriented(0))),
+    _picture("jpeg with an EXIF orientation that means nothing (9)", AS_IT_IS, encoded("JPEG", exif=oriented(9))),
     _picture("jpeg mirrored by EXIF (2)", changed(ChangeKind.TURNED), encoded("JPEG", exif=oriented(2))),
     _picture("png, half transparent", changed(ChangeKind.FLATTENED), encoded("PNG", see_through(128))),
     _picture("webp, half transparent", changed(ChangeKind.FLATTENED), encoded("WEBP", see_through(128))),

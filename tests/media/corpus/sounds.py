@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import ChangeKind, MediaKind
+from tests.media.clocks import losing, write_stamped
 from tests.media.corpus.making import FAST, clip, covered, cut, noise_in_the_middle, patched
 from tests.media.corpus.specimen import AS_IT_IS, Maker, Specimen, Verdict, changed, written
 from tests.media.footage import tone, write_sound
@@ -101,6 +102,16 @@ SOUNDS = [
         "commentary before dialogue",
         changed(ChangeKind.TRACK_CHOSEN),
         partial(clip, options=FAST, tracks=(_COMMENT, _DIALOGUE)),
+    ),
+    _sound(
+        "m4a with a gap of a second",
+        changed(ChangeKind.GAPS_FILLED),
+        partial(write_stamped, samples=tone(seconds=4), stamp=losing(1.5, 2.5)),
+    ),
+    _sound(
+        "webm, Opus with a gap of a second",
+        changed(ChangeKind.GAPS_FILLED),
+        partial(write_stamped, samples=tone(seconds=4), stamp=losing(1.5, 2.5), codec="libopus", container="matroska"),
     ),
     _sound("wav, 192 kHz", changed(ChangeKind.RESAMPLED), rate=192_000),
     _sound("wav, 4 kHz", changed(ChangeKind.RESAMPLED), rate=4_000),

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 
 from gpu_tasks.contract.gate import ChangeKind
+from tests.media.clocks import losing, write_stamped
 from tests.media.corpus.making import (
     AAC,
     COMMENT,
@@ -20,9 +21,12 @@ from tests.media.corpus.making import (
     clip,
     made_apart,
     patched,
+    spliced,
+    two_pictures,
     video,
 )
 from tests.media.corpus.specimen import AS_IT_IS, changed
+from tests.media.footage import tone
 
 
 def _live(path: Path) -> None:
@@ -45,6 +49,8 @@ _TRIMMED = [Fraction(n - 10, 25) for n in range(30)]
 # Root's SVT-AV1 turns its process into a real-time one, which then starves all others.
 _AV1 = partial(clip, codec="libsvtav1", options={"preset": "12", "svtav1-params": "lp=1"})
 _HDR = partial(clip, codec="libx265", pix_fmt="yuv420p10le", options=QUIET_X265)
+
+_GAP = partial(write_stamped, samples=tone(seconds=4), stamp=losing(1.5, 2.5))
 
 CONFORMING = [
     video("mp4, H.264, 25 fps", AS_IT_IS),
@@ -72,6 +78,13 @@ CONFORMING = [
     video("mp4 with AAC", AS_IT_IS, tracks=(AAC,)),
     video("mp4 with 5.1 AAC", changed(ChangeKind.MIXED_DOWN), tracks=(SURROUND,)),
     video("mp4, commentary before dialogue", changed(ChangeKind.TRACK_CHOSEN), tracks=(COMMENT, AAC)),
+    video("mp4, two video streams", changed(ChangeKind.PICTURE_CHOSEN), two_pictures),
+    video("mp4, AAC with a gap of a second", changed(ChangeKind.GAPS_FILLED), _GAP),
+    video(
+        "mkv, Opus with a gap of a second",
+        changed(ChangeKind.GAPS_FILLED),
+        partial(_GAP, codec="libopus", container="matroska"),
+    ),
     video("mp4 named like a list of files", AS_IT_IS, PLAIN, file_name="concat:a.mp4|b.mp4"),
     video("mp4 named like a row of pictures", AS_IT_IS, PLAIN, file_name="frame%03d.png"),
     video("mp4 named like a playlist", AS_IT_IS, PLAIN, file_name="clip.m3u8"),
@@ -105,6 +118,16 @@ NORMALISED = [
         changed(ChangeKind.RATE_MADE_CONSTANT),
         lambda path: at_times(path, [Fraction(n, 25) for n in range(30) if n % 7]),
     ),
+    video(
+        "mp4, last frame shown for 3 seconds",
+        changed(ChangeKind.RATE_MADE_CONSTANT),
+        partial(write_stamped, samples=tone(seconds=7), last_seconds=Fraction(3)),
+    ),
+    video(
+        "mov, 30 then 10 fps, sound to the end",
+        changed(ChangeKind.RATE_MADE_CONSTANT),
+        partial(write_stamped, samples=tone(seconds=1.4667), times=_SLOWING, container="mov"),
+    ),
     video("mp4, 120 fps", changed(ChangeKind.RATE_REDUCED), fps=Fraction(120), count=24),
     video("mp4, odd width", changed(ChangeKind.MADE_EVEN), size=(97, 64), pix_fmt="yuv444p"),
     video(
@@ -121,6 +144,21 @@ NORMALISED = [
     video("mp4, PQ (HDR10)", changed(ChangeKind.TONE_MAPPED), partial(_HDR, colours=(9, 9, 16))),
     video("mp4, BT.2020 without HDR", changed(ChangeKind.TONE_MAPPED), partial(_HDR, colours=(9, 9, 14))),
     video("mp4, interlaced", changed(ChangeKind.DEINTERLACED), interlaced=True),
+    video(
+        "mp4, interlaced from its second half on",
+        changed(ChangeKind.DEINTERLACED),
+        partial(spliced, parts=({}, {"interlaced": True})),
+    ),
+    video(
+        "MPEG-TS, interlaced from its second half on",
+        changed(ChangeKind.DEINTERLACED, ChangeKind.REPACKED),
+        partial(spliced, parts=({}, {"interlaced": True}), container="mpegts"),
+    ),
+    video(
+        "mp4 turned by 90 degrees, AAC with a gap of a second",
+        changed(ChangeKind.TURNED, ChangeKind.GAPS_FILLED),
+        partial(_GAP, turn=90),
+    ),
     video("avi, MPEG-4", changed(ChangeKind.REPACKED), codec="mpeg4", container="avi", options={}),
     video(
         "avi, MPEG-4, PCM sound",
