@@ -29,7 +29,11 @@ class Demo:
         self.data = folder / ".lipswap"
         self._told = (folder / "told.txt").open("w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            (LIPSWAP, "demo", "--keep", *arguments), cwd=folder, env=ENGLISH | WISHES, stderr=self._told, start_new_session=True
+            (LIPSWAP, "demo", "--keep", *arguments),
+            cwd=folder,
+            env=ENGLISH | WISHES,
+            stderr=self._told,
+            start_new_session=True,
         )
 
     def told(self) -> str:
