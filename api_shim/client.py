@@ -117,7 +117,7 @@ class Client:
                 file.write(chunk)
 
     def verify(self, key: str) -> Verdict:
-        """Return whose credential a stored file carries, and whether it is unchanged."""
+        """Return whose credential a stored file carries, and whether picture, sound and index are as signed."""
         return calls.parsed(self._send(calls.verify_call(key)), Verdict)
 
     def ready(self) -> Readiness:

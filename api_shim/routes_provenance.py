@@ -29,7 +29,8 @@ router = APIRouter(tags=["provenance"], dependencies=list(auth.documented))
 async def verify(services: Provided, body: VerifyRequest) -> Verdict:
     """Look at the credential of a stored file.
 
-    `state` is `trusted` only for an unchanged file that this service's chain has signed; `untrusted` for another
+    `state` is `trusted` only for a file that this service's chain has signed and whose picture, sound
+    and index are as they were then; `untrusted` for another
     signer, `invalid` for a file that was changed, `none` for one without a credential.
     """
     await check_stored(services.bucket, "key", body.key, services.settings.max_video_bytes)

@@ -20,7 +20,7 @@ from gpu_tasks.contract.credentials import Verdict
 
 @flow(name="verify", persist_result=False)
 async def verify(asked: VerifyRequest) -> None:
-    """Look whether a stored file carries our credential and is unchanged; the verdict is left as the run's answer."""
+    """Look whether a stored file carries our credential and is as signed; the verdict is left as the run's answer."""
     await answer_with(_verdict(asked))
 
 

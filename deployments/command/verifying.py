@@ -1,4 +1,4 @@
-"""`lipswap verify`: is this file ours, and unchanged?"""
+"""`lipswap verify`: is this file ours, and as we signed it?"""
 
 import sys
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ STATES: Final[Mapping[CredentialState, Message]] = {
 
 
 def verify(context: typer.Context, file: Path, data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
-    """Tell whether a file carries our signature and is unchanged; exits with 0 only then."""
+    """Tell whether a file carries our signature and is as we signed it; exits with 0 only then."""
     told = told_in(context)
     with told_errors(told):
         verdict = check_credential(file, load_trust(signing_settings(data)))

@@ -93,11 +93,11 @@ class RunClaims(_Model):
 
 
 class CredentialState(StrEnum):
-    """What a file's credential is worth."""
+    """What a file's credential is worth; "content" is picture, sound and index, not every byte of the file."""
 
-    TRUSTED = "trusted"  # unchanged since somebody signed it whom we believe
-    UNTRUSTED = "untrusted"  # unchanged since somebody else signed it, or the signer's time is over
-    INVALID = "invalid"  # changed since it was signed, or damaged
+    TRUSTED = "trusted"  # content unchanged since somebody signed it whom we believe
+    UNTRUSTED = "untrusted"  # content unchanged since somebody else signed it, or the signer's time is over
+    INVALID = "invalid"  # changed since it was signed, added to, or damaged
     NONE = "none"  # no credential: never signed, or removed by whatever wrote the file last
 
 

@@ -9,8 +9,8 @@ import time
 from math import ceil
 from pathlib import Path
 
+from gpu_tasks.confinement.confined import Confines
 from gpu_tasks.contract.faults import FaultCode
-from gpu_tasks.media.confined import Confines
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.facts import AudioFacts, VideoFacts
 from gpu_tasks.media.normalise import VideoRecipe

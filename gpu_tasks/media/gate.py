@@ -1,6 +1,6 @@
 """The ingest gate: what a stranger sent is refused, used as it is, or made anew once, before any GPU second.
 
-Each look at a file is taken in a confined child (see `confined`); here the answers are put together:
+Each look at a file is taken in a confined child (see `gpu_tasks.confinement`); here the answers are put together:
 
     plain file, not too large -> examine (facts, limits) -> decide -> check (decode all) or normalise -> report
 
@@ -10,10 +10,11 @@ A file is never judged by its name. Give it a name of yours, in a folder that ho
 from pathlib import Path
 from typing import NamedTuple
 
+from gpu_tasks.confinement.confined import Confines
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import Change, GateReport, MediaKind
 from gpu_tasks.contract.media import MediaInfo
-from gpu_tasks.media.confined import Confines, run_confined
+from gpu_tasks.media.confined import run_confined
 from gpu_tasks.media.costs import Allowance
 from gpu_tasks.media.decision import changes_of_audio, changes_of_video, recipe_of_audio, recipe_of_video
 from gpu_tasks.media.errors import MediaError

@@ -1,17 +1,18 @@
-"""Signing and verifying in a process of their own: memory that is given back, and crashes that stay outside.
+"""Signing in a process of its own: memory that is given back, and crashes that stay outside.
 
-The order goes through a pipe: no key stands on a command line or in an environment.
+The file is one that we made, and its signer asks a timestamp authority: the process keeps network and environment,
+other than the one that verifies. The order goes through a pipe: no key stands on a command line.
 """
 
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gpu_tasks.contract.faults import Fault, FaultCode
-from gpu_tasks.provenance.certificates import Signatory, Trust
+from gpu_tasks.provenance.certificates import Signatory
 from gpu_tasks.provenance.credential import Credential
 from gpu_tasks.provenance.errors import ProvenanceError
 
@@ -28,21 +29,10 @@ class _Model(BaseModel):
 
 
 class SignOrder(_Model):
-    kind: Literal["sign"] = "sign"
     source: Path
     destination: Path
     credential: Credential
     signatory: Signatory
-
-
-class VerifyOrder(_Model):
-    kind: Literal["verify"] = "verify"
-    path: Path
-    trust: Trust
-
-
-class Order(_Model):
-    order: Annotated[SignOrder | VerifyOrder, Field(discriminator="kind")]
 
 
 class Outcome(_Model):
@@ -52,7 +42,7 @@ class Outcome(_Model):
     reply: str = ""
 
 
-def run_apart(order: SignOrder | VerifyOrder, reply: type[Reply], *, size_bytes: int) -> Reply:
+def run_apart(order: SignOrder, reply: type[Reply], *, size_bytes: int) -> Reply:
     """Carry an order out in a new process that ends with it.
 
     Args:
@@ -67,18 +57,18 @@ def run_apart(order: SignOrder | VerifyOrder, reply: type[Reply], *, size_bytes:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "gpu_tasks.provenance.child"],
-            input=Order(order=order).model_dump_json().encode(),
+            input=order.model_dump_json().encode(),
             capture_output=True,
             timeout=_BASE_SECONDS + size_bytes / _BYTES_PER_SECOND,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ProvenanceError(FaultCode.INTERNAL, f"{order.kind} took longer than {error.timeout:.0f} s.") from None
+        raise ProvenanceError(FaultCode.INTERNAL, f"Signing took longer than {error.timeout:.0f} s.") from None
     try:
         outcome = Outcome.model_validate_json(done.stdout)
     except ValidationError:
         raise ProvenanceError(
-            FaultCode.OUT_OF_MEMORY, f"The process of {order.kind} ended with code {done.returncode}."
+            FaultCode.OUT_OF_MEMORY, f"The process that signs ended with code {done.returncode}."
         ) from None
     if outcome.fault is not None:
         reported = ProvenanceError(outcome.fault.code)

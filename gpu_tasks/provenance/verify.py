@@ -1,21 +1,30 @@
-"""Verifying: whose credential a file carries, and whether the file is still the one that was signed."""
+"""Verifying: whose credential a file carries, and whether its content is still the one that was signed."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import c2pa
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gpu_tasks.confinement.confined import Confinement, Confines
+from gpu_tasks.confinement.errors import BrokenError, ConfinedError, KilledError, TooLongError, TooMuchError
 from gpu_tasks.contract.credentials import CredentialState, RunClaims, SignerName, Verdict
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.provenance import native
-from gpu_tasks.provenance.apart import VerifyOrder, run_apart
+from gpu_tasks.provenance.boxes import has_appendix
 from gpu_tasks.provenance.certificates import Trust
 from gpu_tasks.provenance.credential import RUN_LABEL
 from gpu_tasks.provenance.errors import ProvenanceError
 
+_CONFINEMENT = Confinement("gpu_tasks.provenance.verify")
+# Hashing 300 MB/s (measured); the rest is room for a machine that is busy.
+_CPU_SECONDS, _BASE_SECONDS, _BYTES_PER_SECOND = 600, 60.0, 5e6
+# The library holds a file once or twice, whatever is in it.
+_BASE_BYTES, _TIMES_THE_FILE = 2 << 30, 3
 _HEAD_BYTES = 12
+_MP4 = "video/mp4"
 # The library says Trusted, Valid or Invalid; Valid says nothing of who signed.
 _LIBRARY_TRUSTS = "Trusted"
 
@@ -24,7 +33,9 @@ EXPIRED_SIGNER = "signingCredential.expired"
 TRUSTED_TIME = "timeStamp.trusted"
 # With nothing but these the content is as it was signed, only nobody we believe vouches for it.
 _ABOUT_THE_SIGNER = frozenset({UNTRUSTED_SIGNER, EXPIRED_SIGNER})
-_SOUND = "The file is as it was signed, by a signer that is trusted here."
+# The type box of an MP4 and the padding of the credential are not covered by the standard's digest.
+_SOUND = "Picture, sound and index are as they were signed, by a signer that is trusted here."
+_APPENDED = "Something was added to the file after it was signed."
 _SENTENCES: Mapping[str, str] = {
     UNTRUSTED_SIGNER: "The signer is none that is trusted here.",
     EXPIRED_SIGNER: "The signer's certificate has expired, and no trusted timestamp says that it signed before.",
@@ -37,21 +48,51 @@ _SENTENCES: Mapping[str, str] = {
 }
 
 
-def verify(path: Path, trust: Trust) -> Verdict:
-    """Look at a file from anybody, in a process of its own with limits on memory and time.
+class _Question(BaseModel):
+    """What is asked of the confined process."""
 
-    No address that the file names is asked. A file that makes the process die is invalid.
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    trust: Trust
+
+
+def verify(path: Path, trust: Trust) -> Verdict:
+    """Look at a file from anybody, in a confined process: no credentials of ours, no network, limits on what it takes.
+
+    A file that makes the process die, or take more than it may, is invalid. What is not the file's fault is a fault.
 
     Raises:
-        ProvenanceError: INTERNAL when it took too long.
+        ProvenanceError: OUT_OF_MEMORY when somebody else ended the process, INTERNAL when it took too long, did not
+            start or failed in an unforeseen way.
         OSError: The file cannot be read.
     """
+    with path.open("rb") as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+    question = _Question(path=path.resolve(), trust=trust)
     try:
-        return run_apart(VerifyOrder(path=path.resolve(), trust=trust), Verdict, size_bytes=path.stat().st_size)
-    except ProvenanceError as error:
-        if error.fault.code is FaultCode.OUT_OF_MEMORY:
-            return Verdict(state=CredentialState.INVALID, reasons=("The file could not be examined within limits.",))
-        raise
+        return _CONFINEMENT.run(_answer, question, reply=Verdict, confines=_confines(size_bytes))
+    except (TooMuchError, BrokenError):
+        return Verdict(state=CredentialState.INVALID, reasons=("The file could not be examined within limits.",))
+    except KilledError as error:
+        raise ProvenanceError(FaultCode.OUT_OF_MEMORY, "The process that verifies was ended.") from error
+    except TooLongError as error:
+        raise ProvenanceError(FaultCode.INTERNAL, "Verifying took too long.") from error
+    except ConfinedError as error:
+        raise ProvenanceError(FaultCode.INTERNAL, "The file could not be verified.") from error
+
+
+def _answer(question: _Question) -> Verdict:
+    return verify_here(question.path, question.trust)
+
+
+def _confines(size_bytes: int) -> Confines:
+    return Confines(
+        cpu_seconds=_CPU_SECONDS,
+        deadline_seconds=_BASE_SECONDS + size_bytes / _BYTES_PER_SECOND,
+        memory_bytes=_BASE_BYTES + _TIMES_THE_FILE * size_bytes,
+        file_bytes=0,
+    )
 
 
 def verify_here(path: Path, trust: Trust) -> Verdict:
@@ -72,7 +113,7 @@ def verify_here(path: Path, trust: Trust) -> Verdict:
         with native.context(trust) as context:
             try:
                 with c2pa.Reader(kind, file, context=context) as reader:
-                    return _judge(reader)
+                    verdict = _judge(reader)
             except c2pa.C2paError.ManifestNotFound:
                 return Verdict(
                     state=CredentialState.NONE,
@@ -80,6 +121,11 @@ def verify_here(path: Path, trust: Trust) -> Verdict:
                 )
             except c2pa.C2paError:
                 return Verdict(state=CredentialState.INVALID, reasons=("The file or its credential is damaged.",))
+        # Others may sign files of another form; ours end with their frames or their index.
+        if verdict.state is CredentialState.TRUSTED and kind == _MP4 and has_appendix(file):
+            reasons, label = (_APPENDED,), verdict.manifest_label
+            return Verdict(state=CredentialState.INVALID, reasons=reasons, manifest_label=label)
+        return verdict
 
 
 def _judge(reader: Any) -> Verdict:  # noqa: ANN401  # c2pa publishes no types
@@ -135,7 +181,7 @@ def _claims(manifest: Mapping[str, Any]) -> RunClaims | None:
 def _kind(head: bytes) -> str | None:
     """Tell by content what the library may look for: its other formats are none that we sign."""
     if head[4:8] == b"ftyp":
-        return "video/mp4"
+        return _MP4
     if head.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpu_tasks.media.confined import Confines, run_confined
+from gpu_tasks.confinement.confined import Confines
+from gpu_tasks.media.confined import run_confined
 from gpu_tasks.media.decision import changes_of_video, recipe_of_video
 from gpu_tasks.media.facts import Examined, examine_video
 from gpu_tasks.media.limits import GatePolicy, MediaLimits

@@ -20,7 +20,7 @@ Stamp = Callable[[float], float | None]
 
 def write_stamped(  # noqa: PLR0913  # each of these is a way in which clocks differ
     path: Path,
-    samples: NDArray[np.float32],
+    samples: NDArray[np.float32] | None,
     *,
     stamp: Stamp = lambda seconds: seconds,
     codec: str = "aac",
@@ -30,7 +30,7 @@ def write_stamped(  # noqa: PLR0913  # each of these is a way in which clocks di
     last_seconds: Fraction | None = None,
     turn: int = 0,
 ) -> Path:
-    """Write numbered frames at `times`, and mono samples (1, n) at 48 kHz beside them.
+    """Write numbered frames at `times`, and mono samples (1, n) at 48 kHz beside them, where there are any.
 
     `stamp` says which time is stated for the packet of a time, None where it is lost. `last_seconds` is how long the
     last frame is said to be shown.
@@ -41,14 +41,12 @@ def write_stamped(  # noqa: PLR0913  # each of these is a way in which clocks di
         video.codec_context.time_base = Fraction(1, 90_000)
         if turn:
             video.set_display_rotation(turn)
-        audio = cast("AudioStream", output.add_stream(codec, rate=RATE, layout="mono"))
+        audio = cast("AudioStream", output.add_stream(codec, rate=RATE, layout="mono")) if samples is not None else None
         pictures = _pictures(video, times)
         if last_seconds is not None:
             pictures[-1].duration = round(last_seconds / pictures[-1].time_base)
-        for packet in sorted(
-            [*pictures, *_sounds(audio, samples, stamp, block)],
-            key=lambda packet: (packet.dts or 0) * packet.time_base,
-        ):
+        sounds = _sounds(audio, samples, stamp, block) if audio is not None and samples is not None else []
+        for packet in sorted([*pictures, *sounds], key=lambda packet: (packet.dts or 0) * packet.time_base):
             output.mux(packet)
     return path
 

@@ -122,6 +122,25 @@ def lie(_order: Order) -> Told:
     os._exit(0)
 
 
+def talk(_order: Order) -> Told:
+    """Say two megabytes where a few hundred bytes are expected, and never end."""
+    for descriptor in range(3, 32):
+        try:
+            os.write(descriptor, bytes(1))
+        except OSError:
+            continue
+        for _ in range(64):
+            os.write(descriptor, bytes(1 << 15))
+    time.sleep(60)
+    return Told(text="lived")
+
+
+def kill_itself(_order: Order) -> Told:
+    """End as by the memory guard of the system."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return Told(text="lived")
+
+
 def kill_the_template(_order: Order) -> Told:
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(60)

@@ -3,14 +3,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from gpu_tasks.confinement.confined import Confines
 from gpu_tasks.contract.faults import FaultCode
-from gpu_tasks.media.confined import Confines, run_confined
+from gpu_tasks.media.confined import run_confined
 from gpu_tasks.media.errors import MediaError
 from tests.media import misbehaving
 from tests.media.misbehaving import Order, Told
@@ -46,6 +48,8 @@ def test_a_fault_comes_back_as_it_was_raised() -> None:
         (misbehaving.spin, Order(), BRIEF, FaultCode.MEDIA_TOO_COSTLY),
         (misbehaving.sleep, Order(), SOON, FaultCode.MEDIA_TOO_COSTLY),
         (misbehaving.hoard, Order(number=8 << 30), USUAL, FaultCode.MEDIA_TOO_COSTLY),
+        (misbehaving.kill_itself, Order(), USUAL, FaultCode.OUT_OF_MEMORY),
+        (misbehaving.talk, Order(), USUAL, FaultCode.MEDIA_UNREADABLE),
         (misbehaving.kill_the_template, Order(), USUAL, FaultCode.OUT_OF_MEMORY),
     ],
 )
@@ -104,7 +108,7 @@ def test_what_a_child_started_ends_with_it(tmp_path: Path, *, hides: bool) -> No
 def test_everything_ends_with_the_caller(tmp_path: Path) -> None:
     code = (
         "import sys; from tests.media.misbehaving import Order, Told, sleep; "
-        "from gpu_tasks.media.confined import Confines, run_confined\n"
+        "from gpu_tasks.confinement.confined import Confines; from gpu_tasks.media.confined import run_confined\n"
         "print('go', flush=True)\n"
         "run_confined(sleep, Order(), reply=Told, confines=Confines(cpu_seconds=9, deadline_seconds=60))"
     )
@@ -116,6 +120,49 @@ def test_everything_ends_with_the_caller(tmp_path: Path) -> None:
         wait_until(lambda: len(_marked(str(tmp_path))) == 3, seconds=30, what="caller, template and child run")
         caller.send_signal(signal.SIGKILL)
     wait_until(lambda: not _marked(str(tmp_path)), seconds=5, what="template and child are gone")
+
+
+def test_a_call_that_is_interrupted_leaves_its_answer_to_nobody() -> None:
+    class InterruptedCallError(Exception):
+        pass
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise InterruptedCallError
+
+    told(misbehaving.answer)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    try:
+        timer.start()
+        with pytest.raises(InterruptedCallError):
+            told(misbehaving.sleep, Order(), USUAL)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert told(misbehaving.answer, Order(text="next")) == "NEXT"
+
+
+def test_everything_ends_with_the_caller_even_when_its_socket_is_held_open(tmp_path: Path) -> None:
+    # A process that the caller forked holds the caller's end of the socket.
+    code = (
+        "import os, sys, time; from tests.media.misbehaving import Order, Told, answer, sleep; "
+        "from gpu_tasks.confinement.confined import Confines; from gpu_tasks.media.confined import run_confined\n"
+        "how = {'reply': Told, 'confines': Confines(cpu_seconds=9, deadline_seconds=60)}\n"
+        "run_confined(answer, Order(), **how)\n"
+        "if not os.fork():\n    time.sleep(30)\n    os._exit(0)\n"
+        "print('go', flush=True)\n"
+        "run_confined(sleep, Order(), **how)"
+    )
+    marked = {"PYTHONPATH": os.pathsep.join([*sys.path, str(tmp_path)])}
+    caller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=marked, start_new_session=True)
+    with caller:
+        assert caller.stdout is not None
+        assert caller.stdout.readline() == b"go\n"
+        wait_until(lambda: len(_marked(str(tmp_path))) == 4, seconds=30, what="caller, fork, template and child run")
+        caller.send_signal(signal.SIGKILL)
+        caller.wait(10)
+        wait_until(lambda: len(_marked(str(tmp_path))) == 1, seconds=10, what="template and child are gone")
+        os.killpg(caller.pid, signal.SIGKILL)
 
 
 def test_a_start_costs_one_fork() -> None:

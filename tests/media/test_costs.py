@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from gpu_tasks.confinement.confined import Confines
 from gpu_tasks.contract.faults import FaultCode
-from gpu_tasks.media.confined import Confines
 from gpu_tasks.media.costs import LONGEST_SECONDS, Allowance
 from gpu_tasks.media.decision import recipe_of_video
 from gpu_tasks.media.errors import MediaError

@@ -152,6 +152,14 @@ def test_a_last_frame_is_not_held_longer_than_there_is_sound(tmp_path: Path, sou
         assert reader.info.frame_count == frames
 
 
+@pytest.mark.parametrize("hours", [1, 5])
+def test_without_sound_a_last_frame_is_not_held_for_hours(tmp_path: Path, hours: int) -> None:
+    times = [Fraction(number, 25) for number in range(50)]
+    clip = write_stamped(tmp_path / "clip.mp4", None, times=times, last_seconds=Fraction(3600 * hours))
+    with VideoReader(clip) as reader:
+        assert reader.info.frame_count == 49 + 60 * 25
+
+
 def test_the_last_frame_of_a_varying_rate_is_shown_as_long_as_the_one_before_if_there_is_sound(tmp_path: Path) -> None:
     times = [Fraction(n, 30) for n in range(20)] + [Fraction(20, 30) + Fraction(n, 10) for n in range(8)]
     clip = write_stamped(tmp_path / "clip.mov", tone(seconds=44 / 30), times=times, container="mov")

@@ -1,4 +1,7 @@
+import os
+import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,13 +13,15 @@ import pytest
 from pydantic import ValidationError
 
 from gpu_tasks.contract.credentials import CredentialState, RunClaims, SignerName, Verdict
+from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.media.join import join
 from gpu_tasks.provenance import native
 from gpu_tasks.provenance.certificates import Trust, load_signatory, load_trust
 from gpu_tasks.provenance.credential import Credential
+from gpu_tasks.provenance.errors import ProvenanceError
 from gpu_tasks.provenance.settings import SigningSettings
 from gpu_tasks.provenance.sign import sign_file
-from gpu_tasks.provenance.verify import verify, verify_here
+from gpu_tasks.provenance.verify import _CONFINEMENT, verify, verify_here
 from tests.provenance.parties import Party
 from tests.waiting import wait_until
 
@@ -41,7 +46,7 @@ def test_our_own_file_is_trusted_and_tells_its_claims(signed: Path, claims: RunC
     assert (verdict.state, verdict.claims, verdict.signed_at) == (CredentialState.TRUSTED, claims, None)
     assert verdict.signer == SignerName(organisation="Lipswap development", name="Lipswap development signer")
     assert verdict.signer.is_development
-    assert verdict.reasons == ("The file is as it was signed, by a signer that is trusted here.",)
+    assert verdict.reasons == ("Picture, sound and index are as they were signed, by a signer that is trusted here.",)
 
 
 def test_one_bit_in_the_picture_is_found(signed: Path, us: Party) -> None:
@@ -55,6 +60,18 @@ def test_one_bit_in_the_picture_is_found(signed: Path, us: Party) -> None:
         )
         change(signed, position)
     assert verify_here(signed, us.trust).state is CredentialState.TRUSTED
+
+
+@pytest.mark.parametrize(
+    "added", [b"free", b"skip", b"mfra", b"uuid", b"PK\3\4"], ids=["free", "skip", "mfra", "uuid", "zip"]
+)
+def test_what_hangs_behind_a_signed_file_is_found(added: bytes, signed: Path, us: Party, stranger: Party) -> None:
+    box = (8 + 500).to_bytes(4, "big") + added + bytes(500)
+    signed.write_bytes(signed.read_bytes() + box)
+    verdict = verify(signed, us.trust)
+    assert (verdict.state, verdict.claims, verdict.signer) == (CredentialState.INVALID, None, None)
+    assert verdict.reasons[0].endswith("after it was signed.")
+    assert verify(signed, stranger.trust).state is not CredentialState.TRUSTED
 
 
 def test_one_bit_in_the_index_is_found(signed: Path, us: Party) -> None:
@@ -188,6 +205,33 @@ def test_every_file_has_a_verdict(content: bytes, state: CredentialState, tmp_pa
     path = tmp_path / "file.mp4"
     path.write_bytes(content)
     assert verify(path, us.trust).state is state
+
+
+def test_a_file_is_read_where_no_secret_of_ours_is(signed: Path, us: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIPSWAP_R2_SECRET", "secret")
+    _CONFINEMENT.close()
+    assert verify(signed, us.trust).state is CredentialState.TRUSTED
+    assert _CONFINEMENT._process is not None
+    assert b"secret" not in Path(f"/proc/{_CONFINEMENT._process.pid}/environ").read_bytes()
+
+
+def test_a_machine_that_fails_says_nothing_of_the_file(signed: Path, us: Party) -> None:
+    verify(signed, us.trust)
+    template = _CONFINEMENT._process
+    assert template is not None
+    # Enough to hash that the template is gone before the answer comes.
+    with signed.open("ab") as file:
+        file.write((1 << 30).to_bytes(4, "big") + b"mdat")
+        file.truncate(file.tell() + (1 << 30) - 8)
+    children = Path(f"/proc/{template.pid}/task/{template.pid}/children")
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(verify, signed, us.trust)
+        child = wait_until(lambda: children.read_text().split(), seconds=20, what="the child runs")
+        os.kill(int(child[0]), signal.SIGKILL)
+        with pytest.raises(ProvenanceError) as caught:
+            answer.result(20)
+    assert caught.value.fault.code is FaultCode.OUT_OF_MEMORY
+    assert caught.value.fault.is_retryable
 
 
 def test_a_credential_that_is_not_ours_has_no_claims(

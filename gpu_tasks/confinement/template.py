@@ -1,6 +1,6 @@
-"""The process that `confined` forks: loads the decoders once, then does one piece of work per child.
+"""The process that `confined` forks: loads what the work needs once, then does one piece of work per child.
 
-Run as `python -m gpu_tasks.media.template FD`, with a socket to the caller as FD.
+Run as `python -m gpu_tasks.confinement.template FD MODULE ...`, with a socket to the caller as FD.
 """
 
 import ctypes
@@ -8,6 +8,7 @@ import importlib
 import os
 import pickle
 import resource
+import select
 import selectors
 import signal
 import socket
@@ -21,35 +22,50 @@ from typing import NoReturn
 
 from pydantic import BaseModel
 
-from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.media.confined import Confines, Outcome, Said
-from gpu_tasks.media.wire import receive, send
+from gpu_tasks.confinement.confined import Confines, Outcome, Said
+from gpu_tasks.confinement.wire import receive, send
+from gpu_tasks.contract.faults import FaultError
 
-# Whatever work may need: imported before the fork, so that a child starts in a moment.
-_LOADED = ("gpu_tasks.media.gate", "gpu_tasks.media.normalise", "gpu_tasks.media.pictures")
+# How often it is asked whether the caller still lives: its end of the socket may be open in a process that it forked.
+_LOOK_SECONDS = 1.0
+# A process may spend so long on what it does when it is told that its time is over.
+_CPU_GRACE_SECONDS = 1
 # A report is a few hundred bytes; a trace a few thousand.
 _MOST_SAID_BYTES = 1 << 20
 # linux/prctl.h and linux/sched.h.
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
-_STANDARD_STREAMS = (0, 1)
+_STANDARD_STREAMS = (0, 1, 2)
 _IS_LINUX = sys.platform == "linux"
 _LIBC = ctypes.CDLL(None)
+_CALLER = os.getppid()
 # This process has one thread.
 _CHILDREN = Path("/proc/thread-self/children")
 
 
 def main() -> None:
     """Serve the caller at the other end of the socket until it is gone."""
-    for module in _LOADED:
+    for module in sys.argv[2:]:
         importlib.import_module(module)
     if _IS_LINUX:
         # What a child starts and leaves behind becomes a child of this process, wherever it hides.
         _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with socket.socket(fileno=int(sys.argv[1])) as door:
         send(door, b"ready")
-        while (work := receive(door)) is not None:
+        while (work := _next(door)) is not None:
             send(door, _perform(door, work).model_dump_json().encode())
+
+
+def _next(door: socket.socket) -> bytes | None:
+    """Wait for work; None when the caller is gone."""
+    while not select.select([door], [], [], _LOOK_SECONDS)[0]:
+        if _is_orphaned():
+            return None
+    return receive(door)
+
+
+def _is_orphaned() -> bool:
+    return os.getppid() != _CALLER
 
 
 def _perform(door: socket.socket, work: bytes) -> Outcome:
@@ -73,7 +89,7 @@ def _perform(door: socket.socket, work: bytes) -> Outcome:
         _, status = os.waitpid(child, 0)
         _end_orphans()
     # A child that was dying already keeps the signal that it dies of.
-    died_of = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    died_of = os.WTERMSIG(status) if os.WIFSIGNALED(status) and len(said) <= _MOST_SAID_BYTES else None
     return Outcome(said=said.decode(errors="replace"), signal=died_of, in_time=in_time)
 
 
@@ -96,14 +112,17 @@ def _hear(door: socket.socket, hearing: int, seconds: float) -> tuple[bytes, boo
         selector.register(hearing, selectors.EVENT_READ)
         selector.register(door, selectors.EVENT_READ)
         while (left := deadline - time.monotonic()) > 0 and len(said) <= _MOST_SAID_BYTES:
-            for key, _ in selector.select(left):
+            if _is_orphaned():
+                raise SystemExit
+            for key, _ in selector.select(min(left, _LOOK_SECONDS)):
                 if key.fileobj is door:
                     # Nobody sends before the answer: the caller is gone, and what it wanted is not wanted any more.
                     raise SystemExit
                 if not (piece := os.read(hearing, 1 << 16)):
                     return bytes(said), True
                 said += piece
-    return b"", False
+    # Whoever says too much is cut off, and what it said is no reply.
+    return bytes(said), len(said) > _MOST_SAID_BYTES
 
 
 def _work(function: Callable[[BaseModel], BaseModel], request: BaseModel, confines: Confines, saying: int) -> NoReturn:
@@ -129,9 +148,9 @@ def _said(function: Callable[[BaseModel], BaseModel], request: BaseModel) -> Sai
         code, detail = error.args
         return Said(code=code, detail=detail)
     except MemoryError:
-        return Said(code=FaultCode.MEDIA_TOO_COSTLY)
-    except Exception:  # noqa: BLE001  # whatever a stranger's file brings about is a fault of that file
-        return Said(code=FaultCode.MEDIA_UNREADABLE, trace=traceback.format_exc())
+        return Said(is_exhausted=True)
+    except Exception:  # noqa: BLE001  # whatever a stranger's file brings about must not end more than this work
+        return Said(trace=traceback.format_exc())
 
 
 def _confine(confines: Confines) -> None:
@@ -145,9 +164,13 @@ def _confine(confines: Confines) -> None:
     ):
         _, inherited = resource.getrlimit(what)
         allowed = value if inherited == resource.RLIM_INFINITY else min(value, inherited)
+        hard = allowed
+        if what == resource.RLIMIT_CPU and inherited == resource.RLIM_INFINITY:
+            # At the lower limit it is told by a signal of its own; at the upper one it is killed as by anybody.
+            hard = allowed + _CPU_GRACE_SECONDS
         # macOS knows RLIMIT_AS but refuses to set it.
         with suppress(ValueError, OSError):
-            resource.setrlimit(what, (allowed, allowed))
+            resource.setrlimit(what, (allowed, hard))
     if _IS_LINUX:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
