@@ -3,9 +3,10 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # S3 allows a signature to live for a week at most.
 _MAX_PRESIGN_SECONDS = 7 * 24 * 3600
@@ -50,3 +51,19 @@ class WorkerSettings(BaseSettings):
     # Per network call: the draft engine's networks are small and gain nothing beyond two (measured).
     threads: int = Field(default=min(2, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_WORKER_THREADS")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", validation_alias="LIPSWAP_LOG_LEVEL")
+
+
+class WeightSettings(BaseSettings):
+    """Where models lie, and which licences somebody has acknowledged for them (names, separated by commas)."""
+
+    model_config = SettingsConfigDict(env_prefix="LIPSWAP_", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    weights: Path = Path(".lipswap/weights")
+    acknowledged_licences: Annotated[frozenset[str], NoDecode] = frozenset()
+
+    @field_validator("acknowledged_licences", mode="before")
+    @classmethod
+    def _are_separated_by_commas(cls, names: object) -> object:
+        if isinstance(names, str):
+            return frozenset(name.strip() for name in names.split(",") if name.strip())
+        return names

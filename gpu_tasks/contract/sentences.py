@@ -1,0 +1,97 @@
+"""What each fault says to a person, in every language that we speak."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from gpu_tasks.contract.faults import MEANINGS, Fault, FaultCode
+
+
+class Language(StrEnum):
+    """Languages in which people are spoken to. Records and replies are in English."""
+
+    ENGLISH = "en"
+    JAPANESE = "ja"
+
+
+_JAPANESE: Mapping[FaultCode, str] = {
+    FaultCode.RUNPOD_SUBMIT_FAILED: "RunPod がジョブを受け付けませんでした。",
+    FaultCode.RUNPOD_STATUS_FAILED: "RunPod からジョブの状態を取得できませんでした。",
+    FaultCode.RUNPOD_JOB_FAILED: "GPU ワーカーがジョブを完了できませんでした。",
+    FaultCode.RUNPOD_JOB_TIMEOUT: (
+        "ジョブが制限時間を超えました。動画を短くするか、RUNPOD_JOB_TIMEOUT を長くしてください。"
+    ),
+    FaultCode.NO_FACE_DETECTED: "対象の動画に顔が見つかりません。顔が写っている動画を使ってください。",
+    FaultCode.AUDIO_MERGE_FAILED: "このままでは結果が無音になるため、中止しました。",
+    FaultCode.MISSING_AUDIO_KEY: (
+        "リップシンクには audio_key、顔の差し替えには source_keys が必要です。少なくとも一方を指定してください。"
+    ),
+    FaultCode.FACEFUSION_NOT_CONFIGURED: (
+        "顔の差し替えが設定されていません。RUNPOD_FACEFUSION_ENDPOINT を設定してください。"
+    ),
+    FaultCode.REQUEST_INVALID: "リクエストの形式が正しくありません。",
+    FaultCode.KEY_NOT_ALLOWED: "このオブジェクトキーは使えません。",
+    FaultCode.OPTION_UNSUPPORTED: "このオプションにはまだ対応していません。",
+    FaultCode.OBJECT_MISSING: "このキーのオブジェクトがありません。先にアップロードしてください。",
+    FaultCode.OBJECT_EMPTY: "アップロードされたファイルが空です。",
+    FaultCode.OBJECT_TOO_LARGE: "ファイルが上限より大きいです。",
+    FaultCode.OBJECT_CORRUPT: "保存されたオブジェクトがダイジェストと一致しません。",
+    FaultCode.OUTPUT_EXISTS: "この出力キーは別のタスクが使っています。別のキーを指定してください。",
+    FaultCode.MEDIA_UNREADABLE: "ファイルをメディアとして読み取れません。",
+    FaultCode.MEDIA_UNSUPPORTED: "この種類のメディアには対応していません。",
+    FaultCode.MEDIA_TOO_LONG: "長さが上限を超えています。短くしてください。",
+    FaultCode.MEDIA_TOO_COSTLY: (
+        "ファイルの読み取りに時間かメモリがかかりすぎます。一般的な設定で保存し直してください。"
+    ),
+    FaultCode.PICTURE_TOO_LARGE: "画像の画素数が上限を超えています。縮小してください。",
+    FaultCode.NO_VIDEO_STREAM: "対象のファイルに映像がありません。",
+    FaultCode.NO_AUDIO_STREAM: "音声ファイルに音がありません。",
+    FaultCode.NO_FACE_IN_SOURCE: "元画像に顔が見つかりません。正面を向いた鮮明な画像を使ってください。",
+    FaultCode.RUNPOD_NOT_CONFIGURED: (
+        "RunPod が設定されていません。RUNPOD_API_KEY と RUNPOD_WAV2LIP_ENDPOINT を設定してください。"
+    ),
+    FaultCode.ENGINE_UNAVAILABLE: "指定されたエンジンはここでは使えません。",
+    FaultCode.MODEL_MISSING: "モデルのファイルがありません。`lipswap models pull` で取得してください。",
+    FaultCode.MODEL_CORRUPT: "モデルのファイルが想定されたものと違います。",
+    FaultCode.MODEL_NOT_FETCHED: "モデルのファイルを取得できませんでした。",
+    FaultCode.LICENCE_NOT_ACKNOWLEDGED: (
+        "先にモデルのライセンスを承認してください。`lipswap models licences` で確認できます。"
+    ),
+    FaultCode.REVISION_MISMATCH: "フローとワーカーのモデルのリビジョンが違います。",
+    FaultCode.CONTRACT_MISMATCH: "フローとワーカーの契約バージョンが違います。",
+    FaultCode.RESULT_MISSING: "ワーカーは完了を報告しましたが、結果がありません。",
+    FaultCode.SUPERSEDED: "同じジョブの新しい試行に引き継がれました。",
+    FaultCode.OUT_OF_MEMORY: "ワーカーのメモリが足りません。",
+    FaultCode.DISK_FULL: "ディスクの空きが足りません。",
+    FaultCode.STORAGE_UNAVAILABLE: "メディアの保存先が応答しません。",
+    FaultCode.ORCHESTRATOR_UNAVAILABLE: "オーケストレーターが応答しません。もう一度お試しください。",
+    FaultCode.DEADLINE_EXCEEDED: "リクエストの期限が過ぎました。",
+    FaultCode.CANCELLED: "タスクは取り消されました。",
+    FaultCode.UNAUTHORIZED: "API キーがないか、正しくありません。",
+    FaultCode.TASK_UNKNOWN: "この ID のタスクはありません。",
+    FaultCode.ROUTE_UNKNOWN: "このアドレスには何もありません。/docs をご覧ください。",
+    FaultCode.PAYLOAD_TOO_LARGE: "リクエストの本文が上限より大きいです。",
+    FaultCode.INTERNAL: "こちら側で問題が起きました。詳細はログにあります。",
+}
+
+SENTENCES: Mapping[Language, Mapping[FaultCode, str]] = {
+    Language.ENGLISH: {code: meaning.sentence for code, meaning in MEANINGS.items()},
+    Language.JAPANESE: _JAPANESE,
+}
+
+
+def told(code: FaultCode, detail: str, language: Language) -> str:
+    """Return a fault's detail for a reader of `language`: the sentence translated, the particulars as they are.
+
+    Args:
+        code: What happened.
+        detail: What an English reader is told: the code's sentence, then particulars such as a key or a size. A detail
+            that another version of us wrote may begin otherwise; then all of it counts as particulars.
+        language: The reader's.
+    """
+    particulars = detail.removeprefix(SENTENCES[Language.ENGLISH][code]).strip()
+    return f"{SENTENCES[language][code]} {particulars}".rstrip()
+
+
+def told_fault(fault: Fault, language: Language) -> str:
+    """Return what a person is told of a fault."""
+    return told(fault.code, fault.detail, language)
