@@ -136,15 +136,21 @@ def _floats(named: tuple[str, tuple[int, ...]]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(named[0], TensorProto.FLOAT, named[1])
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    write_checkpoint(folder / "wav2lip_custom.pth")
+def write_onnx_standins(folder: Path) -> None:
+    """Write every ONNX stand-in under the name that the manifest gives it."""
     for name in ("wav2lip_96", "wav2lip_gan_96"):
         write_wav2lip_onnx(folder / f"{name}.onnx")
     write_edtalk_onnx(folder / "edtalk_256.onnx")
     write_enhancer_onnx(folder / "restoreformer_plus_plus.onnx")
     write_occluder_onnx(folder / "xseg_1.onnx")
+
+
+def main() -> None:
+    """Fill the folder that the command line names."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    write_onnx_standins(folder)
+    write_checkpoint(folder / "wav2lip_custom.pth")
 
 
 if __name__ == "__main__":

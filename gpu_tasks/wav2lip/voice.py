@@ -1,0 +1,121 @@
+"""When somebody speaks, and a voice without the steady noise around it."""
+
+from fractions import Fraction
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_tasks.faces.arrays import Floats
+from gpu_tasks.wav2lip.mel import SAMPLE_RATE
+
+# Nothing quieter than this is speech, whatever the clip's own level; nor what is this far below its loud parts.
+_FLOOR_DBFS: Final = -55.0
+_RANGE_DB: Final = 38.0
+_LOUD_PERCENTILE: Final = 95
+_LEVEL_SECONDS: Final = 0.01
+# A closure before p or k lasts a tenth of a second: the mouth is the network's business there.
+_SHORTEST_PAUSE_SECONDS: Final = 0.30
+# Lips part before they are heard and close after.
+_LEAD_SECONDS: Final = 0.10
+_FADE_SECONDS: Final = 0.12
+_LOWEST_SPEECH_HZ: Final = 60.0
+
+# Spectral subtraction (Boll 1979): what is there all the time is taken off, with a floor against chirping.
+_WINDOW: Final = 512
+_HOP: Final = 128
+_NOISE_PERCENTILE: Final = 15
+_OVER_SUBTRACTION: Final = 2.0
+_LEAST_GAIN: Final = 0.05
+_WINDOWS_AT_ONCE: Final = 8192
+_MOST_NOISE_WINDOWS: Final = 4096
+
+
+def speech_shares(wave_16k: Floats, fps: Fraction, frame_count: int) -> Floats:
+    """Tell for each frame whether somebody speaks.
+
+    Args:
+        wave_16k: (n,) float32, mono, -1..1, 16 kHz, beginning with the first frame; the whole sound.
+        fps: Exact frame rate.
+        frame_count: How many frames.
+
+    Returns:
+        (frame_count,) float32: 1 in speech, also through its short closures; 0 in pauses of 0.3 s and more; in between
+        where one becomes the other. After the sound's end 0.
+    """
+    step = int(_LEVEL_SECONDS * SAMPLE_RATE)
+    steps = int(np.ceil(float(frame_count / fps) / _LEVEL_SECONDS)) + 1
+    heard = np.zeros(steps * step, np.float32)
+    heard[: len(wave_16k)] = wave_16k[: len(heard)]
+    power = np.square(heard, dtype=np.float32).reshape(steps, step).mean(1)
+    level = 10 * np.log10(power + 1e-12)
+    spoken = level > _FLOOR_DBFS
+    if not spoken.any():
+        return np.zeros(frame_count, np.float32)
+    whole = np.square(wave_16k[: len(wave_16k) // step * step], dtype=np.float32).reshape(-1, step).mean(1)
+    audible = 10 * np.log10(whole + 1e-12)
+    loud = float(np.percentile(audible[audible > _FLOOR_DBFS], _LOUD_PERCENTILE))
+    spoken &= level > loud - _RANGE_DB
+    spoken = _without_short_pauses(spoken, round(_SHORTEST_PAUSE_SECONDS / _LEVEL_SECONDS))
+    reach = round(_LEAD_SECONDS / _LEVEL_SECONDS)
+    wide = np.convolve(spoken, np.ones(2 * reach + 1), mode="same") > 0
+    fade = round(_FADE_SECONDS / _LEVEL_SECONDS)
+    shares = np.convolve(np.pad(wide.astype(np.float64), fade // 2, mode="edge"), np.ones(fade) / fade, mode="same")
+    middles = ((np.arange(frame_count) + 0.5) / float(fps) / _LEVEL_SECONDS).astype(np.int64)
+    return np.clip(shares[fade // 2 :][np.minimum(middles, steps - 1)], 0, 1).astype(np.float32)
+
+
+def is_silent(wave_16k: Floats) -> bool:
+    """Tell whether nothing can be heard from the first to the last sample."""
+    step = int(_LEVEL_SECONDS * SAMPLE_RATE)
+    padded = np.pad(wave_16k, (0, -len(wave_16k) % step)).astype(np.float32)
+    power = np.square(padded).reshape(-1, step).mean(1)
+    return bool((10 * np.log10(power + 1e-12) <= _FLOOR_DBFS).all())
+
+
+def denoised(wave_16k: Floats) -> Floats:
+    """Return a voice without what sounds all the time: fans, hum, hiss.
+
+    Args:
+        wave_16k: (n,) float32, mono, -1..1, 16 kHz.
+
+    Returns:
+        (n,) float32.
+    """
+    window = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
+    padded = np.pad(wave_16k, (_WINDOW, 2 * _WINDOW)).astype(np.float32)
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
+    noise = _noise(pieces, window)
+    out = np.zeros(len(padded), np.float32)
+    low = int(np.ceil(_LOWEST_SPEECH_HZ * _WINDOW / SAMPLE_RATE))
+    for start in range(0, len(pieces), _WINDOWS_AT_ONCE):
+        spectrum = np.fft.rfft(pieces[start : start + _WINDOWS_AT_ONCE] * window, axis=1)
+        amplitude = np.abs(spectrum)
+        gain = np.maximum(1 - _OVER_SUBTRACTION * noise / np.maximum(amplitude, 1e-9), _LEAST_GAIN)
+        gain[:, :low] = _LEAST_GAIN
+        made = (np.fft.irfft(spectrum * gain, axis=1) * window).astype(np.float32)
+        for number, piece in enumerate(made, start=start):
+            out[number * _HOP : number * _HOP + _WINDOW] += piece
+    # Hann windows at a quarter of their length, taken twice, add up to 1.5.
+    return np.asarray(out[_WINDOW : _WINDOW + len(wave_16k)] / np.float32(1.5), np.float32)
+
+
+def _noise(pieces: NDArray[np.float32], window: Floats) -> NDArray[np.float64]:
+    """Amplitude of what is there all the time, by frequency; of a long sound every so many windows are looked at."""
+    some = pieces[:: max(1, len(pieces) // _MOST_NOISE_WINDOWS)]
+    audible = some[np.square(some).mean(1) > 0]
+    if not len(audible):
+        return np.zeros(_WINDOW // 2 + 1)
+    amplitude = np.abs(np.fft.rfft(audible * window, axis=1))
+    return np.asarray(np.percentile(amplitude, _NOISE_PERCENTILE, axis=0), np.float64)
+
+
+def _without_short_pauses(spoken: NDArray[np.bool_], shortest: int) -> NDArray[np.bool_]:
+    """Close the gaps between spoken steps that are shorter than `shortest` steps."""
+    places = np.flatnonzero(spoken)
+    closed = spoken.copy()
+    for before, after in pairwise(places):
+        if 1 < after - before <= shortest:
+            closed[before:after] = True
+    return closed
