@@ -4,6 +4,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,9 +28,11 @@ _WINDOW: Final = 512
 _HOP: Final = 128
 _NOISE_PERCENTILE: Final = 15
 _OVER_SUBTRACTION: Final = 2.0
+# Windows by frequencies: noise trembles, and each peak of it that is left would chirp.
+_SMOOTHED_OVER: Final = (9, 3)
 _LEAST_GAIN: Final = 0.05
 _WINDOWS_AT_ONCE: Final = 8192
-_MOST_NOISE_WINDOWS: Final = 4096
+_MOST_NOISE_STRETCHES: Final = 1024
 
 
 def speech_shares(wave_16k: Floats, fps: Fraction, frame_count: int) -> Floats:
@@ -91,8 +94,8 @@ def denoised(wave_16k: Floats) -> Floats:
     low = int(np.ceil(_LOWEST_SPEECH_HZ * _WINDOW / SAMPLE_RATE))
     for start in range(0, len(pieces), _WINDOWS_AT_ONCE):
         spectrum = np.fft.rfft(pieces[start : start + _WINDOWS_AT_ONCE] * window, axis=1)
-        amplitude = np.abs(spectrum)
-        gain = np.maximum(1 - _OVER_SUBTRACTION * noise / np.maximum(amplitude, 1e-9), _LEAST_GAIN)
+        share = _OVER_SUBTRACTION * noise / np.maximum(_smoothed(spectrum), 1e-9)
+        gain = np.sqrt(np.maximum(1 - np.square(share), _LEAST_GAIN**2))
         gain[:, :low] = _LEAST_GAIN
         made = (np.fft.irfft(spectrum * gain, axis=1) * window).astype(np.float32)
         for number, piece in enumerate(made, start=start):
@@ -102,13 +105,22 @@ def denoised(wave_16k: Floats) -> Floats:
 
 
 def _noise(pieces: NDArray[np.float32], window: Floats) -> NDArray[np.float64]:
-    """Amplitude of what is there all the time, by frequency; of a long sound every so many windows are looked at."""
-    some = pieces[:: max(1, len(pieces) // _MOST_NOISE_WINDOWS)]
-    audible = some[np.square(some).mean(1) > 0]
-    if not len(audible):
+    """Amplitude of what is there all the time, by frequency; of a long sound a part is looked at."""
+    stretch = _SMOOTHED_OVER[0]
+    step = stretch * max(1, len(pieces) // (stretch * _MOST_NOISE_STRETCHES))
+    stretches = [pieces[start : start + stretch] for start in range(0, len(pieces) - stretch + 1, step)]
+    audible = [piece for piece in stretches if piece.any(axis=1).all()]
+    if not audible:
         return np.zeros(_WINDOW // 2 + 1)
-    amplitude = np.abs(np.fft.rfft(audible * window, axis=1))
-    return np.asarray(np.percentile(amplitude, _NOISE_PERCENTILE, axis=0), np.float64)
+    middle = stretch // 2
+    amplitudes = [_smoothed(np.fft.rfft(piece * window, axis=1))[middle] for piece in audible]
+    return np.asarray(np.percentile(amplitudes, _NOISE_PERCENTILE, axis=0), np.float64)
+
+
+def _smoothed(spectrum: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Amplitudes of (windows, frequencies) averaged over their neighbours in both."""
+    windows, frequencies = _SMOOTHED_OVER
+    return np.asarray(cv2.blur(np.abs(spectrum), (frequencies, windows)), np.float64)
 
 
 def _without_short_pauses(spoken: NDArray[np.bool_], shortest: int) -> NDArray[np.bool_]:
