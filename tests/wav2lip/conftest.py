@@ -6,9 +6,12 @@ from gpu_tasks.contract.manifest import manifest
 from gpu_tasks.faces.arrays import Floats
 from gpu_tasks.wav2lip.neural import NeuralLips
 from gpu_tasks.weights import WeightStore
+from tests.bucket import bucket, object_store, store
 from tests.wav2lip.clips import Clip, two_faces
 from tests.wav2lip.sounds import babble, hiss
 from tests.wav2lip.standins import write_checkpoint, write_onnx_standins
+
+__all__ = ["bucket", "object_store", "store"]
 
 
 @pytest.fixture(scope="session")
