@@ -1,18 +1,30 @@
-"""What the command line shows of a stack that starts and of a task that runs."""
+"""What the command line shows of a stack that starts and of a task that runs, in the reader's language."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from deployments.local.addresses import StackAddresses
 from deployments.local.services import Happening, StackEvent
-from gpu_tasks.contract.records import Status, TaskRecord
-from gpu_tasks.provenance.verify import CredentialState, Verdict
+from deployments.wording.messages import Message
+from deployments.wording.speaking import text
+from gpu_tasks.contract.faults import Fault
+from gpu_tasks.contract.records import RecordStage, Status, TaskRecord
+from gpu_tasks.contract.sentences import Language, told, told_fault
+
+if TYPE_CHECKING:  # it imports half of the stack, which most commands do not need
+    from deployments.local.addresses import StackAddresses
+
+STATUSES: Mapping[Status, Message] = {status: Message[f"STATUS_{status.name}"] for status in Status}
+STAGES: Mapping[RecordStage, Message] = {stage: Message[f"STAGE_{stage.name}"] for stage in RecordStage}
+HAPPENINGS: Mapping[Happening, Message] = {what: Message[f"HAPPENING_{what.name}"] for what in Happening}
 
 _COLOURS = {Status.COMPLETED: "green", Status.FAILED: "red", Status.CANCELLED: "yellow"}
-_TOLD = {
+_SHOWN = {
     Happening.NOTICE: "yellow",
     Happening.READY: "green",
     Happening.DIED: "red",
@@ -24,71 +36,117 @@ _TOLD = {
 class Told:
     """Writes for people to standard error, so that standard output stays clean for `--json`."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, language: Language = Language.ENGLISH, *, quiet: bool = False) -> None:
+        self.language = language
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
 
-    def line(self, text: str, *, style: str = "") -> None:
+    def text(self, message: Message, **values: object) -> str:
+        """Return what a message says in the reader's language."""
+        return text(message, self.language, **values)
+
+    def say(self, message: Message, *, style: str = "", **values: object) -> None:
+        """Write a message as a line of its own."""
+        self.line(self.text(message, **values), style=style)
+
+    def line(self, line: str, *, style: str = "") -> None:
         # Unbroken: the line may go to a file or to a program.
-        self.console.print(text, style=style, markup=False, soft_wrap=True)
+        self.console.print(line, style=style, markup=False, soft_wrap=True)
+
+    def fault(self, fault: Fault) -> None:
+        """Write a fault: its code, and what it means."""
+        self.line(f"[{fault.code}] {told_fault(fault, self.language)}", style="red")
+
+    def rows(self, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+        """Write columns under their headings on standard output: they are what was asked for, and copied from."""
+        widths = [max(cell_len(row[place]) for row in (headings, *rows)) for place in range(len(headings))]
+        for row in (headings, *rows):
+            cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+            sys.stdout.write("  ".join(cells).rstrip() + "\n")
 
     def stack_event(self, event: StackEvent) -> None:
         """Show what a person wants to know of the stack: what is ready, what died, what it says."""
-        if event.what not in _TOLD:
+        if event.what not in _SHOWN:
             return
-        took = "" if event.seconds is None else f" {event.seconds:5.1f} s"
-        name = event.service or "stack"
-        self.line(f"{name:>15} {event.what}{took} {event.detail}".rstrip(), style=_TOLD[event.what])
+        self.line(
+            self.text(
+                Message.SERVICE,
+                name=event.service or self.text(Message.WHOLE_STACK),
+                happening=self.text(HAPPENINGS[event.what]),
+                took="" if event.seconds is None else self.text(Message.SECONDS, seconds=event.seconds),
+                detail=event.detail,
+            ).rstrip(),
+            style=_SHOWN[event.what],
+        )
 
-    def addresses(self, addresses: StackAddresses) -> None:
+    def addresses(self, addresses: "StackAddresses") -> None:
         """Show where to go."""
-        self.line(f"API          {addresses.api_url}   (docs: {addresses.api_url}/docs)")
-        self.line(f"Prefect UI   {addresses.prefect_ui_url}")
+        self.say(Message.ADDRESS_API, url=addresses.api_url)
+        self.say(Message.ADDRESS_PREFECT, url=addresses.prefect_ui_url)
 
     @contextmanager
     def watching(self) -> Iterator["Watched"]:
         """Show a bar that follows the records it is given."""
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.fields[stage]:>10}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[message]}", markup=False),
-        )
-        with Progress(*columns, console=self.console, transient=not self.console.is_terminal) as progress:
-            yield Watched(progress)
+        with _bar(self, TextColumn("{task.fields[message]}", markup=False)) as progress:
+            yield Watched(self, progress)
 
-    def verdict(self, verdict: Verdict) -> None:
-        """Show what a file's credential is worth and what it says."""
-        self.line(verdict.state, style="green" if verdict.state is CredentialState.TRUSTED else "red")
-        for reason in verdict.reasons:
-            self.line(reason)
-        if verdict.signer:
-            self.line(f"signed by {verdict.signer.name}, {verdict.signer.organisation}")
-        if verdict.claims:
-            stages = ", ".join(f"{stage.stage} ({stage.engine})" for stage in verdict.claims.stages)
-            self.line(f"task {verdict.claims.task_id}: {stages}")
+    @contextmanager
+    def fetching(self, name: str) -> Iterator["Fetched"]:
+        """Show a bar that follows the bytes of a file."""
+        with _bar(self) as progress:
+            yield Fetched(progress, name)
 
     def outcome(self, record: TaskRecord) -> None:
         """Show how a task stands or ended, in one or two lines."""
-        self.line(
-            f"{record.task_id} {record.status} ({record.stage}, {record.percent:.0f} %)",
+        self.say(
+            Message.OUTCOME,
+            task_id=record.task_id,
+            status=self.text(STATUSES[record.status]),
+            stage=self.text(STAGES[record.stage]),
+            percent=record.percent,
             style=_COLOURS.get(record.status, ""),
         )
-        if record.error:
-            where = f" in {record.error.stage}" if record.error.stage else ""
-            self.line(f"{record.error.error}{where}: {record.error.detail}", style="red")
-        if record.result:
-            self.line(f"{record.result.output_key}  {record.result.duration_sec:.2f} s, {record.result.encoder}")
+        if (error := record.error) is not None:
+            detail = told(error.error, error.detail, self.language)
+            if error.stage:
+                self.say(Message.FAILED_IN, code=error.error, stage=error.stage, detail=detail, style="red")
+            else:
+                self.say(Message.FAILED_WITH, code=error.error, detail=detail, style="red")
+        if (result := record.result) is not None:
+            self.say(Message.RESULT, key=result.output_key, seconds=result.duration_sec, encoder=result.encoder)
 
 
 class Watched:
-    """One bar."""
+    """The bar of a task."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, told: Told, progress: Progress) -> None:
+        self._told = told
         self._progress = progress
-        self._bar = progress.add_task("", total=100, stage="queued", message="")
+        self._bar = progress.add_task("", total=100, name=told.text(STAGES[RecordStage.QUEUED]), message="")
 
     def show(self, record: TaskRecord) -> None:
         message = record.progress[-1].message if record.progress else ""
-        self._progress.update(self._bar, completed=record.percent, stage=record.stage, message=message)
+        name = self._told.text(STAGES[record.stage])
+        self._progress.update(self._bar, completed=record.percent, name=name, message=message)
+
+
+class Fetched:
+    """The bar of a file that is fetched."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress = progress
+        self._bar = progress.add_task("", total=None, name=name)
+
+    def show(self, have: int, total: int | None) -> None:
+        self._progress.update(self._bar, completed=have, total=total)
+
+
+def _bar(told: Told, *more: TextColumn) -> Progress:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.fields[name]:>10}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        *more,
+    )
+    return Progress(*columns, console=told.console, transient=not told.console.is_terminal)

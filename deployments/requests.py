@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api_shim.client import Client, Kind
 from deployments.console import Told
+from deployments.wording.messages import Message
 from flows.request import PipelineRequest
 from gpu_tasks.contract.artifacts import OUTPUTS, UPLOADS
 from gpu_tasks.contract.faults import FaultCode, FaultError
@@ -82,7 +83,7 @@ def follow(client: Client, task_id: str, told: Told, *, timeout: float) -> TaskR
             for record in client.follow(task_id, timeout=timeout):
                 watched.show(record)
     except KeyboardInterrupt:
-        told.line(f"The task goes on; `lipswap cancel {task_id}` ends it.")
+        told.say(Message.GOES_ON, task_id=task_id)
         raise
     return record
 

@@ -79,6 +79,7 @@ class LicenceTerms(_Model):
     """What a licence means for a user. `acknowledge`: not without an acknowledgement, though commercial use is fine."""
 
     summary: str
+    summary_ja: str = ""
     url: str | None = None
     acknowledge: bool = False
 

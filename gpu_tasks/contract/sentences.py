@@ -88,6 +88,8 @@ def told(code: FaultCode, detail: str, language: Language) -> str:
             that another version of us wrote may begin otherwise; then all of it counts as particulars.
         language: The reader's.
     """
+    if language is Language.ENGLISH:
+        return detail
     particulars = detail.removeprefix(SENTENCES[Language.ENGLISH][code]).strip()
     return f"{SENTENCES[language][code]} {particulars}".rstrip()
 

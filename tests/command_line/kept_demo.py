@@ -1,6 +1,7 @@
 """`lipswap demo --keep` as a newcomer starts it, and other commands beside it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from deployments.local.leftovers import ChildRecords, marked_processes, recorded
 LIPSWAP = str(Path(sys.executable).with_name("lipswap"))
 START_SECONDS = 180.0
 COMMAND_SECONDS = 120.0
+ENGLISH = os.environ | {"LIPSWAP_LANG": "en"}
 
 
 class Demo:
@@ -25,7 +27,7 @@ class Demo:
         self.data = folder / ".lipswap"
         self._told = (folder / "told.txt").open("w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            (LIPSWAP, "demo", "--keep", *arguments), cwd=folder, stderr=self._told, start_new_session=True
+            (LIPSWAP, "demo", "--keep", *arguments), cwd=folder, env=ENGLISH, stderr=self._told, start_new_session=True
         )
 
     def told(self) -> str:
@@ -48,6 +50,7 @@ class Demo:
         return subprocess.run(
             (LIPSWAP, *arguments),
             cwd=self.folder,
+            env=ENGLISH,
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS,

@@ -35,6 +35,7 @@ def test_every_model_has_a_role_and_a_file_of_its_own() -> None:
 def test_every_licence_is_explained_and_means_the_same_for_all_its_models() -> None:
     meanings = {(entry.licence, entry.commercial_use) for entry in manifest().models.values()}
     assert {licence for licence, _ in meanings} == set(manifest().licences)
+    assert all(terms.summary and terms.summary_ja for terms in manifest().licences.values())
     # GFPGAN's mixed terms have a name of their own, so nobody's commercial use hangs on which model was meant.
     assert len(meanings) == len(manifest().licences)
 

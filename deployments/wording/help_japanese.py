@@ -1,0 +1,79 @@
+"""The help of every command and option in Japanese, by `command` and `command.parameter`.
+
+What stands under `*` holds for every command that has the parameter. The English help stands where the options are
+declared; words such as "Usage" and what is said of wrong usage are the library's and stay English.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+HELP: Final[Mapping[str, str]] = {
+    "": "音声・動画・顔画像から、口の動きを合わせ顔を差し替えた動画を 1 本つくります。",
+    "*.data": "ローカルのスタックがすべてを保存するフォルダ。",
+    "*.api": "API のアドレス。省略時はローカルのスタック、なければ http://127.0.0.1:8000。",
+    "*.secret": "API のシークレット（設定されている場合）。",
+    "*.as_json": "結果を JSON で標準出力に書きます。",
+    "*.timeout": "終了を待つ秒数。",
+    "*.worker_type": "フローを 1 つのプロセスで動かすか、それぞれ別のプロセスで動かすか。",
+    "*.wait": "タスクの終了まで待ちます。",
+    "*.audio": "口を動かす音声。省略すると顔の差し替えのみ。",
+    "*.source": "元になる顔画像。複数指定できます。",
+    "*.weights": "モデルのファイルを置くフォルダ。省略時は LIPSWAP_WEIGHTS、なければ .lipswap/weights。",
+    "*.names": "モデルの名前。",
+    "demo": "スタックを起動し、付属サンプルを HTTP で実行し、結果を保存して停止します。",
+    "demo.output": "result.mp4・record.json・compare.png を置くフォルダ。",
+    "demo.fresh": "以前の結果を消してから、すべて計算し直します。",
+    "demo.keep": "Ctrl-C までスタックを動かしたままにします。",
+    "up": "ローカルのスタック全体を起動し、Ctrl-C まで動かします。",
+    "up.part": "このサービスと、それが必要とするものだけを起動します。複数指定できます。",
+    "up.any_ports": "決まったポート番号を使いません（8000 と 4200 を空けておきます）。",
+    "run": "ファイルをアップロードしてタスクを始め、終わりまで見届けます。",
+    "run.target": "対象の動画。ファイル、またはアップロード済みのキー。",
+    "run.option": "リクエストの項目。例: wav2lip.blending=50",
+    "run.out": "結果の保存先。",
+    "status": "タスクの状態を表示します。",
+    "cancel": "タスクを取り消し、終わるまで待ちます。取り消せたとき終了コードは 0 です。",
+    "preview": (
+        "ドラフトの仕上がりを 1 フレームか数秒、すぐに表示用のファイルにします。"
+        "スタックも GPU も不要で、AI 生成のプレビューとして署名されます。"
+    ),
+    "preview.target": "対象の動画。",
+    "preview.out": "動画（.mp4）、または 1 フレーム（.png、.jpg）。",
+    "preview.at": "結果の何秒目か。省略時は口が最も大きく開くところ。",
+    "preview.seconds": "動画の長さ（秒）。",
+    "preview.sync_mode": "音声と動画の長さが違うときの合わせ方。",
+    "verify": "ファイルに自分たちの署名があり、変更されていないかを調べます。そのときだけ終了コードは 0 です。",
+    "models": "モデルの入手元、手元にあるもの、利用条件。",
+    "models list": "すべてのモデルを、役割・手元の状態・ライセンスとともに表示します。",
+    "models pull": "モデルと、それが必要とするモデルを取得して検証します。途中からの再開もできます。",
+    "models pull.every": "ライセンスが自由か、承認済みのモデルすべて。",
+    "models pull.defaults": "役割ごとの既定のモデル。",
+    "models verify": "モデルを最初から最後まで読み、ダイジェストを比べます。名前を省くと手元のものすべて。",
+    "models licences": "すべてのライセンスを、内容・モデル・承認の要否と状態とともに表示します。",
+    "models acknowledge": (
+        "フォルダのモデルについてライセンスを承認します。先に本文をお読みください。結果の使い道を左右します。"
+    ),
+    "doctor": "このマシンに足りないものと対処を表示します。足りないものがなければ終了コードは 0 です。",
+}
+
+
+def in_japanese(command: Any, path: str) -> None:  # noqa: ANN401  # typer's own click has no public types
+    """Put Japanese help into a command, its options and its commands; what has none stays English.
+
+    Args:
+        command: A command, or a group of commands that are loaded already.
+        path: Its name, with its groups' before it.
+    """
+    command.help = HELP.get(path, command.help)
+    # The decorated help cuts a sentence without spaces off at the edge; the plain one breaks it.
+    command.rich_markup_mode = None
+    for parameter in command.params:
+        if getattr(parameter, "help", None) is not None:
+            parameter.help = japanese_of(path, parameter.name) or parameter.help
+    for name, inner in getattr(command, "commands", {}).items():
+        in_japanese(inner, f"{path} {name}".strip())
+
+
+def japanese_of(path: str, parameter: str) -> str | None:
+    """Return a parameter's help: its command's own, else the one for all commands."""
+    return HELP.get(f"{path}.{parameter}", HELP.get(f"*.{parameter}"))
