@@ -67,6 +67,8 @@ async def register(settings: OrchestratorSettings, *, client: "PrefectClient") -
     )
     await jobs.asave(JOBS, overwrite=True, client=client)
     policy = PipelinePolicy(
-        draft_allowed=settings.allow_draft, **settings.model_dump(include=set(MediaBounds.model_fields))
+        draft_allowed=settings.allow_draft,
+        neural_ready=settings.neural_ready,
+        **settings.model_dump(include=set(MediaBounds.model_fields)),
     )
     await policy.asave(POLICY, overwrite=True, client=client)

@@ -18,7 +18,7 @@ def babble(seconds: float, level: float = 0.3) -> Floats:
     buzz = sum(np.sin(k * pitch) / k for k in range(1, 30))
     vowel = np.sin(2 * np.pi * (700 + 400 * np.sign(np.sin(2 * np.pi * 2.5 * times))) * times)
     made = buzz * (1 + vowel) * (0.6 + 0.4 * np.sin(2 * np.pi * 5 * times))
-    return (level * made / np.abs(made).max()).astype(np.float32)
+    return np.asarray(level * made / np.abs(made).max(), np.float32)
 
 
 def silence(seconds: float) -> Floats:
