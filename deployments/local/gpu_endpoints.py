@@ -89,8 +89,10 @@ def bucket_environment(store: ObjectStoreAddress) -> dict[str, str]:
 
 
 def thread_limits() -> dict[str, str]:
-    """Return the variables that keep numeric libraries from one thread per core and process."""
-    return {"OMP_NUM_THREADS": _THREADS, "OPENBLAS_NUM_THREADS": _THREADS, "MKL_NUM_THREADS": _THREADS}
+    """Return the variables that keep numeric libraries from one thread per core and process, and from spinning."""
+    limits = {"OMP_NUM_THREADS": _THREADS, "OPENBLAS_NUM_THREADS": _THREADS, "MKL_NUM_THREADS": _THREADS}
+    # A thread that waits for the next layer would otherwise burn as much again as the layers do (measured, torch).
+    return limits | {"OMP_WAIT_POLICY": "passive"}
 
 
 def _config(directory: DataDirectory, address: GpuEndpointsAddress, store: ObjectStoreAddress, port: int) -> str:

@@ -40,18 +40,22 @@ class LipSync:
         """Everything that the draft engine has no use for is noted in the receipt; the neural one refuses it."""
         if job.engine is Engine.NEURAL:
             options.check(job)
+            self._neural_engine()
 
     def inputs(self, job: Wav2LipJob) -> tuple[Artifact, ...]:
         return (job.target, job.driving_audio, *([job.tracks] if job.tracks else []))
 
     def run(self, job: Wav2LipJob, bench: Bench) -> Product:
         if job.engine is Engine.NEURAL:
-            if self.neural is None:
-                raise FaultError(FaultCode.ENGINE_UNAVAILABLE, "This worker has no models.")
-            return self.neural.run(job, bench)
+            return self._neural_engine().run(job, bench)
         with self.change(job, bench) as change:
             notes = options_without_effect(job.options, _HONOURED)
             return render(job, bench, change, sound=bench.path_of(job.driving_audio), notes=notes)
+
+    def _neural_engine(self) -> NeuralLips:
+        if self.neural is None:
+            raise FaultError(FaultCode.ENGINE_UNAVAILABLE, "This worker has no models.")
+        return self.neural
 
     @contextmanager
     def change(self, job: Wav2LipJob, bench: Bench) -> Iterator[Change]:

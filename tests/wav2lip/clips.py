@@ -81,7 +81,7 @@ def two_faces(folder: Path, voice: Floats) -> Clip:
         frames = [frame.pixels for frame in reader]
         fps = reader.info.fps
     smaller = [np.asarray(cv2.resize(frame[:, ::-1], (LEFT_PX, 288)), np.uint8) for frame in reversed(frames)]
-    return _clip(
+    return clip_of(
         folder, [np.hstack([left, right[:288]]) for left, right in zip(smaller, frames, strict=True)], fps, voice
     )
 
@@ -92,7 +92,7 @@ def one_face(folder: Path, voice: Floats, *, frames: int = FRAMES, without_face:
         shown = [
             frame.pixels if frame.index not in without_face else np.full_like(frame.pixels, 90) for frame in reader
         ]
-        return _clip(folder, shown, reader.info.fps, voice)
+        return clip_of(folder, shown, reader.info.fps, voice)
 
 
 def changed(lips: NeuralLips, clip: Clip, job: Wav2LipJob) -> list[Changed]:
@@ -104,7 +104,8 @@ def pixels(lips: NeuralLips, clip: Clip, job: Wav2LipJob) -> list[Frame]:
     return [frame.pixels for frame in changed(lips, clip, job)]
 
 
-def _clip(folder: Path, frames: list[Frame], fps: Fraction, voice: Floats) -> Clip:
+def clip_of(folder: Path, frames: list[Frame], fps: Fraction, voice: Floats, *, repeated: int = 1) -> Clip:
+    """Write frames and a voice, said so many times, and track the faces."""
     folder.mkdir(exist_ok=True)
     height, width = frames[0].shape[:2]
     with VideoWriter(
@@ -114,7 +115,7 @@ def _clip(folder: Path, frames: list[Frame], fps: Fraction, voice: Floats) -> Cl
             writer.write(np.ascontiguousarray(frame))
     models = face_models(1)
     track_faces(folder / "target.mp4", folder / "tracks", models.detector, models.mesh)
-    write_wav(folder / "voice.wav", voice)
+    write_wav(folder / "voice.wav", voice, repeated=repeated)
     inputs = {TARGET.key: folder / "target.mp4", TRACKS.key: folder / "tracks", VOICE.key: folder / "voice.wav"}
     bench = Bench(folder=folder, inputs=inputs, threads=2, checkpoint=lambda: None, report=lambda *_: None)
     return Clip(bench, fps, len(frames))

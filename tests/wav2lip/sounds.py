@@ -29,12 +29,15 @@ def hiss(seconds: float, level: float) -> Floats:
     return np.random.default_rng(5).normal(0, level, int(seconds * RATE)).astype(np.float32)
 
 
-def write_wav(path: Path, samples: Floats) -> None:
+def write_wav(path: Path, samples: Floats, *, repeated: int = 1) -> None:
+    """Write a sound, so many times in a row."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+        content = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+        for _ in range(repeated):
+            file.writeframes(content)
 
 
 def decibel(samples: NDArray[np.floating]) -> float:

@@ -183,19 +183,23 @@ def test_an_enhancer_that_we_would_choose_may_be_missing_one_that_is_asked_for_m
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_not_done_is_refused_by_name(clip: Clip, changes: dict[str, Any], name: str) -> None:
+def test_what_is_not_done_is_refused_by_name(
+    clip: Clip, weights: WeightStore, changes: dict[str, Any], name: str
+) -> None:
     with pytest.raises(FaultError, match=f"{name}:") as caught:
-        LipSync().check(clip.job(FRAMES, options=options(**changes)))
+        LipSync(weights).check(clip.job(FRAMES, options=options(**changes)))
     assert caught.value.fault.code is FaultCode.OPTION_UNSUPPORTED
     assert not caught.value.fault.is_retryable
 
 
-def test_there_and_back_is_how_the_timeline_is_laid_out(lips: NeuralLips, clip: Clip, plain: list[Frame]) -> None:
+def test_there_and_back_is_how_the_timeline_is_laid_out(
+    lips: NeuralLips, weights: WeightStore, clip: Clip, plain: list[Frame]
+) -> None:
     looped = clip.job(FRAMES, options=options(pingpong=True))
     bounced = looped.model_copy(update={"timeline": looped.timeline.model_copy(update={"sync_mode": SyncMode.BOUNCE})})
     short: Wav2LipJob = clip.job(clip.frame_count, options=options(pingpong=True))
     for job in (bounced, short):
-        LipSync().check(job)
+        LipSync(weights).check(job)
     after = pixels(lips, clip, bounced)
     assert all(map(np.array_equal, after[: clip.frame_count], plain))
     # Going back and starting again meet in the middle of the second lap.
