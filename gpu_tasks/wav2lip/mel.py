@@ -31,8 +31,10 @@ _RANGE_DB: Final = 100.0
 _HZ_PER_MEL: Final = 200 / 3
 _BREAK_HZ, _BREAK_MEL = 1000.0, 15.0
 _LOG_STEP: Final = np.log(6.4) / 27
-# A long sound at once would take gigabytes: this many columns take 26 MB.
-_COLUMNS_AT_ONCE: Final = 4096
+# At either end the sound is mirrored, so that the first column is centred on the first sample.
+_MIRRORED: Final = _WINDOW // 2
+# A long sound at once would take gigabytes: this many columns take 3 MB.
+_COLUMNS_AT_ONCE: Final = 512
 
 
 def mel_spectrogram(wave_16k: Floats) -> Floats:
@@ -44,18 +46,55 @@ def mel_spectrogram(wave_16k: Floats) -> Floats:
     Returns:
         (80, 1 + n // 200) float32, -4..4; column k is centred on sample 200 k.
     """
-    emphasised = np.asarray(wave_16k, np.float32).copy()
-    emphasised[1:] -= np.float32(_PRE_EMPHASIS) * np.asarray(wave_16k[:-1], np.float32)
-    padded = np.pad(emphasised, _WINDOW // 2, mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)
-    mel = np.empty((MELS, len(windows)), np.float32)
-    for start in range(0, len(windows), _COLUMNS_AT_ONCE):
-        part = slice(start, start + _COLUMNS_AT_ONCE)
-        amplitudes = np.abs(np.fft.rfft(windows[part] * hann, axis=1)).T
-        decibel = 20 * np.log10(np.maximum(_QUIETEST, _filters() @ amplitudes)) - _REFERENCE_DB
-        mel[:, part] = np.clip(-SILENCE * (2 * (decibel + _RANGE_DB) / _RANGE_DB - 1), SILENCE, -SILENCE)
-    return mel
+    recorder = MelRecorder()
+    recorder.hear(wave_16k)
+    return recorder.finish()
+
+
+class MelRecorder:
+    """Makes the spectrogram of a sound that comes in pieces, without ever holding all of it."""
+
+    def __init__(self) -> None:
+        self._columns: list[Floats] = []
+        # Emphasised samples from the first one that the next column needs, mirrored start included once it is known.
+        self._pending = np.empty(0, np.float32)
+        self._is_mirrored = False
+        self._before = np.float32(0)
+
+    def hear(self, piece_16k: Floats) -> None:
+        """Take the next samples: (n,) float32, mono, -1..1, 16 kHz; no NaN."""
+        if not len(piece_16k):
+            return
+        late = np.concatenate([[self._before], piece_16k[:-1]]).astype(np.float32)
+        emphasised = np.asarray(piece_16k, np.float32) - np.float32(_PRE_EMPHASIS) * late
+        self._before = np.float32(piece_16k[-1])
+        self._pending = np.concatenate([self._pending, emphasised])
+        if not self._is_mirrored and len(self._pending) > _MIRRORED:
+            self._pending = np.concatenate([self._pending[_MIRRORED:0:-1], self._pending])
+            self._is_mirrored = True
+        # Many columns at a time: one after the other would cost as much in calls as in sums.
+        if self._is_mirrored and len(self._pending) >= _WINDOW + _COLUMNS_AT_ONCE * _HOP:
+            self._compute()
+
+    def finish(self) -> Floats:
+        """Return the (80, 1 + n // 200) spectrogram of all n samples, at least one."""
+        if self._is_mirrored:
+            # After each column at least 600 samples are left, of which 400 are mirrored.
+            self._pending = np.concatenate([self._pending, self._pending[-2 : -2 - _MIRRORED : -1]])
+        else:
+            self._pending = np.pad(self._pending, _MIRRORED, mode="reflect")
+        self._compute()
+        return np.concatenate(self._columns, axis=1)
+
+    def _compute(self) -> None:
+        windows = np.lib.stride_tricks.sliding_window_view(self._pending, _WINDOW)[::_HOP]
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)
+        for start in range(0, len(windows), _COLUMNS_AT_ONCE):
+            amplitudes = np.abs(np.fft.rfft(windows[start : start + _COLUMNS_AT_ONCE] * hann, axis=1)).T
+            decibel = 20 * np.log10(np.maximum(_QUIETEST, _filters() @ amplitudes)) - _REFERENCE_DB
+            levels = np.clip(-SILENCE * (2 * (decibel + _RANGE_DB) / _RANGE_DB - 1), SILENCE, -SILENCE)
+            self._columns.append(levels.astype(np.float32))
+        self._pending = self._pending[len(windows) * _HOP :].copy()
 
 
 def chunk_starts(column_count: int, fps: Fraction) -> NDArray[np.int64]:

@@ -15,7 +15,8 @@ from gpu_tasks.wav2lip.mel import SAMPLE_RATE
 _FLOOR_DBFS: Final = -55.0
 _RANGE_DB: Final = 38.0
 _LOUD_PERCENTILE: Final = 95
-_LEVEL_SECONDS: Final = 0.01
+_STEP: Final = 160
+_STEP_SECONDS: Final = _STEP / SAMPLE_RATE
 # A closure before p or k lasts a tenth of a second: the mouth is the network's business there.
 _SHORTEST_PAUSE_SECONDS: Final = 0.30
 # Lips part before they are heard and close after.
@@ -35,11 +36,31 @@ _WINDOWS_AT_ONCE: Final = 8192
 _MOST_NOISE_STRETCHES: Final = 1024
 
 
-def speech_shares(wave_16k: Floats, fps: Fraction, frame_count: int) -> Floats:
+class PowerMeter:
+    """Measures a sound that comes in pieces, in steps of 10 ms."""
+
+    def __init__(self) -> None:
+        self._powers: list[Floats] = []
+        self._pending = np.empty(0, np.float32)
+
+    def hear(self, piece_16k: Floats) -> None:
+        """Take the next samples: (n,) float32, mono, -1..1, 16 kHz."""
+        heard = np.concatenate([self._pending, piece_16k]).astype(np.float32)
+        whole = len(heard) // _STEP * _STEP
+        self._powers.append(np.square(heard[:whole]).reshape(-1, _STEP).mean(1))
+        self._pending = heard[whole:]
+
+    def finish(self) -> Floats:
+        """Return the mean power of each step, (steps,) float32; silence fills the last one."""
+        self.hear(np.zeros(-len(self._pending) % _STEP, np.float32))
+        return np.concatenate(self._powers)
+
+
+def speech_shares(powers: Floats, fps: Fraction, frame_count: int) -> Floats:
     """Tell for each frame whether somebody speaks.
 
     Args:
-        wave_16k: (n,) float32, mono, -1..1, 16 kHz, beginning with the first frame; the whole sound.
+        powers: (steps,) float32, of the whole sound from the first frame on, as PowerMeter measures it.
         fps: Exact frame rate.
         frame_count: How many frames.
 
@@ -47,34 +68,27 @@ def speech_shares(wave_16k: Floats, fps: Fraction, frame_count: int) -> Floats:
         (frame_count,) float32: 1 in speech, also through its short closures; 0 in pauses of 0.3 s and more; in between
         where one becomes the other. After the sound's end 0.
     """
-    step = int(_LEVEL_SECONDS * SAMPLE_RATE)
-    steps = int(np.ceil(float(frame_count / fps) / _LEVEL_SECONDS)) + 1
-    heard = np.zeros(steps * step, np.float32)
-    heard[: len(wave_16k)] = wave_16k[: len(heard)]
-    power = np.square(heard, dtype=np.float32).reshape(steps, step).mean(1)
-    level = 10 * np.log10(power + 1e-12)
-    spoken = level > _FLOOR_DBFS
-    if not spoken.any():
+    level = 10 * np.log10(powers + 1e-12)
+    audible = level > _FLOOR_DBFS
+    if not audible.any():
         return np.zeros(frame_count, np.float32)
-    whole = np.square(wave_16k[: len(wave_16k) // step * step], dtype=np.float32).reshape(-1, step).mean(1)
-    audible = 10 * np.log10(whole + 1e-12)
-    loud = float(np.percentile(audible[audible > _FLOOR_DBFS], _LOUD_PERCENTILE))
-    spoken &= level > loud - _RANGE_DB
-    spoken = _without_short_pauses(spoken, round(_SHORTEST_PAUSE_SECONDS / _LEVEL_SECONDS))
-    reach = round(_LEAD_SECONDS / _LEVEL_SECONDS)
+    loud = float(np.percentile(level[audible], _LOUD_PERCENTILE))
+    fade = round(_FADE_SECONDS / _STEP_SECONDS)
+    steps = int(np.ceil(float(frame_count / fps) / _STEP_SECONDS)) + 1
+    # After the sound's end there is silence, however long the picture lasts.
+    spoken = np.zeros(max(steps, len(level)) + fade, np.bool_)
+    spoken[: len(level)] = audible & (level > loud - _RANGE_DB)
+    spoken = _without_short_pauses(spoken, round(_SHORTEST_PAUSE_SECONDS / _STEP_SECONDS))
+    reach = round(_LEAD_SECONDS / _STEP_SECONDS)
     wide = np.convolve(spoken, np.ones(2 * reach + 1), mode="same") > 0
-    fade = round(_FADE_SECONDS / _LEVEL_SECONDS)
     shares = np.convolve(np.pad(wide.astype(np.float64), fade // 2, mode="edge"), np.ones(fade) / fade, mode="same")
-    middles = ((np.arange(frame_count) + 0.5) / float(fps) / _LEVEL_SECONDS).astype(np.int64)
-    return np.clip(shares[fade // 2 :][np.minimum(middles, steps - 1)], 0, 1).astype(np.float32)
+    middles = ((np.arange(frame_count) + 0.5) / float(fps) / _STEP_SECONDS).astype(np.int64)
+    return np.clip(shares[fade // 2 + middles], 0, 1).astype(np.float32)
 
 
-def is_silent(wave_16k: Floats) -> bool:
-    """Tell whether nothing can be heard from the first to the last sample."""
-    step = int(_LEVEL_SECONDS * SAMPLE_RATE)
-    padded = np.pad(wave_16k, (0, -len(wave_16k) % step)).astype(np.float32)
-    power = np.square(padded).reshape(-1, step).mean(1)
-    return bool((10 * np.log10(power + 1e-12) <= _FLOOR_DBFS).all())
+def is_silent(powers: Floats) -> bool:
+    """Tell whether nothing can be heard in any step."""
+    return bool((10 * np.log10(powers + 1e-12) <= _FLOOR_DBFS).all())
 
 
 def denoised(wave_16k: Floats) -> Floats:

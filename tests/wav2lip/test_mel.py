@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpu_tasks.wav2lip.mel import SILENCE, Chunks, chunk_starts, mel_spectrogram
+from gpu_tasks.wav2lip.mel import SILENCE, Chunks, MelRecorder, chunk_starts, mel_spectrogram
 from tests.engine.footage import voice_16k
 from tests.wav2lip import by_hand
 
@@ -104,3 +104,14 @@ def test_after_the_sound_there_is_silence() -> None:
     assert (chunks.at(3)[:, :11] == 0).all()
     assert (chunks.at(3)[:, 11:] == SILENCE).all()
     assert (chunks.at(100) == SILENCE).all()
+
+
+@pytest.mark.parametrize("piece", [1, 399, 1024, 7_001])
+def test_a_sound_in_pieces_has_the_spectrogram_of_the_whole(piece: int) -> None:
+    wave = noise(23_456 if piece > 1 else 1_500)
+    recorder = MelRecorder()
+    for start in range(0, len(wave), piece):
+        recorder.hear(wave[start : start + piece])
+    mel = recorder.finish()
+    assert mel.shape == (80, 1 + len(wave) // 200)
+    assert np.abs(mel - mel_spectrogram(wave)).max() < 1e-5

@@ -5,11 +5,28 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from gpu_tasks.wav2lip.voice import denoised, is_silent, speech_shares
+from gpu_tasks.faces.arrays import Floats
+from gpu_tasks.wav2lip import voice as voices
+from gpu_tasks.wav2lip.voice import PowerMeter, denoised
 from tests.engine.footage import voice_16k
 from tests.wav2lip.sounds import RATE, babble, decibel, hiss, silence
 
 FPS = Fraction(25)
+
+
+def powers(wave: Floats, *, piece: int = 10**9) -> Floats:
+    meter = PowerMeter()
+    for start in range(0, len(wave), piece):
+        meter.hear(wave[start : start + piece])
+    return meter.finish()
+
+
+def speech_shares(wave: Floats, fps: Fraction, frame_count: int) -> Floats:
+    return voices.speech_shares(powers(wave), fps, frame_count)
+
+
+def is_silent(wave: Floats) -> bool:
+    return voices.is_silent(powers(wave))
 
 
 def test_pauses_are_zero_speech_is_one_and_between_them_it_rises_and_falls() -> None:
@@ -87,3 +104,12 @@ def test_sounds_of_any_length_are_denoised(samples: int) -> None:
     assert made.shape == (samples,)
     assert np.isfinite(made).all()
     assert not denoised(silence(0.2)).any()
+
+
+@pytest.mark.parametrize("piece", [1, 37, 160, 1024])
+def test_a_sound_in_pieces_is_measured_as_the_whole(piece: int) -> None:
+    wave = hiss(0.25, 0.1)[:3901]
+    whole = powers(wave)
+    assert whole.shape == (25,)
+    assert np.allclose(powers(wave, piece=piece), whole, rtol=1e-6)
+    assert whole[3] == pytest.approx(float(np.square(wave[480:640]).mean()), rel=1e-5)
