@@ -101,6 +101,9 @@ class Download:
         """
         if urlsplit(self.url).scheme not in SCHEMES:
             raise RefusedError("only http and https addresses are asked")
+        if not self.digest_known:
+            # Nobody could tell whether a crash of the machine lost a piece from the middle of what is there.
+            self.forget()
         opener = open_safely(self.limits.proxies)
         deadline = time.monotonic() + self.limits.deadline_seconds
         had_part = self._begun() is not None
@@ -155,13 +158,15 @@ class Download:
                 headers["If-Range"] = begun.etag
         with self._asked(opener, urllib.request.Request(self.url, headers=headers)) as response:  # noqa: S310  # scheme checked
             start, total = place_of(response)
-            if start not in {0, have} or (start and begun and begun.total != total):
+            now = _Begun(url=self.url, etag=strong_etag(response), total=total)
+            if start not in {0, have} or (start and now != begun):
                 self.forget()
                 raise InterruptedTransferError("the server sent a part of another file")
             self._check_total(total)
-            self._note.write_text(
-                _Begun(url=self.url, etag=strong_etag(response), total=total).model_dump_json(), encoding="utf-8"
-            )
+            if not start:
+                # Before the note: it must never stand beside the beginning of another file.
+                self.forget()
+            self._note.write_text(now.model_dump_json(), encoding="utf-8")
             self._check_space(total, start)
             with self.destination.open("r+b" if start else "wb") as file:
                 file.seek(start)

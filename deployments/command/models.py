@@ -14,7 +14,7 @@ from deployments.console import Told
 from deployments.housekeeping import LicenceRow, ModelRow, Presence, licence_rows, model_rows, wanted
 from deployments.wording.messages import Message
 from gpu_tasks.acknowledgements import acknowledge as keep_acknowledgement
-from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.faults import FaultError
 from gpu_tasks.contract.sentences import Language
 from gpu_tasks.downloads import DownloadLimits
 from gpu_tasks.settings import WeightSettings
@@ -58,7 +58,7 @@ def pull(
         store = _store(weights)
         chosen = wanted(store, tuple(names or ()), every=every, defaults=defaults)
         if not chosen:
-            raise FaultError(FaultCode.REQUEST_INVALID, told.text(Message.NAME_MODELS))
+            raise typer.BadParameter(told.text(Message.NAME_MODELS))
         for name in chosen:
             # Before anything is fetched: a licence is no news after a gigabyte.
             store.check_licence(name)
@@ -108,7 +108,7 @@ def acknowledge(context: typer.Context, licence: str, weights: Weights = None) -
         store = _store(weights)
         terms = store.manifest.licences.get(licence)
         if terms is None:
-            raise FaultError(FaultCode.REQUEST_INVALID, told.text(Message.LICENCE_UNKNOWN, licence=licence))
+            raise typer.BadParameter(told.text(Message.LICENCE_UNKNOWN, licence=licence))
         if keep_acknowledgement(store.folder, licence):
             summary = terms.summary_ja if told.language is Language.JAPANESE else terms.summary
             told.say(Message.ACKNOWLEDGED_NOW, licence=licence, folder=store.folder, summary=summary, style="green")

@@ -10,7 +10,8 @@ import typer
 from deployments.command.exits import told_errors, told_in
 from deployments.command.options import DEFAULT_DATA, AsJson, Data
 from deployments.command.verifying import signing_settings
-from deployments.preview.making import PreviewOrder, make_preview
+from deployments.preview.making import make_preview
+from deployments.preview.planning import PreviewOrder
 from deployments.wording.messages import Message
 from gpu_tasks.contract.options import SyncMode
 from gpu_tasks.provenance.certificates import load_signatory

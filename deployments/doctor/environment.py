@@ -32,9 +32,8 @@ def look_at_python() -> Finding:
     return problem(Check.PYTHON, Message.PYTHON_IS, Message.PYTHON_FIX, **values)
 
 
-def look_at_packages() -> Finding:
-    """Whether everything that the local stack imports is installed."""
-    names = needed_packages()
+def look_at_packages(names: frozenset[str]) -> Finding:
+    """Whether these distributions are installed."""
     if missing := sorted(name for name in names if not is_installed(name)):
         return problem(
             Check.PACKAGES,
@@ -65,14 +64,14 @@ def is_installed(name: str) -> bool:
     return True
 
 
-def look_at_codecs() -> Finding:
+def look_at_codecs(*, encoders: tuple[str, ...] = _ENCODERS) -> Finding:
     """Whether results can be encoded."""
     try:
         codecs = import_module("av.codec")
         known: frozenset[str] = frozenset(codecs.codecs_available)
     except ImportError:
         known = frozenset()
-    if missing := [name for name in _ENCODERS if name not in known]:
+    if missing := [name for name in encoders if name not in known]:
         return problem(
             Check.CODECS, Message.CODECS_MISSING, Message.REINSTALL_FIX, names=", ".join(missing), package="av"
         )

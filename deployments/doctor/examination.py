@@ -3,7 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from deployments.doctor.environment import look_at_codecs, look_at_models, look_at_packages, look_at_python
+from deployments.doctor.environment import (
+    look_at_codecs,
+    look_at_models,
+    look_at_packages,
+    look_at_python,
+    needed_packages,
+)
 from deployments.doctor.findings import Finding
 from deployments.doctor.machine import (
     look_at_account,
@@ -23,7 +29,7 @@ def examine(data: Path) -> Iterator[Finding]:
         data: The data folder of the local stack; need not exist.
     """
     yield look_at_python()
-    yield look_at_packages()
+    yield look_at_packages(needed_packages())
     yield look_at_codecs()
     yield look_at_models()
     yield look_at_disk(data)

@@ -24,26 +24,26 @@ _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chr
 _CODE: Final = Path(__file__)
 
 
-def look_at_disk(data: Path) -> Finding:
-    """Whether the data folder's disk has room."""
+def look_at_disk(data: Path, *, least: float = _DISK_GIB, roomy: float = _ROOMY_DISK_GIB) -> Finding:
+    """Whether the data folder's disk has room: below `least` GiB it is a problem, below `roomy` worth a word."""
     folder = _nearest(data)
     free = shutil.disk_usage(folder).free / _GIB
     values = {"free": free, "folder": str(folder)}
-    if free < _DISK_GIB:
-        return problem(Check.DISK, Message.FREE_IN, Message.DISK_FIX, needed=_DISK_GIB, **values)
-    if free < _ROOMY_DISK_GIB:
-        return notice(Check.DISK, Message.FREE_IN, Message.DISK_FIX, needed=_ROOMY_DISK_GIB, **values)
+    if free < least:
+        return problem(Check.DISK, Message.FREE_IN, Message.DISK_FIX, needed=least, **values)
+    if free < roomy:
+        return notice(Check.DISK, Message.FREE_IN, Message.DISK_FIX, needed=roomy, **values)
     return fine(Check.DISK, Message.FREE_IN, **values)
 
 
-def look_at_memory() -> Finding:
-    """Whether the stack fits beside what runs already."""
+def look_at_memory(*, least: float = _MEMORY_GIB, roomy: float = _ROOMY_MEMORY_GIB) -> Finding:
+    """Whether the stack fits beside what runs already: `least` and `roomy` as for the disk."""
     memory = psutil.virtual_memory()
     values = {"free": memory.available / _GIB, "total": memory.total / _GIB}
-    if values["free"] < _MEMORY_GIB:
-        return problem(Check.MEMORY, Message.MEMORY_FREE, Message.MEMORY_FIX, needed=_MEMORY_GIB, **values)
-    if values["free"] < _ROOMY_MEMORY_GIB:
-        return notice(Check.MEMORY, Message.MEMORY_FREE, Message.MEMORY_FIX, needed=_ROOMY_MEMORY_GIB, **values)
+    if values["free"] < least:
+        return problem(Check.MEMORY, Message.MEMORY_FREE, Message.MEMORY_FIX, needed=least, **values)
+    if values["free"] < roomy:
+        return notice(Check.MEMORY, Message.MEMORY_FREE, Message.MEMORY_FIX, needed=roomy, **values)
     return fine(Check.MEMORY, Message.MEMORY_FREE, **values)
 
 
@@ -64,11 +64,11 @@ def look_at_data_folder(data: Path) -> Finding:
         )
 
 
-def look_at_account() -> Finding:
+def look_at_account(*, accounts: tuple[str, ...] = _POSTGRES_ACCOUNTS) -> Finding:
     """Whether Postgres has an account to run under: it refuses root's."""
     if os.geteuid() != 0:
         return fine(Check.ACCOUNT, Message.ACCOUNT_ORDINARY, user=_user())
-    for name in _POSTGRES_ACCOUNTS:
+    for name in accounts:
         if _is_account(name):
             return notice(Check.ACCOUNT, Message.ACCOUNT_ROOT, Message.ACCOUNT_ROOT_FIX, user=name)
     return problem(Check.ACCOUNT, Message.ACCOUNT_MISSING, Message.ACCOUNT_MISSING_FIX)

@@ -12,14 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from deployments.doctor.environment import needed_packages
+from deployments.doctor.environment import look_at_codecs, look_at_packages, needed_packages
+from deployments.doctor.examination import examine
 from deployments.doctor.findings import Check, Finding, State
-from deployments.doctor.machine import look_at_clock, look_at_data_folder, look_at_disk
+from deployments.doctor.machine import look_at_account, look_at_clock, look_at_data_folder, look_at_disk, look_at_memory
 from deployments.doctor.stack import SERVERS, Server, look_at_ports, look_at_server, look_at_stack
 from deployments.local.layout import HOST, PREFERRED_PORTS, DataDirectory
 from deployments.local.leftovers import only_supervisor
 from deployments.local.processes import MARK
 from deployments.wording.messages import Message
+from deployments.wording.speaking import text
+from gpu_tasks.contract.sentences import Language
 from tests.command_line.terminal import typed
 
 FAILED = 1
@@ -58,6 +61,50 @@ def test_a_clock_before_the_programs_own_files_is_wrong() -> None:
     assert look_at_clock().state is State.OK
     wrong = look_at_clock(now=datetime(1970, 1, 1, tzinfo=UTC))
     assert (wrong.state, wrong.fix) == (State.PROBLEM, Message.CLOCK_FIX)
+
+
+def test_too_little_is_a_problem_and_little_is_worth_a_word(tmp_path: Path) -> None:
+    found = [
+        look_at_disk(tmp_path, least=1e9),
+        look_at_disk(tmp_path, least=0, roomy=1e9),
+        look_at_memory(least=1e9),
+        look_at_memory(least=0, roomy=1e9),
+    ]
+
+    assert [finding.state for finding in found] == [State.PROBLEM, State.NOTICE] * 2
+
+
+def test_what_is_not_installed_or_cannot_be_written_is_named() -> None:
+    packages = look_at_packages(frozenset({"pydantic", "no-such-package"}))
+    codecs = look_at_codecs(encoders=("aac", "no-such-codec"))
+
+    assert (packages.state, packages.values["names"]) == (State.PROBLEM, "no-such-package")
+    assert (codecs.state, codecs.values["names"]) == (State.PROBLEM, "no-such-codec")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's Postgres needs another account")
+def test_root_without_an_account_for_postgres_has_a_problem() -> None:
+    assert look_at_account().found is Message.ACCOUNT_ROOT
+    assert look_at_account(accounts=("no-such-account",)).state is State.PROBLEM
+
+
+def found_everywhere(folder: Path) -> Iterator[Finding]:
+    """Every finding that these tests can bring about, each with the values that its own code gives it."""
+    (folder / "taken").write_text("a file")
+    yield from examine(folder / "new")
+    yield from (look_at_data_folder(folder / "taken" / "data"), look_at_disk(folder, least=1e9))
+    yield from (look_at_memory(least=1e9), look_at_clock(now=datetime(1970, 1, 1, tzinfo=UTC)))
+    yield from (look_at_packages(frozenset({"no-such-package"})), look_at_codecs(encoders=("no-such-codec",)))
+    yield from (look_at_account(accounts=()), server(folder / "none"))
+    with one_preferred_port_taken():
+        yield look_at_ports(folder)
+
+
+@pytest.mark.parametrize("language", Language)
+def test_every_finding_and_fix_can_be_told(tmp_path: Path, language: Language) -> None:
+    for finding in found_everywhere(tmp_path):
+        for message in filter(None, (finding.found, finding.fix)):
+            assert "{" not in text(message, language, **finding.values)
 
 
 def test_a_running_stack_and_its_ports_are_no_trouble(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from gpu_tasks.contract.manifest import manifest
 from tests.command_line.terminal import typed
 
-FAILED = 1
+FAILED, USAGE = 1, 2
 WAV2LIP = "LicenseRef-Wav2Lip-NonCommercial"
 
 
@@ -78,7 +78,7 @@ def test_an_acknowledgement_in_the_environment_counts(tmp_path: Path) -> None:
 
 
 def test_a_licence_that_does_not_exist_cannot_be_acknowledged(tmp_path: Path) -> None:
-    assert typed(tmp_path, "models", "acknowledge", "MIT-ish").returncode == FAILED
+    assert typed(tmp_path, "models", "acknowledge", "MIT-ish").returncode == USAGE
 
 
 def test_verify_reads_all_that_lies_here_and_says_what_is_wrong_with_it(tmp_path: Path) -> None:
@@ -104,5 +104,5 @@ def test_verify_without_models_looks_at_the_bundled_ones(tmp_path: Path) -> None
 
 
 def test_pull_wants_to_know_what_and_needs_no_network_for_what_is_bundled(tmp_path: Path) -> None:
-    assert typed(tmp_path, "models", "pull").returncode == FAILED
+    assert typed(tmp_path, "models", "pull").returncode == USAGE
     assert Path(answer(tmp_path, "pull", "face_mesh_468")["face_mesh_468"]).is_file()

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deployments.preview.making import PreviewOrder, make_preview
+from deployments.preview.making import make_preview
+from deployments.preview.planning import PreviewOrder
 from deployments.preview.tracking import runs_of
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode, FaultError

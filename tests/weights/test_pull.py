@@ -73,6 +73,24 @@ def test_a_file_that_changed_in_between_is_begun_anew(tmp_path: Path, host: Host
     assert path.read_bytes() == OTHER
 
 
+def test_a_part_of_another_file_is_not_put_behind_the_first(tmp_path: Path, host: Host) -> None:
+    host.faults = [Fault(cut_after=100_000), Fault(become=OTHER, ignore_condition=True)]
+
+    path = store(tmp_path, entry(f"{host.url}/model.onnx")).pull("model", limits=QUICK)
+
+    assert path.read_bytes() == OTHER
+    assert host.ranges() == [None, "bytes=100000-", None]
+
+
+def test_without_a_digest_the_next_process_begins_anew(tmp_path: Path, host: Host) -> None:
+    host.faults = [Fault(cut_after=100_000), *[Fault(status=503)] * 3]
+    refusal(tmp_path, entry(f"{host.url}/model.onnx"))
+    host.asked.clear()
+
+    assert store(tmp_path, entry(f"{host.url}/model.onnx")).pull("model", limits=QUICK).read_bytes() == CONTENT
+    assert host.ranges() == [None]
+
+
 def test_a_changed_file_without_a_name_is_told_by_its_digest_and_begun_anew(tmp_path: Path, host: Host) -> None:
     host.with_etag = False
     host.faults = [Fault(cut_after=100_000), Fault(become=OTHER)]
