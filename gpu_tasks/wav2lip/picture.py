@@ -20,12 +20,11 @@ from gpu_tasks.faces.mesh import (
     RIGHT_EYE_CORNER,
 )
 
-# Of the height from forehead to chin. What the network was trained on begins at the middle of the forehead, ends a
-# little below the chin and has its middle, where the hidden half begins, at the base of the nose.
-_ABOVE: Final = -0.10
+# Of the height from forehead to chin. The network was trained on boxes as WIDER FACE draws them (forehead, chin and
+# cheeks) with a little more below the chin; their middle, where the hidden half begins, is below the tip of the nose.
 _BELOW: Final = 0.045
-# Width over height of the boxes that it was trained on; they were squeezed into squares.
-_PORTRAIT: Final = 0.78
+# Width over height of these boxes; they were squeezed into squares.
+_PORTRAIT: Final = 0.82
 # Eyes, nose and corners of the mouth in FFHQ's layout, of a crop's side (Karras et al. 2019).
 FFHQ: Final = np.array(
     [
@@ -82,10 +81,8 @@ def face_affine(mesh_468: Floats, size: int, *, portrait: bool) -> Affine:
     angle = float(np.arctan2(eyes[1], eyes[0]))
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float32)
     upright = points @ turn.T
-    forehead, chin = float(upright[FOREHEAD, 1]), float(upright[CHIN, 1])
-    face = max(chin - forehead, 1.0)
-    top, bottom = forehead - _ABOVE * face, chin + _BELOW * face
-    height = bottom - top
+    top, chin = float(upright[FOREHEAD, 1]), float(upright[CHIN, 1])
+    height = max(chin - top, 1.0) * (1 + _BELOW)
     width = height * (_PORTRAIT if portrait else 1.0)
     centre = float(upright[:, 0].min() + upright[:, 0].max()) / 2
     scale = np.array([[size / width], [size / height]], np.float32)

@@ -14,8 +14,10 @@ from gpu_tasks.contract.options import Wav2LipOptions
 from gpu_tasks.draft.lips import DraftLips
 from gpu_tasks.faces.arrays import Floats, Frame
 from gpu_tasks.faces.mesh import CHIN, FOREHEAD, LEFT_EYE_CORNER, OUTER_LOWER_LIP, RIGHT_EYE_CORNER
+from gpu_tasks.media.writer import NVENC, X264
 from gpu_tasks.runtime.batching import Batches
 from gpu_tasks.runtime.cancellation import Cancellation, JobCancelledError
+from gpu_tasks.runtime.frames import Encoding, encode
 from gpu_tasks.runtime.pipeline import Bench
 from gpu_tasks.wav2lip.engine import Alignment
 from gpu_tasks.wav2lip.listening import listen
@@ -107,6 +109,15 @@ def test_in_a_pause_the_mouth_is_closed_and_the_network_is_not_asked(lips: Neura
     assert max(steps) < 1.5 * direct
 
 
+def test_an_encoder_that_is_not_there_is_replaced_and_the_receipt_says_so(lips: NeuralLips, clip: Clip) -> None:
+    job = clip.job(5, options=STAND_IN)
+    equipment = lips.equip(job, clip.bench)
+    with lips.frames(job, clip.bench, listen(job, clip.bench), equipment) as frames:
+        product = encode(job, clip.bench, frames, sound=None, encoding=Encoding(NVENC, "p4"))
+    note = f"{NVENC} is not available on this worker; {X264} encoded"
+    assert (product.encoder, product.notes) in {(NVENC, ()), (X264, (note,))}
+
+
 @dataclass
 class Counting:
     """A network of which only so many rows fit; says what it sees, inverted."""
@@ -183,8 +194,8 @@ def mirrored(mesh: Floats, point: Floats) -> Floats:
     across = eyes / np.linalg.norm(eyes)
     down = np.array([-across[1], across[0]])
     top, bottom = (float(mesh[end, :2] @ down) for end in (FOREHEAD, CHIN))
-    # Published boxes begin a tenth of the face below its top and end 0.045 of it below the chin.
-    middle = ((top + 0.1 * (bottom - top)) + (bottom + 0.045 * (bottom - top))) / 2
+    # The boxes end 0.045 of the face below the chin.
+    middle = (top + bottom + 0.045 * (bottom - top)) / 2
     return np.asarray(point + 2 * (middle - float(point @ down)) * down, np.float32)
 
 
