@@ -1,12 +1,10 @@
 """One way through the frames: the right network input at every frame, and the same frames however they are cut."""
 
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Segment, Wav2LipJob
@@ -19,11 +17,11 @@ from gpu_tasks.runtime.batching import Batches
 from gpu_tasks.runtime.cancellation import Cancellation, JobCancelledError
 from gpu_tasks.runtime.frames import Encoding, encode
 from gpu_tasks.runtime.pipeline import Bench
-from gpu_tasks.wav2lip.engine import Alignment
 from gpu_tasks.wav2lip.listening import listen
 from gpu_tasks.wav2lip.neural import Equipment, NeuralLips
 from tests.wav2lip import by_hand
 from tests.wav2lip.clips import FACELESS, Clip, changed, one_face, pixels
+from tests.wav2lip.counting import Counting
 from tests.wav2lip.sounds import babble, silence
 
 CUSTOM = Wav2LipOptions(lip_syncer_model="wav2lip_custom", enhancer="none", audio_shift=0)
@@ -116,26 +114,6 @@ def test_an_encoder_that_is_not_there_is_replaced_and_the_receipt_says_so(lips: 
         product = encode(job, clip.bench, frames, sound=None, encoding=Encoding(NVENC, "p4"))
     note = f"{NVENC} is not available on this worker; {X264} encoded"
     assert (product.encoder, product.notes) in {(NVENC, ()), (X264, (note,))}
-
-
-@dataclass
-class Counting:
-    """A network of which only so many rows fit; says what it sees, inverted."""
-
-    fits: int
-    size: int = 96
-    alignment: Alignment = Alignment.FACE
-    most_at_once: int = 8
-    on_gpu: bool = False
-    rows: int = 0
-    asked: list[int] = field(default_factory=list)
-
-    def say(self, chunks: Floats, crops: NDArray[np.uint8]) -> Floats:
-        self.asked.append(len(crops))
-        if len(crops) > self.fits:
-            raise MemoryError
-        self.rows += len(chunks)
-        return 255 - crops.astype(np.float32)
 
 
 def test_what_does_not_fit_at_once_is_halved_until_it_does_and_comes_out_the_same(lips: NeuralLips, clip: Clip) -> None:

@@ -34,7 +34,8 @@ def face(*, tilt: float = 0.0, scale: float = 12.0, centre: tuple[float, float] 
 @pytest.mark.parametrize("tilt", [0.0, 0.5, -0.8, 2.5], ids=["upright", "to the right", "to the left", "upside-down"])
 @pytest.mark.parametrize("portrait", [True, False], ids=["portrait", "square"])
 def test_a_crop_is_upright_and_its_hidden_half_begins_between_tip_and_base_of_the_nose(
-    tilt: float, portrait: bool
+    tilt: float,
+    portrait: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     mesh = face(tilt=tilt)
     placed = transform(mesh[:, :2], face_affine(mesh, SIZE, portrait=portrait))
