@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from contextvars import copy_context
 from typing import Final, TypeVar, cast
 
 Value = TypeVar("Value")
@@ -47,11 +48,20 @@ def ahead(values: Generator[Value], *, most_waiting: int) -> Generator[Value]:
         most_waiting: How many values may be made or being made before they are asked for.
     """
     pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+    # What is logged in the thread belongs to the same job.
+    context = copy_context()
+
+    def next_value() -> object:
+        return next(values, _END)
+
+    def make() -> Future[object]:
+        return pool.submit(context.run, next_value)
+
     with closing(values):
         try:
-            waiting: deque[Future[object]] = deque(pool.submit(next, values, _END) for _ in range(most_waiting))
+            waiting = deque(make() for _ in range(most_waiting))
             while (made := waiting.popleft().result()) is not _END:
-                waiting.append(pool.submit(next, values, _END))
+                waiting.append(make())
                 yield cast("Value", made)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

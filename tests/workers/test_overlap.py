@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Generator
 from contextlib import closing
+from contextvars import ContextVar
 
 import pytest
 
@@ -122,3 +123,13 @@ def test_who_leaves_early_leaves_nothing_running() -> None:
     assert closed == [True]
     assert len(made) < 20
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def test_what_is_made_ahead_belongs_to_the_same_job() -> None:
+    job = ContextVar("job", default="none")
+    job.set("mine")
+
+    def names() -> Generator[str]:
+        yield job.get()
+
+    assert list(ahead(names(), most_waiting=2)) == ["mine"]
