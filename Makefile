@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH_VERSION = 2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 UV_COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-annotate --no-strip-extras --python-version 3.11
 
@@ -13,16 +15,16 @@ demo: $(VENV)/local
 up: $(VENV)/local
 	$(BIN)/lipswap up $(ARGS)
 
-test: $(VENV)/dev check
+test: $(VENV)/torch check
 	$(BIN)/pytest -m "not bench" $(ARGS)
 
-check: $(VENV)/dev
+check: $(VENV)/torch
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev
+bench: $(VENV)/torch
 	$(BIN)/pytest -m bench -s $(ARGS)
 
 # The environment with which the demo runs; the project's own build tools come from the same lock.
@@ -34,6 +36,13 @@ $(VENV)/local: locks/local.txt pyproject.toml
 
 $(VENV)/dev: locks/dev.txt $(VENV)/local
 	$(BIN)/pip install --quiet --require-hashes -r locks/dev.txt
+	touch $@
+
+# torch beside the locks: its CPU builds (200 MB instead of gigabytes of CUDA) lie at an index of their own under versions
+# such as 2.13.0+cpu, which pip prefers to PyPI's where there are both. Another index: make test TORCH_INDEX=...
+$(VENV)/torch: $(VENV)/dev
+	$(BIN)/pip install --quiet --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) torch==$(TORCH_VERSION)
+	$(BIN)/python -c "import torch"
 	touch $@
 
 # The dev environment is the demo's plus tools: one is compiled under the other's versions.

@@ -31,7 +31,12 @@ def check_request(request: PipelineRequest, settings: ShimSettings) -> None:
         raise FaultError(FaultCode.RUNPOD_NOT_CONFIGURED)
     if request.wants_face_swap and settings.runpod_facefusion_endpoint is None:
         raise FaultError(FaultCode.FACEFUSION_NOT_CONFIGURED)
-    resolve_engine(request.engine, draft_allowed=settings.allow_draft)
+    resolve_engine(
+        request.engine,
+        draft_allowed=settings.allow_draft,
+        neural_ready=settings.neural_ready,
+        stages=request.gpu_stages,
+    )
     consent_to_record(request.consent, settings.consent_policy)
 
 

@@ -27,6 +27,9 @@ class PipelinePolicy(MediaBounds, Block):
     _documentation_url = "https://docs.prefect.io/v3/concepts/blocks"  # type: ignore[assignment]  # the same
 
     draft_allowed: bool = Field(default=False, description="Whether engine=auto may fall back on the draft engine.")
+    neural_ready: bool = Field(
+        default=False, description="Whether the endpoints have models: engine=auto is then the neural engine."
+    )
     max_attempts: int = Field(
         default=3, ge=1, le=10, description="How often one run submits one GPU job before it gives up."
     )

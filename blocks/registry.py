@@ -70,6 +70,7 @@ async def register(settings: OrchestratorSettings, *, client: "PrefectClient") -
     policy = PipelinePolicy(
         draft_allowed=settings.allow_draft,
         quality=QualityPolicy(**settings.quality.model_dump()),
+        neural_ready=settings.neural_ready,
         **settings.model_dump(include=set(MediaBounds.model_fields)),
     )
     await policy.asave(POLICY, overwrite=True, client=client)

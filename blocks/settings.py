@@ -55,6 +55,7 @@ class OrchestratorSettings(MediaBounds, BaseSettings):
     jobstore_ttl: int = Field(default=604800, gt=0, validation_alias="JOBSTORE_TTL")
 
     allow_draft: bool = Field(default=False, validation_alias="LIPSWAP_ALLOW_DRAFT")
+    neural_ready: bool = Field(default=False, validation_alias="LIPSWAP_NEURAL_READY")
     worker_type: WorkerType = Field(default=WorkerType.INPROCESS, validation_alias="LIPSWAP_WORKER_TYPE")
     cpu_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_CPU_PROCESSES")
     consent_policy: ConsentPolicy = Field(default=ConsentPolicy.RECORDED, validation_alias="LIPSWAP_CONSENT_POLICY")

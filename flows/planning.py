@@ -42,7 +42,7 @@ def look_up(store: ArtifactStore, request: PipelineRequest, limits: Limits) -> U
         target=_upload(store, request.target_key, limits.max_video_bytes),
         audio=_upload(store, request.audio_key, limits.max_sound_bytes) if request.audio_key else None,
         sources=tuple(_upload(store, key, limits.max_image_bytes) for key in request.source_keys),
-        sync_mode=request.sync_mode,
+        sync_mode=request.laid_out_as,
         trim=request.trim,
         limits=limits,
         revisions={

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from gpu_tasks.contract.artifacts import InputKey, OutputKey
 from gpu_tasks.contract.consent import OptionalConsent
 from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.options import (
     EngineChoice,
     FaceFusionOptions,
@@ -73,6 +74,17 @@ class PipelineRequest(BaseModel):
     @property
     def wants_face_swap(self) -> bool:
         return bool(self.source_keys)
+
+    @property
+    def gpu_stages(self) -> tuple[Stage, ...]:
+        """What GPU workers have to do."""
+        wanted = {Stage.WAV2LIP: self.wants_lip_sync, Stage.FACEFUSION: self.wants_face_swap}
+        return tuple(stage for stage, is_wanted in wanted.items() if is_wanted)
+
+    @property
+    def laid_out_as(self) -> SyncMode:
+        """How a target that is shorter than the sound goes on; `wav2lip.pingpong` is the original service's bounce."""
+        return SyncMode.BOUNCE if self.wav2lip.pingpong and self.sync_mode is SyncMode.LOOP else self.sync_mode
 
 
 class VerifyRequest(BaseModel):

@@ -86,7 +86,12 @@ class Run:
         Raises:
             FaultError: ENGINE_UNAVAILABLE.
         """
-        return resolve_engine(self.request.engine, draft_allowed=self.policy.draft_allowed)
+        return resolve_engine(
+            self.request.engine,
+            draft_allowed=self.policy.draft_allowed,
+            neural_ready=self.policy.neural_ready,
+            stages=self.request.gpu_stages,
+        )
 
     def endpoint(self, stage: Stage) -> RunPodEndpoint:
         """Return where jobs of a stage go.

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
 from blocks.settings import WorkerType
 from deployments.local.errors import NotReady
-from deployments.local.gpu_endpoints import GpuEndpointsAddress, bucket_environment, thread_limits
+from deployments.local.gpu_endpoints import GpuEndpointsAddress, bucket_environment, has_models, thread_limits
 from deployments.local.http_probe import ask
 from deployments.local.layout import HOST, DataDirectory
 from deployments.local.object_store import ObjectStoreAddress
@@ -140,6 +140,7 @@ def _environment(directory: DataDirectory, neighbours: Neighbours) -> dict[str, 
             "JOBSTORE_PREFIX": _RECORD_PREFIX,
             "JOBSTORE_TTL": _RECORD_SECONDS,
             "LIPSWAP_ALLOW_DRAFT": "true",
+            "LIPSWAP_NEURAL_READY": str(has_models(directory)).lower(),
             "LIPSWAP_C2PA_DEVELOPMENT": str(directory.signing),
             "LIPSWAP_WORKER_TYPE": neighbours.worker_type,
         }

@@ -15,6 +15,7 @@ from deployments.local.layout import HOST, DataDirectory, Ports
 from deployments.local.object_store import ObjectStoreAddress
 from deployments.local.processes import MARK, Program, base_environment
 from deployments.local.services import Service, ServiceName
+from gpu_tasks.contract.manifest import ModelRole, manifest
 
 WAV2LIP = "wav2lip"
 FACEFUSION = "facefusion"
@@ -70,6 +71,12 @@ def control_plane_service(
     )
 
 
+def has_models(directory: DataDirectory) -> bool:
+    """Tell whether the neural engine can run here without being told which model to take."""
+    default = manifest().entry(manifest().default_for(ModelRole.LIP_SYNCER))
+    return (directory.weights / default.file).is_file()
+
+
 def bucket_environment(store: ObjectStoreAddress) -> dict[str, str]:
     """Return the R2 variables every client of the bucket reads."""
     return {
@@ -82,8 +89,10 @@ def bucket_environment(store: ObjectStoreAddress) -> dict[str, str]:
 
 
 def thread_limits() -> dict[str, str]:
-    """Return the variables that keep numeric libraries from one thread per core and process."""
-    return {"OMP_NUM_THREADS": _THREADS, "OPENBLAS_NUM_THREADS": _THREADS, "MKL_NUM_THREADS": _THREADS}
+    """Return the variables that keep numeric libraries from one thread per core and process, and from spinning."""
+    limits = {"OMP_NUM_THREADS": _THREADS, "OPENBLAS_NUM_THREADS": _THREADS, "MKL_NUM_THREADS": _THREADS}
+    # A thread that waits for the next layer would otherwise burn as much again as the layers do (measured, torch).
+    return limits | {"OMP_WAIT_POLICY": "passive"}
 
 
 def _config(directory: DataDirectory, address: GpuEndpointsAddress, store: ObjectStoreAddress, port: int) -> str:
@@ -96,6 +105,7 @@ def _config(directory: DataDirectory, address: GpuEndpointsAddress, store: Objec
         bucket_environment(store)
         | thread_limits()
         | {MARK: mark, "PYTHONSAFEPATH": "1", "LIPSWAP_SCRATCH_ROOT": str(scratch)}
+        | {"LIPSWAP_WEIGHTS": str(directory.weights)}
     )
     config = ControlPlaneConfig(
         port=port,

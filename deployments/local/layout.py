@@ -59,6 +59,8 @@ class DataDirectory:
         self.home = self.root / "home"
         self.signing = self.root / SIGNING_FOLDER
         self.temporary = self.home / "tmp"
+        # Where `lipswap models pull` puts them; not made here, because an empty one tells nothing.
+        self.weights = self.root / "weights"
 
     def of(self, service: str) -> Path:
         """Return the directory that belongs to one service alone."""

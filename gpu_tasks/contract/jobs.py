@@ -15,7 +15,7 @@ from gpu_tasks.contract.artifacts import Artifact, WorkKeys
 from gpu_tasks.contract.options import FaceFusionOptions, FaceMapping, FaceSelection, SyncMode, Wav2LipOptions
 
 # Enters every fingerprint: raise it when the meaning of a field changes, and no old result is reused.
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 
 
 class Stage(StrEnum):

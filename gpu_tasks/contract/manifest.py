@@ -1,6 +1,7 @@
 """The model manifest: what may run, its origin and licence, and the revisions that enter fingerprints."""
 
 import tomllib
+from collections.abc import Collection
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -169,19 +170,30 @@ def manifest() -> Manifest:
     return Manifest.model_validate(tomllib.loads(text))
 
 
-def resolve_engine(choice: EngineChoice, *, draft_allowed: bool) -> Engine:
-    """Decide which engine computes a request; `auto` is neural where there are models, draft only where allowed.
+def resolve_engine(
+    choice: EngineChoice, *, draft_allowed: bool, neural_ready: bool, stages: Collection[Stage] = ()
+) -> Engine:
+    """Decide which engine computes a request.
+
+    Args:
+        choice: `auto` is neural where the endpoints have models, else draft where that is allowed.
+        draft_allowed: Whether this deployment lets the draft engine answer at all.
+        neural_ready: Whether its endpoints have models.
+        stages: What the request needs done, by one engine.
 
     Raises:
         FaultError: ENGINE_UNAVAILABLE with the reason; there is no silent fallback.
     """
-    has_neural = bool(manifest().engines.get(Engine.NEURAL))
-    if choice is not EngineChoice.DRAFT and has_neural:
+    neural = manifest().engines.get(Engine.NEURAL, {})
+    lacking = sorted(set(stages) - set(neural))
+    if choice is EngineChoice.NEURAL or (choice is EngineChoice.AUTO and neural_ready and not lacking):
+        if lacking:
+            raise FaultError(FaultCode.ENGINE_UNAVAILABLE, f"There is no neural engine for {lacking[0]} yet.")
         return Engine.NEURAL
-    if choice is EngineChoice.NEURAL:
-        raise FaultError(FaultCode.ENGINE_UNAVAILABLE, "No neural models are installed; ask for engine=draft.")
     if not draft_allowed:
         raise FaultError(
-            FaultCode.ENGINE_UNAVAILABLE, "The draft engine is switched off here; set LIPSWAP_ALLOW_DRAFT=true."
+            FaultCode.ENGINE_UNAVAILABLE,
+            "The draft engine is switched off here; set LIPSWAP_ALLOW_DRAFT=true, or LIPSWAP_NEURAL_READY=true where "
+            "the endpoints have models.",
         )
     return Engine.DRAFT

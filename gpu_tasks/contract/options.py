@@ -45,6 +45,12 @@ class Wav2LipOptions(_Options):
     face_mask: bool = True
     face_occluder: bool = False
     output_prefix: OutputKey = "outputs/wav2lip"
+    # Not in the original service. The default model is free for commercial use; Wav2Lip's own are not.
+    lip_syncer_model: ModelName = "edtalk_256"
+    # In frames of the 25 a second that the networks were trained at: by how much later than shown the sound is heard.
+    audio_shift: Annotated[int, Field(ge=-25, le=25)] = -1
+    # Who speaks, counted from the left where several faces are seen; None is the one seen largest and longest.
+    speaker: Annotated[int, Field(ge=0, le=63)] | None = None
 
 
 class FaceFusionOptions(_Options):

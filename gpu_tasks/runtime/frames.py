@@ -5,7 +5,7 @@ from contextlib import closing
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ class Encoding(NamedTuple):
     preset: str
 
 
+# What a report of progress says meanwhile.
+CHANGING: Final = "changing frames"
 DEFAULT_ENCODING = Encoding(X264, DEFAULT_PRESET)
 
 
@@ -50,12 +52,29 @@ def render(  # noqa: PLR0913  # what goes in, what is done, what comes out: each
     encoding: Encoding = DEFAULT_ENCODING,
     notes: tuple[str, ...] = (),
 ) -> Product:
-    """Change every frame of the job's part of the timeline and lay the sound under it.
+    """Change every frame of the job's part of the timeline, one after the other, and lay the sound under it.
+
+    Args, errors: As `encode`; `change` is what is done to each frame.
+    """
+    frames = changed_frames(job, bench, change)
+    return encode(job, bench, frames, sound=sound, encoding=encoding, notes=notes)
+
+
+def encode(  # noqa: PLR0913  # as above
+    job: Wav2LipJob | FaceFusionJob,
+    bench: Bench,
+    changed: Generator[Changed],
+    *,
+    sound: Path | None,
+    encoding: Encoding = DEFAULT_ENCODING,
+    notes: tuple[str, ...] = (),
+) -> Product:
+    """Encode the changed frames of the job's part of the timeline and lay the sound under them.
 
     Args:
-        job: Names target, timeline, segment and quality.
+        job: Names timeline, segment and quality.
         bench: Where the work is done.
-        change: What is done to each frame.
+        changed: All frames, in order; it is closed here.
         sound: A file whose first audio stream goes under a whole video. Segments stay silent: the parts of a sound
             would click where they are joined.
         encoding: What the caller wants; the product tells what ran.
@@ -68,13 +87,13 @@ def render(  # noqa: PLR0913  # what goes in, what is done, what comes out: each
     frame_count = job.frames.frame_count
     silent = bench.folder / "silent.mp4"
     with_face = 0
-    with closing(changed_frames(job, bench, change)) as frames:
+    with closing(changed) as frames:
         first = next(frames)
         # Left in this order: what still waits is encoded, then the file is finished.
-        with _open_writer(silent, first.pixels, job, encoding) as writer, behind(writer.write) as encode:
-            for changed in chain((first,), frames):
-                with_face += changed.has_face
-                encode(changed.pixels)
+        with _open_writer(silent, first.pixels, job, encoding) as writer, behind(writer.write) as hand_over:
+            for frame in chain((first,), frames):
+                with_face += frame.has_face
+                hand_over(frame.pixels)
             if not with_face and job.segment is None:
                 raise FaultError(FaultCode.NO_FACE_DETECTED)
     bench.checkpoint()
@@ -85,7 +104,7 @@ def render(  # noqa: PLR0913  # what goes in, what is done, what comes out: each
         path=path,
         faces=FaceCoverage(frames_looked_at=frame_count, frames_with_face=with_face),
         encoder=writer.encoder,
-        notes=notes,
+        notes=(*notes, *_fallback(encoding.encoder, writer.encoder)),
     )
 
 
@@ -95,6 +114,19 @@ def changed_frames(job: Wav2LipJob | FaceFusionJob, bench: Bench, change: Change
     Raises:
         FaultError: What media and the change raise.
     """
+    with closing(played_frames(job, bench)) as frames:
+        for done, (index, pixels) in enumerate(frames):
+            bench.report(done, job.frames.frame_count, CHANGING)
+            yield change(index, pixels)
+
+
+def played_frames(job: Wav2LipJob | FaceFusionJob, bench: Bench) -> Generator[tuple[int, Pixels]]:
+    """Yield index and pixels of the frames of the job's part of the timeline, in order, while the job is wanted.
+
+    Raises:
+        FaultError: What media raise.
+        JobCancelledError: At the next frame after the job was stopped.
+    """
     target, part = bench.path_of(job.target), job.frames
     played = (
         frames_on_timeline(target, job.timeline, part)
@@ -102,10 +134,13 @@ def changed_frames(job: Wav2LipJob | FaceFusionJob, bench: Bench, change: Change
         else frames_laid_out(target, job.laid_out, part)
     )
     with closing(cast("Generator[tuple[int, Pixels]]", played)) as frames:
-        for done, (index, pixels) in enumerate(frames):
+        for frame in frames:
             bench.checkpoint()
-            bench.report(done, part.frame_count, "changing frames")
-            yield change(index, pixels)
+            yield frame
+
+
+def _fallback(wanted: str, ran: str) -> tuple[str, ...]:
+    return () if wanted == ran else (f"{wanted} is not available on this worker; {ran} encoded",)
 
 
 def _open_writer(path: Path, first: Pixels, job: Wav2LipJob | FaceFusionJob, encoding: Encoding) -> VideoWriter:

@@ -20,12 +20,12 @@ class Scratch:
     """
 
     def __init__(self, home: Path) -> None:
-        self._home = home
+        self.home = home
 
     @contextmanager
     def job_folder(self) -> Iterator[Path]:
         """Give an empty folder that is gone when the context ends."""
-        with tempfile.TemporaryDirectory(dir=self._home, prefix="job-") as folder:
+        with tempfile.TemporaryDirectory(dir=self.home, prefix="job-") as folder:
             yield Path(folder)
 
 

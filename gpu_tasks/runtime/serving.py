@@ -2,12 +2,15 @@
 
 import logging
 import sys
+from importlib.resources import files
+from pathlib import Path
 
 import runpod
 from pydantic import ValidationError
 
 from gpu_tasks.runtime.execution import Workshop
 from gpu_tasks.runtime.faulting import first_problem
+from gpu_tasks.runtime.fitness import fitness_checks
 from gpu_tasks.runtime.handler import Handler
 from gpu_tasks.runtime.job_log import configure_log
 from gpu_tasks.runtime.pipeline import JobT, Pipeline
@@ -29,4 +32,6 @@ def serve(pipeline: Pipeline[JobT]) -> None:
         workshop = Workshop(pipeline=pipeline, store=connect(settings.r2), scratch=scratch, threads=settings.threads)
         handler = Handler(workshop, worker_id=settings.worker_id, send_progress=runpod.serverless.progress_update)
         _log.info("serving", extra={"facts": {"stage": pipeline.stage, "worker_id": settings.worker_id}})
+        for check in fitness_checks(scratch.home, Path(str(files("gpu_tasks.draft").joinpath("models")))):
+            runpod.serverless.register_fitness_check(check)
         runpod.serverless.start({"handler": handler.handle})

@@ -192,8 +192,8 @@ def test_a_cancelled_task_ends_cancelled(demo: Demo) -> None:
         ),
         pytest.param(
             ("--target", str(TARGET), "--audio", str(SPEECH), "--option", "engine=neural"),
-            "engine_unavailable",
-            id="an engine that is not there",
+            "model_missing",
+            id="a model that is not there",
         ),
     ],
 )

@@ -4,6 +4,7 @@ import pytest
 
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.jobs import (
+    CONTRACT_VERSION,
     Engine,
     FaceFusionJob,
     Quality,
@@ -40,8 +41,8 @@ FACE_SWAP = FaceFusionJob(
 
 def test_fingerprints_are_those_that_objects_in_existing_buckets_lie_under() -> None:
     # Changing these orphans every stored result: raise CONTRACT_VERSION knowingly, then update them.
-    assert fingerprint(LIP_SYNC) == "52999cb5cc29ad5c8855212608e50b159a8d009de0e220f6b66a302551e27b6d"
-    assert fingerprint(FACE_SWAP) == "641549507695f2e02ec558017ca6d25d55e3c16f0ae5425bae48634825478732"
+    assert fingerprint(LIP_SYNC) == "80362af6c8318c859d7db7f8f4a55bcf03a274c42da36862b068cdf7aa634fc0"
+    assert fingerprint(FACE_SWAP) == "0946d2d0b81f55ebe2741212f327aa7cabdc440957b9d5b0ba412dba9ecdea6d"
 
 
 @pytest.mark.parametrize("job", [LIP_SYNC, FACE_SWAP], ids=["wav2lip", "facefusion"])
@@ -76,7 +77,7 @@ def test_where_sources_lie_does_not_change_it_but_their_order_does() -> None:
 
 
 SHARED_CHANGES: list[dict[str, Any]] = [
-    {"contract_version": 3},
+    {"contract_version": CONTRACT_VERSION + 1},
     {"engine": Engine.NEURAL},
     {"model_revisions": {"draft": "2"}},
     {"target": artifact("e")},
@@ -94,6 +95,7 @@ LIP_SYNC_CHANGES = [
     *({"options": Wav2LipOptions.model_validate({name: value})} for name, value in [
         ("enhancer", "gfpgan"), ("blending", 31), ("denoise", True), ("face_mode", 1), ("pingpong", True),
         ("fade", True), ("frame_enhancer", True), ("face_mask", False), ("face_occluder", True),
+        ("lip_syncer_model", "wav2lip_gan"), ("audio_shift", 0), ("speaker", 0),
     ]),
 ]  # fmt: skip
 FACE_SWAP_CHANGES = [

@@ -21,7 +21,9 @@ def test_a_bundled_model_is_the_one_that_the_manifest_names(name: str) -> None:
 
 def test_every_model_is_bundled_or_has_addresses() -> None:
     for entry in manifest().models.values():
-        assert entry.bundled != bool(entry.urls)
+        assert not (entry.bundled and entry.urls)
+        # What an operator puts there has no address.
+        assert entry.bundled or entry.urls or entry.licence == "LicenseRef-Own"
         assert all(url.startswith("https://") for url in entry.urls)
         assert entry.bundled or entry.release
 
@@ -101,15 +103,30 @@ def test_an_engine_without_a_stage_is_not_available() -> None:
 
 @pytest.mark.parametrize("choice", [EngineChoice.AUTO, EngineChoice.DRAFT])
 def test_the_draft_engine_runs_only_where_it_is_allowed(choice: EngineChoice) -> None:
-    assert resolve_engine(choice, draft_allowed=True) is Engine.DRAFT
+    assert resolve_engine(choice, draft_allowed=True, neural_ready=False) is Engine.DRAFT
     with pytest.raises(FaultError, match="LIPSWAP_ALLOW_DRAFT") as caught:
-        resolve_engine(choice, draft_allowed=False)
+        resolve_engine(choice, draft_allowed=False, neural_ready=False)
     assert caught.value.fault.code is FaultCode.ENGINE_UNAVAILABLE
 
 
+@pytest.mark.parametrize("draft_allowed", [True, False])
+def test_left_to_us_it_is_neural_where_there_are_models(draft_allowed: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    stages = (Stage.WAV2LIP,)
+    engine = resolve_engine(EngineChoice.AUTO, draft_allowed=draft_allowed, neural_ready=True, stages=stages)
+    assert engine is Engine.NEURAL
+
+
+@pytest.mark.parametrize("neural_ready", [True, False])
+def test_what_is_asked_for_is_what_computes(neural_ready: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    for choice, engine in ((EngineChoice.NEURAL, Engine.NEURAL), (EngineChoice.DRAFT, Engine.DRAFT)):
+        resolved = resolve_engine(choice, draft_allowed=True, neural_ready=neural_ready, stages=(Stage.WAV2LIP,))
+        assert resolved is engine
+
+
 def test_neural_never_becomes_draft() -> None:
-    with pytest.raises(FaultError, match="neural"):
-        resolve_engine(EngineChoice.NEURAL, draft_allowed=True)
+    with pytest.raises(FaultError, match="neural engine for assemble") as caught:
+        resolve_engine(EngineChoice.NEURAL, draft_allowed=True, neural_ready=True, stages=(Stage.ASSEMBLE,))
+    assert caught.value.fault.code is FaultCode.ENGINE_UNAVAILABLE
 
 
 def test_lip_sync_defaults_are_the_original_services() -> None:
@@ -124,6 +141,10 @@ def test_lip_sync_defaults_are_the_original_services() -> None:
         "face_mask": True,
         "face_occluder": False,
         "output_prefix": "outputs/wav2lip",
+        # Ours.
+        "lip_syncer_model": manifest().default_for(ModelRole.LIP_SYNCER),
+        "audio_shift": -1,
+        "speaker": None,
     }
 
 

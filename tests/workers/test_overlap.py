@@ -1,8 +1,12 @@
 import threading
+from collections.abc import Generator
+from contextlib import closing
+from contextvars import ContextVar
 
 import pytest
 
-from gpu_tasks.runtime.overlap import behind
+from gpu_tasks.runtime.overlap import ahead, behind
+from tests.waiting import wait_until
 
 
 def test_values_are_consumed_in_order_and_none_is_lost() -> None:
@@ -78,3 +82,54 @@ def test_nothing_runs_after_an_error_in_front() -> None:
         produce()
     assert seen == list(range(len(seen)))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("behind")]
+
+
+def counted(stop: int, made: list[int], closed: list[bool]) -> Generator[int]:
+    try:
+        for number in range(stop):
+            made.append(number)
+            yield number
+    finally:
+        closed.append(True)
+
+
+def test_values_made_ahead_come_in_order_and_no_more_are_made_than_may_wait() -> None:
+    made: list[int] = []
+    closed: list[bool] = []
+    with closing(ahead(counted(20, made, closed), most_waiting=3)) as values:
+        assert next(values) == 0
+        wait_until(lambda: len(made) == 4, seconds=5, what="three values wait")
+        assert list(values) == list(range(1, 20))
+    assert closed == [True]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def test_what_goes_wrong_ahead_is_raised_in_its_place() -> None:
+    def fail_at_three() -> Generator[int]:
+        yield from range(3)
+        raise MemoryError
+
+    values = ahead(fail_at_three(), most_waiting=8)
+    assert [next(values) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(MemoryError):
+        next(values)
+
+
+def test_who_leaves_early_leaves_nothing_running() -> None:
+    made: list[int] = []
+    closed: list[bool] = []
+    with closing(ahead(ahead(counted(10**9, made, closed), most_waiting=2), most_waiting=2)) as values:
+        assert next(values) == 0
+    assert closed == [True]
+    assert len(made) < 20
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def test_what_is_made_ahead_belongs_to_the_same_job() -> None:
+    job = ContextVar("job", default="none")
+    job.set("mine")
+
+    def names() -> Generator[str]:
+        yield job.get()
+
+    assert list(ahead(names(), most_waiting=2)) == ["mine"]

@@ -25,6 +25,9 @@ def job() -> Wav2LipJob:
     )
 
 
+NEURAL = {"engine": "neural", "model_revisions": manifest().revisions(Engine.NEURAL, Stage.WAV2LIP)}
+
+
 def test_a_job_comes_out_as_it_was_sent(job: Wav2LipJob) -> None:
     assert read_job({"job": job.model_dump(mode="json")}, LipSync()) == job
 
@@ -38,12 +41,13 @@ def test_a_job_comes_out_as_it_was_sent(job: Wav2LipJob) -> None:
         ({"target": None}, FaultCode.REQUEST_INVALID, "target"),
         ({"stage": "assemble"}, FaultCode.REQUEST_INVALID, "stage"),
         ({"options": {"blending": True}}, FaultCode.REQUEST_INVALID, "options.blending"),
-        ({"engine": "neural"}, FaultCode.ENGINE_UNAVAILABLE, "neural"),
+        ({"engine": "neural"}, FaultCode.REVISION_MISMATCH, "neural-wav2lip"),
+        (NEURAL, FaultCode.ENGINE_UNAVAILABLE, "has no models"),
         ({"laid_out": {"start_frame": 1, "stop_frame": 30}}, FaultCode.REQUEST_INVALID, "hold the frames"),
         ({"timeline": {"fps": "25", "frame_count": 1, "target_frame_count": 1,
                        "trim": {"start_frame": 0, "stop_frame": 2}}}, FaultCode.REQUEST_INVALID, "after the target"),
     ],
-    ids=["revisions", "version", "unknown", "no-target", "stage", "type", "engine", "laid-out", "trim"],
+    ids=["revisions", "version", "unknown", "no-target", "stage", "type", "engine", "no-models", "laid-out", "trim"],
 )  # fmt: skip
 def test_a_job_that_this_worker_cannot_do_is_refused_by_name(
     job: Wav2LipJob, change: dict[str, Any], code: FaultCode, says: str
