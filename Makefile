@@ -7,6 +7,9 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 UV_COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-annotate --no-strip-extras --python-version 3.11
 
+# Test folders that run side by side; each brings servers of its own.
+JOBS ?= 2
+
 .PHONY: demo test check bench up clean lock
 
 demo: $(VENV)/local
@@ -16,7 +19,7 @@ up: $(VENV)/local
 	$(BIN)/lipswap up $(ARGS)
 
 test: $(VENV)/torch check
-	$(BIN)/pytest -m "not bench" $(ARGS)
+	$(BIN)/pytest -m "not bench" -n $(JOBS) --dist loadgroup $(ARGS)
 
 check: $(VENV)/torch
 	$(BIN)/ruff format --check .

@@ -112,7 +112,7 @@ async def test_a_run_completes_without_figures(  # noqa: PLR0913, PLR0917  # a w
 ) -> None:
     deploy(environment, **changes)
     with worker_process(environment, tmp_path, "flows.worker"):
-        record = await orchestra.run(keys)
+        record = await orchestra.run({**keys, "sync_mode": "silence"})
     assert record.status is Status.COMPLETED, record.error
     told_quality = record.details.get("quality")
     assert (told_quality and {name: told_quality[name] for name in ("measured", "reason")}) == quality
