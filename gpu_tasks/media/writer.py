@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import NamedTuple, Self, cast
 
 import av
+import cv2
 import numpy as np
 from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
@@ -24,6 +25,11 @@ NVENC = "h264_nvenc"
 DEFAULT_PRESET = "veryfast"
 # H.273: 1 is BT.709 in each of matrix, primaries and transfer.
 _BT709 = 1
+# OpenCV's number of the feature (its Python module has no name for it).
+_AVX_512F = 13
+# On AVX-512 the macroblock tree of x264 gives other bytes each time for the same frames (measured: with AVX2 and
+# below it gives the same); a result that was computed twice could then not be compared.
+_SAME_EVERY_TIME = ":asm=AVX2" if cv2.checkHardwareSupport(_AVX_512F) else ""
 # Two seconds at 30 fps: short enough to seek, long enough to cost nothing.
 _GOP_FRAMES = 60
 _X264_PRESETS = (
@@ -170,7 +176,7 @@ class VideoWriter:
         factor = str(_RATE_FACTOR[quality])
         # The conversion centres chroma between its luma pixels; a reader that is not told takes it for left of them and
         # shifts all colours by half a pixel in every generation.
-        params = "open-gop=0:chromaloc=1"
+        params = f"open-gop=0:chromaloc=1{_SAME_EVERY_TIME}"
         x264 = {"crf": factor, "preset": DEFAULT_PRESET, "g": str(_GOP_FRAMES), "x264-params": params}
         if encoder == X264:
             if preset not in _X264_PRESETS:

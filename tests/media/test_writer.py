@@ -17,6 +17,7 @@ from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.media.writer import VideoWriter
 from tests.media.footage import HEIGHT, WIDTH, Pixels, number_in, numbered_frame, write_video
 
+SAMPLES = Path(__file__).parents[2] / "samples"
 FPS = Fraction(30000, 1001)
 # Skin, saturated red, green and blue, grey: BGR.
 PATCHES = [(120, 150, 210), (30, 30, 220), (40, 200, 40), (210, 60, 40), (128, 128, 128)]
@@ -52,6 +53,15 @@ def test_every_written_frame_is_read_back_in_its_place(tmp_path: Path) -> None:
         assert [number_in(frame.pixels) for frame in reader] == list(range(130))
     assert writer.frame_count == 130
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_the_same_frames_become_the_same_bytes_every_time(tmp_path: Path) -> None:
+    # Of real footage: x264 looks ahead differently where nothing moves.
+    with VideoReader(SAMPLES / "target.mp4", stop_frame=40) as reader:
+        frames = [frame.pixels for frame in reader]
+    for number in range(4):
+        write(tmp_path / f"{number}.mp4", frames)
+    assert len({(tmp_path / f"{number}.mp4").read_bytes() for number in range(4)}) == 1
 
 
 def test_colours_are_converted_to_bt709_and_tagged_as_such(tmp_path: Path) -> None:
