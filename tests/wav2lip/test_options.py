@@ -40,8 +40,7 @@ def lower_faces(frame: Frame, faces: tuple[Floats, ...], *, which: slice = slice
         points = mesh[[*JAW, NOSE_BASE, 205, 425], :2]
         centre = points.mean(0)
         cv2.fillConvexPoly(area, cv2.convexHull(np.rint(centre + (points - centre) * grown).astype(np.int32)), (1,))
-    # A pixel of the mask is 2.3 of the frame, and fades over one more in each direction.
-    return np.asarray(cv2.dilate(area, np.ones((11, 11), np.uint8)) > 0, np.bool_)
+    return np.asarray(cv2.dilate(area, np.ones((5, 5), np.uint8)) > 0, np.bool_)
 
 
 def both_lower_faces(frame: Frame, faces: tuple[Floats, ...]) -> Area:
