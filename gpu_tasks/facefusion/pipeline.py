@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from typing import Final
 
 from gpu_tasks.contract.artifacts import Artifact
-from gpu_tasks.contract.faults import FaultError
-from gpu_tasks.contract.jobs import FaceFusionJob, Stage
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage
 from gpu_tasks.draft.models import FaceModels, face_models
 from gpu_tasks.draft.source import DraftSource
 from gpu_tasks.draft.swap import DraftSwap
+from gpu_tasks.facefusion import options
+from gpu_tasks.facefusion.neural import NeuralSwap
 from gpu_tasks.faces.selection import Selected
 from gpu_tasks.media.probe import probe
 from gpu_tasks.media.still import read_image
@@ -24,11 +26,21 @@ _HONOURED: Final = frozenset({"output_video_encoder", "output_video_preset"})
 
 
 class FaceSwap:
-    """The draft engine's face swap."""
+    """Face swap by either engine, as the job says.
+
+    Args:
+        neural: The neural engine; None: there are no models.
+    """
 
     stage: Final = Stage.FACEFUSION
 
+    def __init__(self, neural: NeuralSwap | None = None) -> None:
+        self._neural = neural
+
     def check(self, job: FaceFusionJob) -> None:
+        if job.engine is Engine.NEURAL:
+            options.check(job)
+            return
         if job.face_map:
             raise refuse("face_map", "one source for all selected faces is what is built.")
         if job.face_selection.mode == "reference":
@@ -39,9 +51,13 @@ class FaceSwap:
             raise refuse("output_video_encoder", f"use one of {', '.join(_ENCODERS)}.")
 
     def inputs(self, job: FaceFusionJob) -> tuple[Artifact, ...]:
-        return (job.target, *job.sources, *([job.tracks] if job.tracks else []))
+        return (job.target, *job.sources, *job.references, *([job.tracks] if job.tracks else []))
 
     def run(self, job: FaceFusionJob, bench: Bench) -> Product:
+        if job.engine is Engine.NEURAL:
+            if self._neural is None:
+                raise FaultError(FaultCode.ENGINE_UNAVAILABLE, "This worker has no models.")
+            return self._neural.run(job, bench)
         target = bench.path_of(job.target)
         with self.change(job, bench) as change:
             return render(
