@@ -7,9 +7,9 @@ import numpy as np
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.facefusion.geometry import Template, affine_to
+from gpu_tasks.facefusion.pasting import cut
 from gpu_tasks.facefusion.sessions import Net
 from gpu_tasks.facefusion.tensors import tensor_of
-from gpu_tasks.faces.align import warp
 from gpu_tasks.faces.arrays import Floats, Frame
 
 EMBEDDING_SIZE: Final = 512
@@ -41,7 +41,7 @@ class Embedder:
         Raises:
             FaultError: MODEL_CORRUPT when the network gives something else.
         """
-        crop = warp(frame, affine_to(Template.ARCFACE_112_V2, points_5, _CROP), _CROP)
+        crop = cut(frame, affine_to(Template.ARCFACE_112_V2, points_5, _CROP), _CROP)
         made = self._network.run({self._input: tensor_of(crop[None], _HALF, _HALF)})[0].reshape(-1)
         return _embedding(made, self._network.name)
 

@@ -15,10 +15,10 @@ from gpu_tasks.facefusion.content import ContentCheck
 from gpu_tasks.facefusion.equipment import Equipment
 from gpu_tasks.facefusion.geometry import affine_to
 from gpu_tasks.facefusion.looking import FacePoints
-from gpu_tasks.facefusion.pasting import paste_into
+from gpu_tasks.facefusion.pasting import cut, paste_into
 from gpu_tasks.facefusion.steadying import REACH, mean_of, steady_mask, with_margin, with_neighbours
 from gpu_tasks.facefusion.swappers import Swapper
-from gpu_tasks.faces.align import transform, warp
+from gpu_tasks.faces.align import transform
 from gpu_tasks.faces.arrays import Affine, Floats, Frame, Mask
 from gpu_tasks.faces.tracker import TrackedFace
 from gpu_tasks.runtime.finding import Finder
@@ -133,7 +133,7 @@ class Pass:
         if swapper is None:
             return _Cut(face.track_id, face.mesh_468, points, None, None)
         affine = affine_to(swapper.facts.template, points.points_5, swapper.size)
-        return _Cut(face.track_id, face.mesh_468, points, affine, warp(pixels, affine, swapper.size))
+        return _Cut(face.track_id, face.mesh_468, points, affine, cut(pixels, affine, swapper.size))
 
     def _swapped(self, frames: Generator[_Framed]) -> Generator[_Done]:
         swapper = self.equipment.swapper
@@ -211,7 +211,7 @@ class Pass:
                     for frame in group
                     for face in frame.faces
                 ]
-                crops = [warp(frame.pixels, affine, size) for frame, affine in places]
+                crops = [cut(frame.pixels, affine, size) for frame, affine in places]
                 made = enhancer.enhance(np.stack(crops)) if crops else _NO_CROPS
                 for (frame, affine), before, after in zip(places, crops, made, strict=True):
                     taken = box

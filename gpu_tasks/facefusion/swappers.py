@@ -16,9 +16,9 @@ from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.facefusion.boosting import interleaved, together
 from gpu_tasks.facefusion.embedding import EMBEDDING_SIZE, Converter, Identity, unit
 from gpu_tasks.facefusion.geometry import Template, affine_to
+from gpu_tasks.facefusion.pasting import cut
 from gpu_tasks.facefusion.sessions import Net
 from gpu_tasks.facefusion.tensors import Colour, crops_of, tensor_of
-from gpu_tasks.faces.align import warp
 from gpu_tasks.faces.arrays import Floats
 
 _MOST_BOOST_PX: Final = 1024
@@ -173,7 +173,7 @@ class Swapper:
         """
         if self.facts.picture is not None:
             template, side = self.facts.picture
-            crop = warp(identity.portrait, affine_to(template, identity.points_5, side), side)
+            crop = cut(identity.portrait, affine_to(template, identity.points_5, side), side)
             return np.asarray(tensor_of(crop[None])[0], np.float32)
         source = self._prepared(identity.embedding)
         share = _MOST_TARGET * (1 - 2 * weight)

@@ -97,7 +97,7 @@ def write_distances(path: Path) -> None:
     levels: list[list[str]] = [[], [], []]
     for number, stride in enumerate(STRIDES):
         cells = _cells(stride) ** 2
-        # Input is (x - 127.5) / 128.
+        # One level of 255 is one part of 128 here.
         score = graph.node("Reshape", _blueness(graph, stride, 128 / 255), graph.whole(cells, 1))
         shown = graph.node("Mul", score, graph.floats(float(number == LEVEL)))
         pair = graph.node("Concat", shown, graph.node("Mul", shown, graph.floats(0.98)), axis=1)
@@ -178,11 +178,11 @@ def write_parser(path: Path) -> None:
     """Write BiSeNet: the left half is skin (1), the right half a nose (10), what is very dark is background (0)."""
     graph = Graph()
     half = np.zeros((1, 1, 512, 512), np.float32)
-    half[..., :256] = 1
+    half[..., :256] = 0.4
     red = graph.slice("input", axis=1, start=0, stop=1)
     dark = graph.node("Neg", graph.node("Add", red, graph.floats(1.5)))
     nothing = graph.constant(np.full((1, 8, 512, 512), -9, np.float32))
-    skin, nose = graph.constant(half), graph.constant(1 - half)
+    skin, nose = graph.constant(half), graph.constant(0.4 - half)
     graph.node("Concat", dark, skin, nothing, nose, nothing, name="output", axis=1)
     graph.save(path, {"input": (1, 3, 512, 512)}, {"output": (1, 19, 512, 512)})
 
