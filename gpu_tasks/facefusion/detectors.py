@@ -12,7 +12,6 @@ import numpy as np
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.facefusion.sessions import Net
-from gpu_tasks.faces.align import Region
 from gpu_tasks.faces.arrays import Floats, Frame
 from gpu_tasks.faces.detector import Face
 
@@ -21,7 +20,6 @@ _SCORE: Final = 0.5
 _OVERLAP: Final = 0.4
 _STRIDES: Final = (8, 16, 32)
 _POINTS: Final = 5
-_REGION_PER_BOX: Final = 1.5
 
 
 class Found(NamedTuple):
@@ -111,12 +109,6 @@ def _face(box: Floats, score: Floats, points: Floats) -> Face:
 def five_of(face: Face) -> Floats:
     """Return the five points of a face that one of these detectors found: (5, 2) float32, frame pixels."""
     return np.concatenate([face.points[:3], face.points[4:]]).astype(np.float32)
-
-
-def region_of_box(box: Floats) -> Region:
-    """Return the upright square around a box, half as large again."""
-    left, top, right, bottom = box.tolist()
-    return Region((left + right) / 2, (top + bottom) / 2, max(right - left, bottom - top) * _REGION_PER_BOX, 0.0)
 
 
 def _distinct(found: Found) -> list[int]:

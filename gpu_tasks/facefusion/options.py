@@ -21,6 +21,7 @@ execution_thread_count, execution_queue_count   the worker's own settings decide
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Final
 
 from gpu_tasks.contract.jobs import FaceFusionJob
@@ -59,7 +60,7 @@ def check(job: FaceFusionJob) -> None:
     Raises:
         FaultError: OPTION_UNSUPPORTED naming the option.
     """
-    for name, why in (*_wrong_options(job.options), *_wrong_casting(job)):
+    for name, why in chain(_wrong_options(job.options), _wrong_casting(job)):
         raise refuse(name, why)
 
 

@@ -17,6 +17,7 @@ from gpu_tasks.contract.options import FaceFusionOptions
 from gpu_tasks.draft.models import face_models
 from gpu_tasks.facefusion.neural import NeuralSwap
 from gpu_tasks.faces.arrays import Floats, Frame
+from gpu_tasks.faces.mesh import NOSE_TIP
 from gpu_tasks.faces.trackfile import TracksReader
 from gpu_tasks.faces.tracks import track_faces
 from gpu_tasks.media.playing import frames_on_timeline
@@ -160,4 +161,20 @@ def two_people(folder: Path, count: int = FRAMES) -> Clip:
     clip = write_clip(folder, [np.hstack([one[:HEIGHT], other]) for one, other in zip(left, right, strict=True)])
     cv2.imwrite(str(folder / "left.png"), left[0])
     cv2.imwrite(str(folder / "right.png"), portrait())
-    return clip.with_files(**{"left.png": folder / "left.png", "right.png": folder / "right.png"})
+    cv2.imwrite(str(folder / "group.png"), with_blue_spot(clip))
+    names = ("left.png", "right.png", "group.png")
+    return clip.with_files(**{name: folder / name for name in names})
+
+
+def with_blue_spot(clip: Clip) -> Frame:
+    """The first frame, in which the smaller face, on the right, has a blue spot on its nose and the rest no blue.
+
+    As wide as detectors see it, so that their cells lie on its pixels.
+    """
+    job, left = clip.job(), 160
+    frame = np.ascontiguousarray(clip.original(job)[0][:, left : left + 640])
+    mesh = clip.meshes(job)[0][1] - np.float32([left, 0, 0])
+    frame[:, :, 0] = np.minimum(frame[:, :, 0], frame[:, :, 2])
+    column, row = (int(value) // 16 * 16 for value in mesh[NOSE_TIP, :2])
+    frame[row : row + 16, column : column + 16] = (255, 90, 20)
+    return frame

@@ -42,10 +42,10 @@ def write_analysis(path: Callable[[str], Path]) -> None:
     write_landmarks(path("peppa_wutz"), with_heatmaps=False)
     write_embedder(path("arcface_w600k_r50"), "input")
     write_embedder(path("auraface_v1"), "input.1")
-    for name in ("xseg_1", "xseg_2", "xseg_3"):
-        write_occluder(path(name))
-    for name in ("bisenet_resnet_34", "bisenet_resnet_18"):
-        write_parser(path(name))
+    for name, limit in (("xseg_1", 0.5), ("xseg_2", 0.35), ("xseg_3", 0.65)):
+        write_occluder(path(name), limit)
+    for name, skin in (("bisenet_resnet_34", slice(0, 256)), ("bisenet_resnet_18", slice(256, 512))):
+        write_parser(path(name), skin)
     write_content(path("nsfw_1"), 640, (1, 9, 8400))
     write_content(path("nsfw_2"), 384, (1, 2))
     write_content(path("nsfw_3"), 448, (1, 4))
@@ -165,20 +165,20 @@ def write_embedder(path: Path, input_name: str) -> None:
     graph.save(path, {input_name: (1, 3, 112, 112)}, {"output": (1, 512)})
 
 
-def write_occluder(path: Path) -> None:
-    """Write XSeg: what is bluer than half covers the face; rows first, BGR, 0..1."""
+def write_occluder(path: Path, limit: float) -> None:
+    """Write XSeg: what is bluer than a limit covers the face; rows first, BGR, 0..1."""
     graph = Graph()
     blue = graph.slice("input", axis=3, start=0, stop=1)
-    seen = graph.node("Less", blue, graph.constant(np.full((1, 1, 1, 1), 0.5, np.float32)))
+    seen = graph.node("Less", blue, graph.constant(np.full((1, 1, 1, 1), limit, np.float32)))
     graph.node("Cast", seen, name="output", to=1)
     graph.save(path, {"input": (1, 256, 256, 3)}, {"output": (1, 256, 256, 1)})
 
 
-def write_parser(path: Path) -> None:
-    """Write BiSeNet: the left half is skin (1), the right half a nose (10), what is very dark is background (0)."""
+def write_parser(path: Path, skin_columns: slice) -> None:
+    """Write BiSeNet: some columns are skin (1), the others a nose (10), what has no red is background (0)."""
     graph = Graph()
     half = np.zeros((1, 1, 512, 512), np.float32)
-    half[..., :256] = 0.4
+    half[..., skin_columns] = 0.4
     red = graph.slice("input", axis=1, start=0, stop=1)
     dark = graph.node("Neg", graph.node("Add", red, graph.floats(1.5)))
     nothing = graph.constant(np.full((1, 8, 512, 512), -9, np.float32))

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.facefusion.detectors import DETECTORS, OnnxDetector, five_of, region_of_box
+from gpu_tasks.facefusion.detectors import DETECTORS, OnnxDetector, five_of
 from gpu_tasks.facefusion.geometry import five_of_68, landmarks_68_of_mesh
 from gpu_tasks.facefusion.landmarks import LANDMARKERS, Landmarker
 from gpu_tasks.facefusion.looking import Points
@@ -43,7 +43,8 @@ def test_a_detector_finds_boxes_and_points_where_its_file_says(
     for face, cell in zip(sorted(faces, key=lambda face: face.box[0]), ((10, 8), (22, 14)), strict=True):
         corner = np.array(cell) * STRIDE
         left, top, right, bottom = np.array(EDGES) * STRIDE
-        assert np.allclose(face.box, [*(corner - [left, top]), *(corner + [right, bottom])], atol=0.01)
+        edges = np.array([-left, -top, right, bottom])
+        assert np.allclose(face.box, np.tile(corner, 2) + edges, atol=0.01)
         assert np.allclose(five_of(face), corner + POINTS * STRIDE, atol=0.01)
         assert face.score > 0.8
 
@@ -82,11 +83,6 @@ def test_another_network_in_a_detectors_place_is_corrupt(weights: WeightStore, d
     with pytest.raises(FaultError, match="12 outputs") as caught:
         wrong.detect(np.zeros((64, 64, 3), np.uint8))
     assert caught.value.fault.code is FaultCode.MODEL_CORRUPT
-
-
-def test_the_region_of_a_box_is_upright_and_half_as_large_again() -> None:
-    region = region_of_box(np.float32([10, 20, 50, 100]))
-    assert (region.centre_x, region.centre_y, region.side_px, region.angle) == (30, 60, 120, 0)
 
 
 def dotted(place: tuple[int, int]) -> Frame:
