@@ -145,14 +145,21 @@ def write_clip(folder: Path, frames: Sequence[Frame], fps: Fraction = FPS) -> Cl
     models = face_models(1)
     track_faces(path, folder / "tracks", models.detector, models.mesh)
     cv2.imwrite(str(folder / "other.png"), frames[0][:HEIGHT, :352])
+    return reopened(folder)
+
+
+def reopened(folder: Path) -> Clip:
+    """Return a clip that was written before."""
+    with VideoReader(folder / "target.mp4") as reader:
+        info = reader.info
     inputs = {
-        TARGET.key: path,
+        TARGET.key: folder / "target.mp4",
         TRACKS.key: folder / "tracks",
         SOURCE.key: SAMPLES / "source.jpg",
         OTHER.key: folder / "other.png",
     }
     bench = Bench(folder=folder, inputs=inputs, threads=1, checkpoint=lambda: None, report=lambda *_: None)
-    return Clip(bench, fps, len(frames))
+    return Clip(bench, info.fps, info.frame_count)
 
 
 def two_people(folder: Path, count: int = FRAMES) -> Clip:

@@ -188,11 +188,11 @@ def write_parser(path: Path, skin_columns: slice) -> None:
 
 
 def write_content(path: Path, size: int, shape: tuple[int, ...]) -> None:
-    """Write a content model: what is redder than it is blue is flagged; RGB."""
+    """Write a content model: what is much redder than it is blue is flagged; RGB."""
     graph = Graph()
     red = graph.mean(graph.slice("input", axis=1, start=0, stop=1), [1, 2, 3])
     blue = graph.mean(graph.slice("input", axis=1, start=2, stop=3), [1, 2, 3])
-    redness = graph.node("Mul", graph.node("Sub", red, blue), graph.floats(40.0))
+    redness = graph.scaled(graph.node("Sub", red, blue), graph.floats(200.0), graph.floats(-40.0))
     pattern = np.zeros(shape, np.float32)
     match len(shape), shape[1]:
         case 3, _:
