@@ -128,7 +128,7 @@ def other_person(count: int) -> list[Frame]:
     share = HEIGHT / picture.shape[0]
     width = round(picture.shape[1] * share)
     small = np.asarray(cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
-    sway = [np.float32([[1, 0, 3 * np.sin(place / 3)], [0, 1, 0]]) for place in range(count)]
+    sway = [np.array([[1, 0, 3 * np.sin(place / 3)], [0, 1, 0]], np.float32) for place in range(count)]
     return [
         np.asarray(cv2.warpAffine(small, shift, (width, HEIGHT), borderMode=cv2.BORDER_REPLICATE), np.uint8)
         for shift in sway
@@ -180,7 +180,7 @@ def with_blue_spot(clip: Clip) -> Frame:
     """
     job, left = clip.job(), 160
     frame = np.ascontiguousarray(clip.original(job)[0][:, left : left + 640])
-    mesh = clip.meshes(job)[0][1] - np.float32([left, 0, 0])
+    mesh = clip.meshes(job)[0][1] - np.array([left, 0, 0], np.float32)
     frame[:, :, 0] = np.minimum(frame[:, :, 0], frame[:, :, 2])
     column, row = (int(value) // 16 * 16 for value in mesh[NOSE_TIP, :2])
     frame[row : row + 16, column : column + 16] = (255, 90, 20)

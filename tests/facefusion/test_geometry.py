@@ -64,7 +64,7 @@ def test_a_warp_in_a_frame_of_1080p_is_right_to_a_ten_thousandth_of_a_pixel() ->
 
 
 def test_a_warp_never_mirrors_and_survives_points_in_one_place() -> None:
-    mirrored = TEMPLATES[Template.FFHQ_512] * np.float32([-300, 300]) + np.float32([500, 100])
+    mirrored = TEMPLATES[Template.FFHQ_512] * np.array([-300, 300], np.float32) + np.array([500, 100], np.float32)
     affine = affine_to(Template.FFHQ_512, mirrored.astype(np.float32), 256)
     assert affine[0, 0] * affine[1, 1] - affine[0, 1] * affine[1, 0] >= 0
     assert np.isfinite(affine_to(Template.FFHQ_512, np.full((5, 2), 7, np.float32), 256)).all()

@@ -93,7 +93,7 @@ def dotted(place: tuple[int, int]) -> Frame:
 
 def spread(points: NDArray[np.float32], quarters: int) -> NDArray[np.float64]:
     turn = np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), quarters % 4)
-    return points.astype(np.float64) @ turn.T
+    return np.asarray(points.astype(np.float64) @ turn.T, np.float64)
 
 
 @pytest.mark.parametrize("name", sorted(LANDMARKERS))
@@ -101,7 +101,7 @@ def spread(points: NDArray[np.float32], quarters: int) -> NDArray[np.float64]:
 def test_landmarks_lie_where_the_network_saw_them(
     name: str, quarters: int, weights: WeightStore, devices: Devices
 ) -> None:
-    place, box = (180, 140), np.float32([120, 90, 250, 220])
+    place, box = (180, 140), np.array([120, 90, 250, 220], np.float32)
     landmarker = Landmarker(Net(weights.path(name), name, devices), LANDMARKERS[name])
     points, score = landmarker.landmarks(dotted(place), box, quarters * np.pi / 2 + 0.3)
     # 195 of the crop's 256 pixels are the box's longer side; a cell is four of them.
@@ -113,7 +113,7 @@ def test_landmarks_lie_where_the_network_saw_them(
 def test_dark_crops_are_brightened_before_they_are_looked_at(weights: WeightStore, devices: Devices) -> None:
     landmarker = Landmarker(Net(weights.path("2dfan4"), "2dfan4", devices), LANDMARKERS["2dfan4"])
     dark = (dotted((180, 140)) // 12).astype(np.uint8)
-    points, _ = landmarker.landmarks(dark, np.float32([120, 90, 250, 220]))
+    points, _ = landmarker.landmarks(dark, np.array([120, 90, 250, 220], np.float32))
     assert np.abs(points.mean(0) - (np.array([180, 140]) + canonical_68().mean(0) * 4 * 130 / 195)).max() < 12
 
 

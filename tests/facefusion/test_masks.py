@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.options import MaskRegion
 from gpu_tasks.facefusion.masks import Occluder, Parser, area_mask, box_mask, hull_mask, smallest, softened
 from gpu_tasks.facefusion.sessions import Devices, Net
 from gpu_tasks.faces.mesh import OVAL
@@ -99,12 +100,15 @@ def test_what_covers_the_face_is_masked_by_the_occluder(weights: WeightStore, de
     assert mask[20, 40] == pytest.approx(1)
 
 
+WANTED: tuple[list[MaskRegion], ...] = (["skin"], ["nose"], ["skin", "nose"])
+
+
 def test_regions_are_told_apart_by_the_parser(weights: WeightStore, devices: Devices) -> None:
     crop = np.full((256, 256, 3), 200, np.uint8)
     crop[:100, :, 2] = 0
     parser = Parser(Net(weights.path("bisenet_resnet_34"), "bisenet_resnet_34", devices))
     # The stand-in calls the left half skin, the right half a nose, and what has no red background.
-    skin, nose, both = (parser.mask(crop, names) for names in (["skin"], ["nose"], ["skin", "nose"]))
+    skin, nose, both = (parser.mask(crop, names) for names in WANTED)
     assert (skin[200, 60], skin[200, 200]) == (pytest.approx(1), 0)
     assert (nose[200, 60], nose[200, 200]) == (0, pytest.approx(1))
     assert both[200].min() == pytest.approx(1)

@@ -144,7 +144,7 @@ def test_several_rows_at_once_change_no_pixel(weights: WeightStore, two: Clip, e
     def freed(options: FaceFusionOptions, bench: object) -> Devices:
         return replace(load(options, bench), free_batch=True)  # type: ignore[arg-type]  # passed through
 
-    several._armoury._devices = freed  # type: ignore[method-assign,assignment]  # a GPU cannot be had
+    several._armoury._devices = freed  # type: ignore[method-assign]  # a GPU cannot be had
     equipment = several.equip(job, two.bench)
     assert equipment.swapper is not None
     assert equipment.swapper.most_crops == 4
