@@ -102,6 +102,7 @@ FACE_SWAP_CHANGES = [
     {"options": FaceFusionOptions(output_video_preset="fast")},
     {"face_selection": FaceSelection(mode="one")},
     {"face_map": (FaceMapping(source_index=0),)},
+    {"references": (artifact("e"),)},
 ]
 
 
