@@ -7,6 +7,7 @@ from typing import Final
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage
+from gpu_tasks.contract.options import FaceSelection
 from gpu_tasks.draft.models import FaceModels, face_models
 from gpu_tasks.draft.source import DraftSource
 from gpu_tasks.draft.swap import DraftSwap
@@ -41,6 +42,8 @@ class FaceSwap:
         if job.engine is Engine.NEURAL:
             options.check(job)
             return
+        if job.face_selection.order != FaceSelection().order:
+            raise refuse("face_selection.order", "the draft engine counts from the left.")
         if job.face_map:
             raise refuse("face_map", "one source for all selected faces is what is built.")
         if job.face_selection.mode == "reference":

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import Segment
+from gpu_tasks.contract.jobs import Engine, Segment
 from gpu_tasks.contract.manifest import manifest
+from gpu_tasks.contract.options import FaceFusionOptions, FaceSelection
 from gpu_tasks.facefusion.neural import NeuralSwap
 from gpu_tasks.facefusion.pipeline import FaceSwap
 from gpu_tasks.facefusion.settings import FaceSwapSettings
@@ -183,3 +184,12 @@ def test_networks_stay_loaded_between_jobs(weights: WeightStore, clip: Clip) -> 
     assert second.swapper is not None
     assert first.swapper._network is second.swapper._network
     assert len(footage(1)) == 1
+
+
+def test_the_draft_engine_refuses_an_order_that_it_does_not_know(clip: Clip) -> None:
+    draft = {"engine": Engine.DRAFT, "options": FaceFusionOptions()}
+    FaceSwap().check(clip.job(**draft))
+    selection = FaceSelection(mode="one", order="large-small")
+    code, detail = fault_of(lambda: FaceSwap().check(clip.job(**draft, face_selection=selection)))
+    assert code is FaultCode.OPTION_UNSUPPORTED
+    assert "face_selection.order" in detail
