@@ -128,11 +128,15 @@ def _wrong_casting(job: FaceFusionJob) -> Iterator[tuple[str, str]]:
         yield "face_selection.reference_key", "reference needs a picture."
     if job.face_map and (selection.mode, selection.position) != (FaceSelection().mode, FaceSelection().position):
         yield "face_selection", "face_map says which faces are changed; leave mode and position out."
+    if selection.mode != "reference" and selection.reference_key is not None:
+        yield "face_selection.reference_key", "only mode=reference looks at it."
     for place, entry in enumerate(job.face_map):
         if entry.source_index >= len(job.sources):
             yield f"face_map.{place}.source_index", f"there are {len(job.sources)} sources."
         if entry.reference_key is None and entry.position is None:
             yield f"face_map.{place}.position", "say which face it is, by place or by a reference."
+        if entry.reference_key is not None and entry.position is not None:
+            yield f"face_map.{place}.position", "a reference says which face it is; leave the place out."
     for key in reference_keys(job):
         if key not in given:
             yield "references", f"the picture {key} is not among the job's references."

@@ -172,9 +172,11 @@ class Net:
         """Let the network take several rows, if it then says of each what it says of it alone."""
         alone, shapes = self._session, self.shapes
         random = np.random.default_rng(0)
-        trial = {name: random.random((_TRIAL_ROWS, *_fixed(shape[1:])), np.float32) for name, shape in shapes.items()}
-        typed = {name: values.astype(self._dtypes.get(name, np.float32)) for name, values in trial.items()}
         try:
+            trial = {
+                name: random.random((_TRIAL_ROWS, *_fixed(shape[1:])), np.float32) for name, shape in shapes.items()
+            }
+            typed = {name: values.astype(self._dtypes.get(name, np.float32)) for name, values in trial.items()}
             self._session = self._open(with_free_batch(path, frozenset(shapes)))
             together = self._session.run(None, typed)
             apart = [alone.run(None, {name: typed[name][[row]] for name in typed}) for row in range(_TRIAL_ROWS)]
@@ -201,7 +203,10 @@ def _fixed(shape: tuple[int | str, ...]) -> tuple[int, ...]:
 
 
 def _alike(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    return one.shape == other.shape and bool(np.abs(one - other).max() <= _SAME * max(np.abs(other).max(), 1e-6))
+    if one.shape != other.shape:
+        return False
+    difference = np.abs(one.astype(np.float64) - other)
+    return bool(difference.max() <= _SAME * max(float(np.abs(other.astype(np.float64)).max()), 1e-6))
 
 
 def _differ(found: int | str, wanted: int | str) -> bool:

@@ -185,7 +185,11 @@ def test_a_network_that_cannot_take_several_rows_is_left_as_it_is(tmp_path: Path
     fixed = Net(tmp_path / "fixed.onnx", "fixed", Devices(threads=1, free_batch=True))
     assert fixed.most_rows == 1
     assert fixed.run({"input": np.ones((1, 3, 2, 2), np.float32)})[0].shape == (1, 12)
-    # One that takes a second input of another kind stays as well.
+    # One for frames of any size stays as well.
+    tiles = Net(weights.path("real_esrgan_x2"), "real_esrgan_x2", Devices(threads=1, free_batch=True))
+    assert tiles.most_rows == 1
+    assert tiles.run({"input": np.ones((1, 3, 20, 30), np.float32)})[0].shape == (1, 3, 40, 60)
+    # And one that takes a second input of another kind.
     codeformer = Net(weights.path("codeformer"), "codeformer", Devices(threads=1, free_batch=True))
     assert codeformer.most_rows == 1
     onnx.checker.check_model(onnx.load_from_string(with_free_batch(tmp_path / "fixed.onnx", frozenset({"input"}))))

@@ -190,6 +190,11 @@ def test_what_covers_a_face_stays_in_front_of_it(engine: NeuralSwap, two: Clip) 
         ({"face_map": (FaceMapping(source_index=3, position=0),)}, "face_map.0.source_index"),
         ({"face_map": (FaceMapping(source_index=0),)}, "face_map.0.position"),
         (
+            {"face_map": (FaceMapping(source_index=0, position=0, reference_key="uploads/source/left.png"),)},
+            "face_map.0.position",
+        ),
+        ({"face_selection": FaceSelection(reference_key="uploads/source/left.png")}, "face_selection.reference_key"),
+        (
             {
                 "face_map": (FaceMapping(source_index=0, position=0),),
                 "face_selection": FaceSelection(mode="one", position=1),

@@ -187,9 +187,9 @@ def test_networks_stay_loaded_between_jobs(weights: WeightStore, clip: Clip) -> 
 
 
 def test_the_draft_engine_refuses_an_order_that_it_does_not_know(clip: Clip) -> None:
-    draft = {"engine": Engine.DRAFT, "options": FaceFusionOptions()}
-    FaceSwap().check(clip.job(**draft))
+    plain = FaceFusionOptions()
+    FaceSwap().check(clip.job(plain, engine=Engine.DRAFT))
     selection = FaceSelection(mode="one", order="large-small")
-    code, detail = fault_of(lambda: FaceSwap().check(clip.job(**draft, face_selection=selection)))
+    code, detail = fault_of(lambda: FaceSwap().check(clip.job(plain, engine=Engine.DRAFT, face_selection=selection)))
     assert code is FaultCode.OPTION_UNSUPPORTED
     assert "face_selection.order" in detail
