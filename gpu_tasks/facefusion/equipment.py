@@ -102,6 +102,7 @@ class Armoury:
             engine_cache=settings.engine_cache,
             half_precision=settings.half_precision,
             wanted=options.execution_providers,
+            free_batch=settings.free_batch,
         )
 
     def _detector(

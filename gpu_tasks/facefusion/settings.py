@@ -16,6 +16,7 @@ class FaceSwapSettings(BaseSettings):
         engine_cache: Where TensorRT keeps what it built for this GPU (a volume that outlives the worker); without one
             TensorRT is not used, because building takes minutes.
         half_precision: TensorRT may compute in 16 bits.
+        free_batch: Let networks that were published for one row take several; unset: on a GPU, where it pays.
         content_models: What looks at one frame a second, names separated by commas; empty: nobody looks.
         content_share: Of the frames looked at, the share from above which the target is refused.
     """
@@ -24,6 +25,7 @@ class FaceSwapSettings(BaseSettings):
 
     engine_cache: Path | None = None
     half_precision: bool = True
+    free_batch: bool | None = None
     content_models: Annotated[tuple[str, ...], NoDecode] = ("nsfw_1",)
     content_share: float = Field(default=0.1, ge=0, le=1)
 

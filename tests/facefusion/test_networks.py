@@ -19,6 +19,7 @@ from gpu_tasks.facefusion.sessions import Devices, Net, tensorrt_options
 from gpu_tasks.facefusion.swappers import SWAPPERS, Source, Swapper, SwapperFacts
 from gpu_tasks.faces.arrays import Floats
 from gpu_tasks.weights import WeightStore
+from tests.facefusion.graphs import Graph, Shape
 from tests.facefusion.standins import DETAIL, ENHANCED, FIDELITY_SHARE, conversion, emap, swapped_by_hand
 
 RANDOM = np.random.default_rng(5)
@@ -274,18 +275,18 @@ def test_a_file_that_is_no_network_is_corrupt(tmp_path: Path, devices: Devices) 
     assert caught.value.fault.code is FaultCode.MODEL_CORRUPT
 
 
-def test_memory_that_is_not_there_at_one_row_is_a_fault(weights: WeightStore, devices: Devices) -> None:
-    loaded = swapper(weights, devices, "hyperswap_1a_256")
-
-    class Full:
-        most_rows = 1
-        name = "full"
-        batches = loaded._network.batches
-
-        def run(self, _feed: object) -> list[Floats]:
-            raise MemoryError
-
-    loaded._network = Full()  # type: ignore[assignment]  # a machine without memory cannot be had
+def test_memory_that_is_not_there_at_one_row_is_a_fault(tmp_path: Path, devices: Devices) -> None:
+    # What it makes of a crop on the way takes a petabyte: more than any address space, whatever the kernel promises.
+    graph = Graph()
+    row = graph.mean("target", [1, 2, 3])
+    huge = graph.node("Expand", row, graph.whole(1, 1, 1 << 24, 1 << 24))
+    tall = graph.node("Mul", huge, huge)
+    small = graph.mean(tall, [1, 2, 3])
+    graph.node("Add", graph.node("Add", "target", small), graph.node("ReduceMean", "source"), name="output")
+    shapes: dict[str, Shape] = {"source": (1, 512), "target": (1, 3, 256, 256)}
+    graph.save(tmp_path / "huge.onnx", shapes, {"output": (1, 3, 256, 256)})
+    network = Net(tmp_path / "huge.onnx", "huge", devices)
+    loaded = Swapper(network, SWAPPERS["hyperswap_1a_256"], converter=None, emap=None)
     with pytest.raises(FaultError) as caught:
         loaded.swap(np.zeros((1, 512), np.float32), np.zeros((1, 256, 256, 3), np.uint8))
     assert caught.value.fault.code is FaultCode.OUT_OF_MEMORY

@@ -20,6 +20,7 @@ from gpu_tasks.facefusion.geometry import TEMPLATES, Template, five_of_mesh
 from gpu_tasks.facefusion.looking import PictureReader, Points
 from gpu_tasks.facefusion.neural import NeuralSwap
 from gpu_tasks.facefusion.sessions import Devices, Net
+from gpu_tasks.facefusion.settings import FaceSwapSettings
 from gpu_tasks.facefusion.steadying import REACH, steady_mask, with_neighbours
 from gpu_tasks.facefusion.swappers import SWAPPERS
 from gpu_tasks.faces.arrays import Floats, Frame
@@ -137,14 +138,8 @@ def test_frames_come_out_as_many_as_asked_for_also_when_the_target_starts_again(
 
 
 def test_several_rows_at_once_change_no_pixel(weights: WeightStore, two: Clip, engine: NeuralSwap) -> None:
-    several = NeuralSwap(weights, engine._settings)
+    several = NeuralSwap(weights, FaceSwapSettings(content_models=(), free_batch=True))
     job = two.job(LIT)
-    load = several._armoury._devices
-
-    def freed(options: FaceFusionOptions, bench: object) -> Devices:
-        return replace(load(options, bench), free_batch=True)  # type: ignore[arg-type]  # passed through
-
-    several._armoury._devices = freed  # type: ignore[method-assign]  # a GPU cannot be had
     equipment = several.equip(job, two.bench)
     assert equipment.swapper is not None
     assert equipment.swapper.most_crops == 4
