@@ -43,6 +43,7 @@ class FaultCode(StrEnum):
     NO_VIDEO_STREAM = "no_video_stream"
     NO_AUDIO_STREAM = "no_audio_stream"
     NO_FACE_IN_SOURCE = "no_face_in_source"
+    CONTENT_REFUSED = "content_refused"
 
     RUNPOD_NOT_CONFIGURED = "runpod_not_configured"
     ENGINE_UNAVAILABLE = "engine_unavailable"
@@ -122,6 +123,7 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.NO_FACE_IN_SOURCE: FaultMeaning(
         "No face was found in a source image; use a clear frontal picture.", retryable=False
     ),
+    FaultCode.CONTENT_REFUSED: FaultMeaning("The target shows content that may not be changed here.", retryable=False),
     FaultCode.RUNPOD_NOT_CONFIGURED: FaultMeaning(
         "RunPod is not set up here; set RUNPOD_API_KEY and RUNPOD_WAV2LIP_ENDPOINT.", retryable=False
     ),

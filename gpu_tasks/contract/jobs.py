@@ -183,6 +183,8 @@ class FaceFusionJob(StageJob):
     options: FaceFusionOptions = FaceFusionOptions()
     face_selection: FaceSelection = FaceSelection()
     face_map: tuple[FaceMapping, ...] = ()
+    # The pictures that the reference keys of `face_selection` and `face_map` name.
+    references: tuple[Artifact, ...] = Field(default=(), max_length=64)
 
     not_identity: ClassVar[dict[str, object]] = {
         **StageJob.not_identity,

@@ -1,13 +1,37 @@
 """The request's option objects, with the original service's names and defaults."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gpu_tasks.contract.artifacts import InputKey, OutputKey
 
 Percent = Annotated[int, Field(ge=0, le=100)]
+Share = Annotated[float, Field(ge=0, le=1)]
+# What of a face a parser tells apart.
+MaskRegion = Literal[
+    "skin",
+    "left-eyebrow",
+    "right-eyebrow",
+    "left-eye",
+    "right-eye",
+    "glasses",
+    "nose",
+    "mouth",
+    "upper-lip",
+    "lower-lip",
+]
+FaceOrder = Literal[
+    "left-right",
+    "right-left",
+    "top-bottom",
+    "bottom-top",
+    "small-large",
+    "large-small",
+    "best-worst",
+    "worst-best",
+]
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]{0,63}$")]
 
 
@@ -64,14 +88,33 @@ class FaceFusionOptions(_Options):
     face_enhancer_model: ModelName = "gfpgan_1.4"
     face_enhancer_blend: Percent = 30
     face_detector_model: ModelName = "yolo_face"
-    face_mask_types: Annotated[tuple[Literal["box", "occlusion", "area", "region"], ...], Field(strict=False)] = (
-        "box",
-    )
+    face_mask_types: Annotated[
+        tuple[Literal["box", "occlusion", "area", "region", "hull"], ...], Field(strict=False)
+    ] = ("box",)
     output_video_encoder: ModelName = "libx264"
     output_video_preset: ModelName = "veryfast"
     execution_providers: Annotated[tuple[ModelName, ...], Field(strict=False)] = ("cuda",)
     execution_thread_count: Annotated[int, Field(ge=1, le=64)] = 4
     execution_queue_count: Annotated[int, Field(ge=1, le=8)] = 1
+    # Not in the original service. How far from the target's own identity: below 0.5 closer to it, above beyond the
+    # source's.
+    face_swapper_weight: Share = 0.5
+    # Side of the crop that is swapped, pixels, a multiple of the model's own; 0 is the model's own.
+    face_swapper_pixel_boost: Annotated[int, Field(ge=0, le=1024)] = 0
+    face_swapper_colour_match: bool = True
+    face_enhancer_weight: Share = 0.5
+    frame_enhancer_model: ModelName = "real_esrgan_x2"
+    frame_enhancer_blend: Percent = 80
+    face_landmarker_model: ModelName = "face_mesh_468"
+    face_occluder_model: ModelName = "xseg_1"
+    face_parser_model: ModelName = "bisenet_resnet_34"
+    face_mask_blur: Share = 0.3
+    # Top, right, bottom, left of the crop, percent.
+    face_mask_padding: Annotated[tuple[Percent, Percent, Percent, Percent], Field(strict=False)] = (0, 0, 0, 0)
+    face_mask_areas: Annotated[
+        tuple[Literal["upper-face", "lower-face", "mouth"], ...], Field(strict=False, min_length=1)
+    ] = ("upper-face", "lower-face", "mouth")
+    face_mask_regions: Annotated[tuple[MaskRegion, ...], Field(strict=False, min_length=1)] = get_args(MaskRegion)
 
 
 class FaceSelection(_Options):
@@ -80,6 +123,10 @@ class FaceSelection(_Options):
     mode: Literal["many", "one", "reference"] = "many"
     reference_key: InputKey | None = None
     position: Annotated[int, Field(ge=0, le=63)] = 0
+    # How `position` counts.
+    order: FaceOrder = "left-right"
+    # Largest distance of a face from the reference, 0 the same, 1 the opposite.
+    reference_distance: Share = 0.3
 
 
 class FaceMapping(_Options):

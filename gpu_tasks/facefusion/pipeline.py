@@ -5,12 +5,15 @@ from contextlib import contextmanager
 from typing import Final
 
 from gpu_tasks.contract.artifacts import Artifact
-from gpu_tasks.contract.faults import FaultError
-from gpu_tasks.contract.jobs import FaceFusionJob, Stage
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage
+from gpu_tasks.contract.options import FaceSelection
 from gpu_tasks.draft.casting import EVERYONE, Casting, refusal_of
 from gpu_tasks.draft.models import FaceModels, face_models
 from gpu_tasks.draft.source import DraftSource
 from gpu_tasks.draft.swap import DraftSwap
+from gpu_tasks.facefusion import options
+from gpu_tasks.facefusion.neural import NeuralSwap
 from gpu_tasks.media.probe import probe
 from gpu_tasks.media.still import read_image
 from gpu_tasks.media.writer import NVENC, X264
@@ -24,11 +27,23 @@ _HONOURED: Final = frozenset({"output_video_encoder", "output_video_preset"})
 
 
 class FaceSwap:
-    """The draft engine's face swap."""
+    """Face swap by either engine, as the job says.
+
+    Args:
+        neural: The neural engine; None: there are no models.
+    """
 
     stage: Final = Stage.FACEFUSION
 
+    def __init__(self, neural: NeuralSwap | None = None) -> None:
+        self._neural = neural
+
     def check(self, job: FaceFusionJob) -> None:
+        if job.engine is Engine.NEURAL:
+            options.check(job)
+            return
+        if job.face_selection.order != FaceSelection().order:
+            raise refuse("face_selection.order", "the draft engine counts from the left.")
         for field, why in refusal_of(job.face_selection, job.face_map, len(job.sources)).items():
             raise refuse(field, why)
         if "face_swapper" not in job.options.processors:
@@ -37,9 +52,13 @@ class FaceSwap:
             raise refuse("output_video_encoder", f"use one of {', '.join(_ENCODERS)}.")
 
     def inputs(self, job: FaceFusionJob) -> tuple[Artifact, ...]:
-        return (job.target, *job.sources, *([job.tracks] if job.tracks else []))
+        return (job.target, *job.sources, *job.references, *([job.tracks] if job.tracks else []))
 
     def run(self, job: FaceFusionJob, bench: Bench) -> Product:
+        if job.engine is Engine.NEURAL:
+            if self._neural is None:
+                raise FaultError(FaultCode.ENGINE_UNAVAILABLE, "This worker has no models.")
+            return self._neural.run(job, bench)
         target = bench.path_of(job.target)
         with self.change(job, bench) as change:
             return render(

@@ -1,6 +1,7 @@
 """MediaPipe's short-range face detector (BlazeFace): boxes and six key points."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -36,6 +37,14 @@ class Face:
         (left, top, right, bottom), eyes = self.box.tolist(), self.points[1] - self.points[0]
         side = max(right - left, bottom - top) * _REGION_PER_BOX
         return Region((left + right) / 2, (top + bottom) / 2, side, float(np.arctan2(eyes[1], eyes[0])))
+
+
+class Detects(Protocol):
+    """Any detector of faces."""
+
+    def detect(self, frame: Frame, *, tiles: bool = True) -> tuple[Face, ...]:
+        """Return the faces of a frame, (height, width, 3) uint8 BGR, best first."""
+        ...
 
 
 class FaceDetector:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gpu_tasks.faces.align import Region, fit_similarity, transform
 from gpu_tasks.faces.arrays import Floats, Frame
-from gpu_tasks.faces.detector import FaceDetector, box_overlap
+from gpu_tasks.faces.detector import Detects, box_overlap
 from gpu_tasks.faces.mesh import FaceMesh, box_of, region_of
 
 _SCORE = 0.5
@@ -56,7 +56,7 @@ class FaceTracker:
         steady: Smooth from the past alone, as a single pass must. Without it meshes come as the network places them.
     """
 
-    def __init__(self, detector: FaceDetector, mesh: FaceMesh, *, max_faces: int = 8, steady: bool = True) -> None:
+    def __init__(self, detector: Detects, mesh: FaceMesh, *, max_faces: int = 8, steady: bool = True) -> None:
         self._detector = detector
         self._mesh = mesh
         self._max_faces = max_faces

@@ -7,7 +7,7 @@ from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Segment
 from gpu_tasks.contract.tracks import FaceReport
 from gpu_tasks.faces.coverage import CoverageMeter
-from gpu_tasks.faces.detector import FaceDetector
+from gpu_tasks.faces.detector import Detects
 from gpu_tasks.faces.mesh import FaceMesh
 from gpu_tasks.faces.settling import Settler
 from gpu_tasks.faces.tracker import FaceTracker
@@ -18,7 +18,7 @@ from gpu_tasks.media.reader import VideoReader
 def track_faces(  # noqa: PLR0913  # what is looked at, with what, and who may stop it
     target: Path,
     destination: Path,
-    detector: FaceDetector,
+    detector: Detects,
     mesh: FaceMesh,
     *,
     clip: Segment | None = None,

@@ -42,7 +42,7 @@ FACE_SWAP = FaceFusionJob(
 def test_fingerprints_are_those_that_objects_in_existing_buckets_lie_under() -> None:
     # Changing these orphans every stored result: raise CONTRACT_VERSION knowingly, then update them.
     assert fingerprint(LIP_SYNC) == "80362af6c8318c859d7db7f8f4a55bcf03a274c42da36862b068cdf7aa634fc0"
-    assert fingerprint(FACE_SWAP) == "0946d2d0b81f55ebe2741212f327aa7cabdc440957b9d5b0ba412dba9ecdea6d"
+    assert fingerprint(FACE_SWAP) == "e0f35803fafe33590b3ec1e10d63c7f69c1a01fa59a3641fa7274a3f6eb69b56"
 
 
 @pytest.mark.parametrize("job", [LIP_SYNC, FACE_SWAP], ids=["wav2lip", "facefusion"])
@@ -104,6 +104,7 @@ FACE_SWAP_CHANGES = [
     {"options": FaceFusionOptions(output_video_preset="fast")},
     {"face_selection": FaceSelection(mode="one")},
     {"face_map": (FaceMapping(source_index=0),)},
+    {"references": (artifact("e"),)},
 ]
 
 

@@ -1,5 +1,6 @@
 import hashlib
 from importlib.resources import files
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
@@ -7,7 +8,7 @@ from pydantic import ValidationError
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, Stage
 from gpu_tasks.contract.manifest import ModelRole, manifest, resolve_engine
-from gpu_tasks.contract.options import EngineChoice, FaceFusionOptions, Wav2LipOptions, changed_options
+from gpu_tasks.contract.options import EngineChoice, FaceFusionOptions, MaskRegion, Wav2LipOptions, changed_options
 
 BUNDLED = {name: entry for name, entry in manifest().models.items() if entry.bundled}
 
@@ -161,6 +162,20 @@ def test_face_swap_defaults_are_the_original_services() -> None:
         "execution_providers": ["cuda"],
         "execution_thread_count": 4,
         "execution_queue_count": 1,
+        # Ours: as the original service behaves, but for the colour.
+        "face_swapper_weight": 0.5,
+        "face_swapper_pixel_boost": 0,
+        "face_swapper_colour_match": True,
+        "face_enhancer_weight": 0.5,
+        "frame_enhancer_model": manifest().default_for(ModelRole.FRAME_ENHANCER),
+        "frame_enhancer_blend": 80,
+        "face_landmarker_model": manifest().default_for(ModelRole.FACE_LANDMARKER),
+        "face_occluder_model": "xseg_1",
+        "face_parser_model": manifest().default_for(ModelRole.FACE_PARSER),
+        "face_mask_blur": 0.3,
+        "face_mask_padding": [0, 0, 0, 0],
+        "face_mask_areas": ["upper-face", "lower-face", "mouth"],
+        "face_mask_regions": list(get_args(MaskRegion)),
     }
 
 
