@@ -9,6 +9,8 @@ TESTS = Path(__file__).parent
 _SPREAD = frozenset({"contract", "engine", "media", "provenance", "quality", "samples", "wav2lip", "weights"})
 
 
+# First: the plugin that spreads tests reads the marks in this very hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a folder in one process: its tests share a stack, and what one leaves the next may find."""
     for item in items:
