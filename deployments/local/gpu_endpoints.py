@@ -16,6 +16,7 @@ from deployments.local.object_store import ObjectStoreAddress
 from deployments.local.processes import MARK, Program, base_environment
 from deployments.local.services import Service, ServiceName
 from gpu_tasks.contract.manifest import ModelRole, manifest
+from gpu_tasks.contract.options import FaceFusionOptions
 
 WAV2LIP = "wav2lip"
 FACEFUSION = "facefusion"
@@ -72,9 +73,13 @@ def control_plane_service(
 
 
 def has_models(directory: DataDirectory) -> bool:
-    """Tell whether the neural engine can run here without being told which model to take."""
-    default = manifest().entry(manifest().default_for(ModelRole.LIP_SYNCER))
-    return (directory.weights / default.file).is_file()
+    """Tell whether both neural stages can run here without being told which models to take.
+
+    One engine computes a request: with half of the models `auto` would begin what it cannot finish.
+    """
+    swap = FaceFusionOptions()
+    models = manifest().default_for(ModelRole.LIP_SYNCER), swap.face_swapper_model, swap.face_enhancer_model
+    return all((directory.weights / manifest().entry(model).file).is_file() for model in models)
 
 
 def bucket_environment(store: ObjectStoreAddress) -> dict[str, str]:

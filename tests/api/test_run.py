@@ -90,7 +90,6 @@ async def test_inline_audio_is_stored_as_an_upload_and_only_its_key_is_kept(
         ({"output_key": "uploads/video/mine.mp4"}, "request_invalid", "output_key"),
         ({"source_keys": ["uploads/source/s.png"] * 17}, "request_invalid", "source_keys"),
         ({"engine": "quantum"}, "request_invalid", "engine"),
-        ({"engine": "neural", "source_keys": ["uploads/source/face.jpg"]}, "engine_unavailable", "facefusion"),
         ({"consent": {"who": "a\0b"}}, "request_invalid", "cannot be stored"),
         ({"consent": {"who": "\ud800"}}, "request_invalid", "cannot be stored"),
         ({"audio_base64": "UklGRg=="}, "request_invalid", "not both"),

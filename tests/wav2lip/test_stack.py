@@ -10,12 +10,15 @@ import pytest
 
 from api_shim.client import Client
 from flows.request import PipelineRequest
-from gpu_tasks.contract.options import EngineChoice, Wav2LipOptions
+from gpu_tasks.acknowledgements import acknowledge
+from gpu_tasks.contract.manifest import manifest
+from gpu_tasks.contract.options import EngineChoice, FaceFusionOptions, Wav2LipOptions
 from gpu_tasks.contract.records import Status
 from gpu_tasks.media.audio import audio_seconds
 from gpu_tasks.media.probe import probe
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.media.writer import VideoWriter
+from tests.facefusion.standins import write_standins
 from tests.servers import RunningStack, running_stack
 from tests.wav2lip.sounds import babble, write_wav
 
@@ -30,6 +33,11 @@ def stack(checkpoint: Path) -> Iterator[RunningStack]:
     data = Path(tempfile.mkdtemp(prefix="lipswap-neural-"))
     (data / "weights").mkdir()
     shutil.copyfile(checkpoint, data / "weights" / checkpoint.name)
+    write_standins(data / "weights")
+    # Its digest is published, and nobody chose it.
+    (data / "weights" / "yoloface_8n.onnx").unlink()
+    for licence in manifest().licences:
+        acknowledge(data / "weights", licence)
     with running_stack(data_directory=data, discard=True) as running:
         yield running
 
@@ -76,6 +84,33 @@ def test_a_checkpoint_in_the_weights_folder_makes_a_run(client: Client, tmp_path
     likeness = [float(np.abs(frames[22][top].astype(int) - frame[top]).mean()) for frame in shown]
     assert int(np.argmin(likeness)) == 16
     assert np.abs(frames[22].astype(int) - shown[16]).max() > 60
+
+
+def test_lip_sync_and_face_swap_by_networks_follow_each_other(client: Client, tmp_path: Path) -> None:
+    write_wav(tmp_path / "voice.wav", babble(1.0))
+    request = PipelineRequest(
+        target_key=client.upload(SAMPLES / "target.mp4", kind="video").key,
+        audio_key=client.upload(tmp_path / "voice.wav", kind="audio").key,
+        source_keys=(client.upload(SAMPLES / "source.jpg", kind="source").key,),
+        engine=EngineChoice.NEURAL,
+        wav2lip=Wav2LipOptions(lip_syncer_model="wav2lip_custom", enhancer="none"),
+        facefusion=FaceFusionOptions(face_swapper_model="uniface_256", face_enhancer_model="restoreformer_plus_plus"),
+    )
+
+    record = client.wait(client.run(request).task_id, timeout=RUN_SECONDS)
+
+    assert record.status is Status.COMPLETED, record.error
+    assert record.result is not None
+    for stage in ("wav2lip", "facefusion"):
+        assert record.provenance[stage]["engine"] == "neural"
+        assert record.provenance[stage]["faces"]["frames_with_face"] > 0
+    client.download(record.result.output_key, tmp_path / "result.mp4")
+    made = probe(tmp_path / "result.mp4")
+    assert made.audio is not None
+    client.download(record.intermediate["wav2lip"].output_key, tmp_path / "synced.mp4")
+    with VideoReader(tmp_path / "result.mp4") as result, VideoReader(tmp_path / "synced.mp4") as synced:
+        swapped = [np.abs(a.pixels.astype(int) - b.pixels).max() for a, b in zip(result, synced, strict=True)]
+    assert min(swapped) > 40
 
 
 def test_a_model_that_is_not_installed_is_what_the_run_says(client: Client, tmp_path: Path) -> None:
