@@ -102,11 +102,7 @@ class ArtifactStore:
     def fetch_key(self, key: str, destination: Path, *, max_bytes: int, etag: str | None = None) -> Artifact:
         """Stream an object whose digest is not known yet into the file `destination` and return what it is.
 
-        Args:
-            key: Of the object.
-            destination: Appears only when the object is complete.
-            max_bytes: A larger object is refused.
-            etag: Of the version that is meant; whatever lies there when None.
+        With `etag` the version that it names is meant, else whatever lies there.
 
         Raises:
             StorageError: OBJECT_MISSING, OBJECT_EMPTY, OBJECT_TOO_LARGE or STORAGE_UNAVAILABLE; OBJECT_CHANGED when

@@ -3,145 +3,48 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import av
 import numpy as np
 import pillow_heif
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 from pydantic import RootModel
 
 from blocks.bounds import MediaBounds
 from blocks.policy import PipelinePolicy
 from flows import planning
-from flows.cpu_stages import assemble, ingest
-from flows.footage import Footage, Uploads, told
-from flows.remote import JobDone
-from flows.request import PipelineRequest
+from flows.footage import told
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.gate import ChangeKind
-from gpu_tasks.contract.jobs import Engine, Quality, Segment, Stage
-from gpu_tasks.contract.media import MediaInfo
+from gpu_tasks.contract.jobs import Engine, Segment
 from gpu_tasks.contract.options import SyncMode
-from gpu_tasks.contract.receipts import Receipt
-from gpu_tasks.contract.records import Status
 from gpu_tasks.media.audio import load_mono
 from gpu_tasks.media.limits import GatePolicy, MediaLimits
-from gpu_tasks.media.playing import frames_on_timeline
-from gpu_tasks.media.probe import probe
-from gpu_tasks.media.reader import VideoReader
-from gpu_tasks.media.writer import VideoWriter
-from gpu_tasks.settings import R2Settings
-from gpu_tasks.storage import ArtifactStore
-from tests.media.corpus.making import PLAIN, QUIET_X265, VP9, covered, cut, patched
-from tests.media.corpus.specimen import Maker, written
+from tests.media.corpus.making import QUIET_X265, VP9, covered
 from tests.media.footage import click, tone, write_sound, write_video
 from tests.runs.conftest import SAMPLES
-from tests.runs.orchestra import Orchestra
+from tests.runs.desk import (
+    FPS,
+    FRAMES,
+    HEIGHT,
+    POLICY,
+    RATE,
+    WIDTH,
+    Desk,
+    Make,
+    Pixels,
+    desk,
+    face,
+    plain_key,
+    source_key,
+    turned,
+)
 
-Pixels = NDArray[np.uint8]
-Make = Callable[[Path, list[Pixels]], object]
-
-FRAMES = 15
-FPS = Fraction(25)
-HEIGHT, WIDTH = 432, 528
-RATE = 48_000
-POLICY = PipelinePolicy()
-
-
-@pytest.fixture(scope="module")
-def face() -> list[Pixels]:
-    """A woman who looks into the camera, HWC uint8 BGR."""
-    with VideoReader(SAMPLES / "target.mp4", stop_frame=FRAMES) as reader:
-        return [frame.pixels for frame in reader]
-
-
-@pytest.fixture(scope="module")
-def source_key(store: ArtifactStore) -> str:
-    return store.put_file(SAMPLES / "source.jpg", "uploads/source/plain.jpg", "image/jpeg").key
-
-
-@pytest.fixture(scope="module")
-def plain_key(store: ArtifactStore, face: list[Pixels], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Fifteen silent frames of 25 a second."""
-    path = write_video(tmp_path_factory.mktemp("plain") / "plain.mp4", face)
-    return store.put_file(path, "uploads/video/plain.mp4", "video/mp4").key
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Where one test's uploads are handed in, without worker and server around."""
-
-    store: ArtifactStore
-    r2: R2Settings
-    folder: Path
-    plain_key: str
-    source_key: str
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "sent"
-
-    def sent(self, kind: str = "video") -> str:
-        """Upload the file as a client does, under a name that tells nothing."""
-        return self.store.put_file(self.file, f"uploads/{kind}/{uuid4().hex}", "application/octet-stream").key
-
-    def request(self, **fields: Any) -> PipelineRequest:  # noqa: ANN401  # of the request
-        """A face swap of the plain clip, but for what is given."""
-        return PipelineRequest(**{"target_key": self.plain_key, "source_keys": (self.source_key,), **fields})
-
-    def uploads(self, request: PipelineRequest, policy: PipelinePolicy = POLICY) -> Uploads:
-        return planning.look_up(self.store, request, planning.limits_of(policy))
-
-    def taken_in(self, request: PipelineRequest, policy: PipelinePolicy = POLICY) -> Footage:
-        return ingest(self.uploads(request, policy), self.r2)
-
-    def assembled(self, footage: Footage) -> MediaInfo:
-        """Put together what a worker would have made, had it changed nothing."""
-        self.store.fetch(footage.target, self.folder / "target")
-        timeline, video = footage.timeline, footage.target_media.video
-        assert video is not None
-        made = self.folder / "made.mp4"
-        whole = Segment(start_frame=0, stop_frame=timeline.frame_count)
-        with VideoWriter(
-            made, width=video.width, height=video.height, fps=timeline.fps, quality=Quality.DELIVERY
-        ) as writer:
-            for _, pixels in frames_on_timeline(self.folder / "target", timeline, whole):
-                writer.write(pixels)
-        written = probe(made).video
-        assert written is not None
-        receipt = Receipt(
-            fingerprint="0" * 64,
-            stage=Stage.FACEFUSION,
-            attempt=1,
-            execution=1,
-            artifact=self.store.put_file(made, f"work/{uuid4().hex}.mp4", "video/mp4"),
-            video=written,
-            has_audio=False,
-            faces=footage.faces.coverage,
-            engine=Engine.DRAFT,
-            model_revisions={},
-            encoder=writer.encoder,
-            work_seconds=0,
-            job_id="none",
-            worker_id="none",
-            finished_at=datetime.now(UTC),
-        )
-        assembly = planning.assembly_of(footage, JobDone(receipt=receipt, paid_by="none", attempts=1))
-        self.store.fetch(assemble(assembly, self.r2).artifact, self.folder / "whole.mp4")
-        return probe(self.folder / "whole.mp4")
-
-
-@pytest.fixture
-def desk(store: ArtifactStore, r2: R2Settings, tmp_path: Path, plain_key: str, source_key: str) -> Desk:
-    return Desk(store, r2, tmp_path, plain_key, source_key)
+__all__ = ["desk", "face", "plain_key", "source_key"]
 
 
 class Shown(NamedTuple):
@@ -151,10 +54,6 @@ class Shown(NamedTuple):
     height: int
     fps: Fraction
     frame_count: int
-
-
-def turned(path: Path, face: list[Pixels]) -> None:
-    write_video(path, (np.rot90(pixels, -1) for pixels in face), rotation=90)
 
 
 def slowing(path: Path, face: list[Pixels]) -> None:
@@ -372,75 +271,3 @@ def test_one_video_for_two_dubs_is_made_conforming_and_tracked_once(desk: Desk, 
     anew = desk.taken_in(desk.request(target_key=key, sync_mode="remap"))
     assert anew.changes.target == first.changes.target
     assert desk.store.head(first.target.key) is not None
-
-
-@pytest.fixture(scope="module")
-def voice_key(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = write_sound(tmp_path_factory.mktemp("voice") / "voice.wav", tone(seconds=1.0))
-    return store.put_file(path, "uploads/audio/tone.wav", "audio/wav").key
-
-
-@pytest.mark.usefixtures("worker")
-async def test_bounce_and_cut_off_through_the_whole_flow_last_as_documented(
-    orchestra: Orchestra, plain_key: str, source_key: str, voice_key: str
-) -> None:
-    asked = {"target_key": plain_key, "audio_key": voice_key, "source_keys": [source_key]}
-    for mode, seconds in (("bounce", 1.0), ("cut_off", 0.6)):
-        record = await orchestra.run(asked | {"sync_mode": mode})
-        assert record.status is Status.COMPLETED, record.error
-        assert record.result is not None
-        assert record.result.duration_sec == pytest.approx(seconds)
-        assert record.result.audio_merge == "merged"
-        assert record.media["faces"]["frames_looked_at"] == FRAMES
-        assert record.provenance["facefusion"]["faces"]["frames_with_face"] == round(seconds * FPS)
-
-
-@pytest.mark.usefixtures("worker")
-async def test_a_silent_target_that_is_only_swapped_and_trimmed_gives_a_silent_result_on_purpose(
-    orchestra: Orchestra, plain_key: str, source_key: str
-) -> None:
-    record = await orchestra.run(
-        {"target_key": plain_key, "source_keys": [source_key], "trim": {"start": 0.2, "end": 0.4}}
-    )
-    assert record.status is Status.COMPLETED, record.error
-    assert record.result is not None
-    assert record.result.duration_sec == pytest.approx(0.2)
-    assert record.result.audio_merge == "none"
-    assert record.media["sound"]["from"] == "none"
-
-
-@pytest.mark.usefixtures("worker")
-async def test_a_turned_clip_of_a_phone_comes_out_upright_and_the_record_says_what_was_done(
-    orchestra: Orchestra, desk: Desk, face: list[Pixels]
-) -> None:
-    turned(desk.file, face)
-    record = await orchestra.run({"target_key": desk.sent(), "source_keys": [desk.source_key]})
-    assert record.status is Status.COMPLETED, record.error
-    assert [done["kind"] for done in record.media["changes"]["target"]] == ["turned"]
-    assert "upright" in record.media["changes"]["target"][0]["sentence"]
-    assert record.media["faces"]["percent_with_face"] == 100
-    assert record.result is not None
-    desk.store.fetch_key(record.result.output_key, desk.folder / "result.mp4", max_bytes=10**8)
-    video = probe(desk.folder / "result.mp4").video
-    assert video is not None
-    assert (video.width, video.height, video.frame_count) == (WIDTH, HEIGHT, FRAMES)
-
-
-@pytest.mark.usefixtures("worker")
-@pytest.mark.parametrize(
-    ("make", "code"),
-    [
-        (written(b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"), FaultCode.MEDIA_UNSUPPORTED),
-        (patched(PLAIN, cut(0.3)), FaultCode.MEDIA_UNREADABLE),
-    ],
-)
-async def test_a_hostile_file_fails_its_run_with_the_gates_code(
-    orchestra: Orchestra, desk: Desk, make: Maker, code: FaultCode
-) -> None:
-    make(desk.file)
-    before = await orchestra.started_jobs()
-    record = await orchestra.run({"target_key": desk.sent(), "source_keys": [desk.source_key]})
-    assert record.status is Status.FAILED
-    assert record.error is not None
-    assert (record.error.error, record.error.stage) == (code, "ingest")
-    assert await orchestra.started_jobs() == before
