@@ -59,6 +59,12 @@ def plain_key(store: ArtifactStore, face: list[Pixels], tmp_path_factory: pytest
     return store.put_file(path, "uploads/video/plain.mp4", "video/mp4").key
 
 
+@pytest.fixture(scope="module")
+def voice_key(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = write_sound(tmp_path_factory.mktemp("voice") / "voice.wav", tone(seconds=1.0))
+    return store.put_file(path, "uploads/audio/tone.wav", "audio/wav").key
+
+
 @dataclass(frozen=True)
 class Desk:
     """Where one test's uploads are handed in, without worker and server around."""

@@ -42,9 +42,10 @@ from tests.runs.desk import (
     plain_key,
     source_key,
     turned,
+    voice_key,
 )
 
-__all__ = ["desk", "face", "plain_key", "source_key"]
+__all__ = ["desk", "face", "plain_key", "source_key", "voice_key"]
 
 
 class Shown(NamedTuple):

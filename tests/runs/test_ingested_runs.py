@@ -5,20 +5,25 @@ import pytest
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.records import Status
 from gpu_tasks.media.probe import probe
-from gpu_tasks.storage import ArtifactStore
 from tests.media.corpus.making import PLAIN, cut, patched
 from tests.media.corpus.specimen import Maker, written
-from tests.media.footage import tone, write_sound
-from tests.runs.desk import FPS, FRAMES, HEIGHT, WIDTH, Desk, Pixels, desk, face, plain_key, source_key, turned
+from tests.runs.desk import (
+    FPS,
+    FRAMES,
+    HEIGHT,
+    WIDTH,
+    Desk,
+    Pixels,
+    desk,
+    face,
+    plain_key,
+    source_key,
+    turned,
+    voice_key,
+)
 from tests.runs.orchestra import Orchestra
 
-__all__ = ["desk", "face", "plain_key", "source_key"]
-
-
-@pytest.fixture(scope="module")
-def voice_key(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = write_sound(tmp_path_factory.mktemp("voice") / "voice.wav", tone(seconds=1.0))
-    return store.put_file(path, "uploads/audio/tone.wav", "audio/wav").key
+__all__ = ["desk", "face", "plain_key", "source_key", "voice_key"]
 
 
 @pytest.mark.usefixtures("worker")
