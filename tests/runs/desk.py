@@ -27,7 +27,7 @@ from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.media.writer import VideoWriter
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore
-from tests.media.footage import write_video
+from tests.media.footage import tone, write_sound, write_video
 from tests.runs.conftest import SAMPLES
 
 Pixels = NDArray[np.uint8]
