@@ -19,7 +19,7 @@ up: $(VENV)/local
 	$(BIN)/lipswap up $(ARGS)
 
 test: $(VENV)/torch check
-	$(BIN)/pytest -m "not bench" -n $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/pytest -m "not bench" -n $(JOBS) $(ARGS)
 
 check: $(VENV)/torch
 	$(BIN)/ruff format --check .

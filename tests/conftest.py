@@ -1,19 +1,22 @@
-"""What goes together when tests run side by side."""
+"""What stays together when tests run side by side."""
 
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-TESTS = Path(__file__).parent
 # Folders without servers to share: their files may be spread.
-_SPREAD = frozenset({"contract", "engine", "media", "provenance", "quality", "samples", "wav2lip", "weights"})
+_SPREAD = frozenset({"contract", "engine", "facefusion", "media", "provenance", "quality", "samples", "weights"})
 
 
-# First: the plugin that spreads tests reads the marks in this very hook.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a folder in one process: its tests share a stack, and what one leaves the next may find."""
-    for item in items:
-        folder, *rest = item.path.relative_to(TESTS).parts
-        group = f"{folder}/{rest[0]}" if folder in _SPREAD and rest else folder
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByFolder(LoadScopeScheduling):  # type: ignore[misc]  # no types published
+    """Keeps a folder in one process: its tests share a stack, and what one leaves the next may find."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePosixPath(nodeid.partition("::")[0])
+        return str(path) if path.parent.name in _SPREAD else str(path.parent)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFolder:
+    """Let `pytest -n` spread tests by folder."""
+    return ByFolder(config, log)

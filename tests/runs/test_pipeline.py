@@ -219,7 +219,6 @@ async def test_an_output_key_of_another_task_is_never_written(
         ({"audio_key": None, "source_keys": []}, FaultCode.MISSING_AUDIO_KEY),
         ({"priority": 1}, FaultCode.OPTION_UNSUPPORTED),
         ({"trim": {"start": 60}}, FaultCode.REQUEST_INVALID),
-        ({"engine": "neural"}, FaultCode.ENGINE_UNAVAILABLE),
     ],
 )
 @pytest.mark.usefixtures("bad_uploads")
