@@ -15,6 +15,7 @@ from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.facefusion.onnx_file import NotOnnxError, with_free_batch
 from gpu_tasks.faces.arrays import Floats
 from gpu_tasks.runtime.batching import Batches
+from gpu_tasks.runtime.sessions import check_inputs
 
 _log = logging.getLogger(__name__)
 
@@ -116,11 +117,7 @@ class Net:
         Raises:
             FaultError: MODEL_CORRUPT naming the first that differs.
         """
-        for name, shape in inputs.items():
-            found = self.shapes.get(name)
-            if found is None or len(found) != len(shape) or any(map(_differ, found, shape)):
-                what = f"Its input {name} is {found}, not {shape}." if found else f"It has no input {name}."
-                raise FaultError(FaultCode.MODEL_CORRUPT, f"Model {self.name}: {what}")
+        check_inputs(self.name, self.shapes, inputs)
 
     def run(self, feed: Mapping[str, NDArray[Any]], /) -> list[Floats]:
         """Return all outputs, float32, for the named inputs.
@@ -207,7 +204,3 @@ def _alike(one: NDArray[Any], other: NDArray[Any]) -> bool:
         return False
     difference = np.abs(one.astype(np.float64) - other)
     return bool(difference.max() <= _SAME * max(float(np.abs(other.astype(np.float64)).max()), 1e-6))
-
-
-def _differ(found: int | str, wanted: int | str) -> bool:
-    return isinstance(found, int) and isinstance(wanted, int) and found != wanted

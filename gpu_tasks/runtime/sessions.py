@@ -62,11 +62,7 @@ class OnnxNetwork:
         Raises:
             FaultError: MODEL_CORRUPT naming the first that differs.
         """
-        for name, shape in inputs.items():
-            found = self.shapes.get(name)
-            if found is None or len(found) != len(shape) or any(map(_differ, found, shape)):
-                what = f"Its input {name} is {found}, not {shape}." if found else f"It has no input {name}."
-                raise FaultError(FaultCode.MODEL_CORRUPT, f"Model {self._name}: {what}")
+        check_inputs(self._name, self.shapes, inputs)
 
     def run(self, output_names: Sequence[str] | None, feed: Mapping[str, NDArray[Any]], /) -> list[Floats]:
         """Return the named outputs, or all of them, for the named inputs.
@@ -80,6 +76,21 @@ class OnnxNetwork:
             # No type of its own for it; but with inputs as checked, memory is what a call can lack.
             raise MemoryError(self._name) from error
         return [np.asarray(output, np.float32) for output in made]
+
+
+def check_inputs(
+    model: str, found: Mapping[str, tuple[int | str, ...]], wanted: Mapping[str, tuple[int | str, ...]]
+) -> None:
+    """Hold the inputs of a loaded network against those it should have; a str stands for any number.
+
+    Raises:
+        FaultError: MODEL_CORRUPT naming the first that differs.
+    """
+    for name, shape in wanted.items():
+        taken = found.get(name)
+        if taken is None or len(taken) != len(shape) or any(map(_differ, taken, shape)):
+            what = f"Its input {name} is {taken}, not {shape}." if taken else f"It has no input {name}."
+            raise FaultError(FaultCode.MODEL_CORRUPT, f"Model {model}: {what}")
 
 
 def _differ(found: int | str, wanted: int | str) -> bool:
