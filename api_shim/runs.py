@@ -25,13 +25,10 @@ from prefect.states import Cancelling
 from pydantic import BaseModel
 
 from flows.request import DEPLOYMENT, PipelineRequest
-from gpu_tasks.contract.answers import ANSWER_ARTIFACT, Answer
+from gpu_tasks.contract.answers import ANSWER_ARTIFACT, RECORD_ARTIFACT, Answer
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import digest_of
-
-# The type of the artifact in which the flow leaves its final record.
-RECORD_ARTIFACT: Final = "lipswap-record"
 
 _BODY_LABEL: Final = "lipswap.body"
 _REPLAY_WINDOW = timedelta(hours=24)

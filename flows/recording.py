@@ -18,9 +18,8 @@ from prefect.logging import get_logger
 from blocks import record_changes
 from blocks.job_store import JobStore, JobStoreError
 from flows.summary import summary_of
+from gpu_tasks.contract.answers import RECORD_ARTIFACT
 from gpu_tasks.contract.records import TaskRecord
-
-RECORD_ARTIFACT = "lipswap-record"
 
 # A Redis that hangs must not slow the run down: one wait, then silence for a while.
 _WRITE_SECONDS = 3.0

@@ -1,4 +1,4 @@
-"""What a small flow leaves for whoever asked: one value, or the fault that kept it from finding one."""
+"""What flows leave with their runs in Prefect: the final record, or a small flow's value or fault for whoever asked."""
 
 from typing import Any, Final, Self
 
@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from gpu_tasks.contract.faults import Fault
 
+# The type of the Prefect artifact that holds the final record of a run.
+RECORD_ARTIFACT: Final = "lipswap-record"
 # The type of the Prefect artifact that holds it; the run's id is also the name under which its asker is woken.
 ANSWER_ARTIFACT: Final = "lipswap-answer"
 
