@@ -33,12 +33,12 @@ bench: $(VENV)/torch
 # The environment with which the demo runs; the project's own build tools come from the same lock.
 $(VENV)/local: locks/local.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes -r locks/local.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r locks/local.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/dev: locks/dev.txt $(VENV)/local
-	$(BIN)/pip install --quiet --require-hashes -r locks/dev.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r locks/dev.txt
 	touch $@
 
 # torch beside the locks: its CPU builds (200 MB instead of gigabytes of CUDA) lie at an index of their own under versions
