@@ -4,7 +4,7 @@ import asyncio
 
 from api_shim.settings import ShimSettings
 from blocks.audit import AuditLog
-from flows.request import PipelineRequest, unsupported
+from flows.request import PipelineRequest, beyond, unsupported
 from gpu_tasks.contract.audit import AuditEvent, AuditFact
 from gpu_tasks.contract.consent import Consent, ConsentPolicy, DeclaredConsent, consent_to_record
 from gpu_tasks.contract.faults import FaultCode, FaultError
@@ -31,12 +31,14 @@ def check_request(request: PipelineRequest, settings: ShimSettings) -> None:
         raise FaultError(FaultCode.RUNPOD_NOT_CONFIGURED)
     if request.wants_face_swap and settings.runpod_facefusion_endpoint is None:
         raise FaultError(FaultCode.FACEFUSION_NOT_CONFIGURED)
-    resolve_engine(
+    engine = resolve_engine(
         request.engine,
         draft_allowed=settings.allow_draft,
         neural_ready=settings.neural_ready,
         stages=request.gpu_stages,
     )
+    if (refusal := beyond(request, engine)) is not None:
+        raise refusal
     consent_to_record(request.consent, settings.consent_policy)
 
 

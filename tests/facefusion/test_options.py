@@ -15,7 +15,7 @@ from gpu_tasks.facefusion.neural import NeuralSwap
 from gpu_tasks.facefusion.pipeline import FaceSwap
 from gpu_tasks.faces.arrays import Floats, Frame
 from gpu_tasks.faces.mesh import OVAL
-from tests.facefusion.clips import PLAIN, Clip, artifact, pixels
+from tests.facefusion.clips import PLAIN, Clip, artifact, pixels, reference
 
 Area = NDArray[np.bool_]
 SWAP_AND_ENHANCE = {"processors": ("face_swapper", "face_enhancer"), "face_enhancer_blend": 60}
@@ -218,5 +218,5 @@ def test_options_that_only_the_worker_decides_are_noted(engine: NeuralSwap, two:
 
 
 def test_references_are_inputs_of_the_job(two: Clip) -> None:
-    job = two.job(references=(artifact("left.png"),))
+    job = two.job(references=(reference(artifact("left.png")),))
     assert artifact("left.png") in FaceSwap().inputs(job)
