@@ -99,6 +99,12 @@ async def test_inline_audio_is_stored_as_an_upload_and_only_its_key_is_kept(
         ({"audio_key": "uploads/audio/nowhere.wav"}, "object_missing", "audio_key"),
         ({"source_keys": ["uploads/source/nowhere.png"]}, "object_missing", "source_keys.0"),
         ({"priority": 3}, "option_unsupported", "priority"),
+        ({"face_map": [{"source_index": 0}]}, "option_unsupported", "face_map.0.position"),
+        (
+            {"engine": "draft", "face_map": [{"source_index": 0, "reference_key": "uploads/source/a.png"}]},
+            "option_unsupported",
+            "face_map.0.reference_key",
+        ),
         ({"output_key": "outputs/one.mp4", "wav2lip_output_key": "outputs/one.mp4"}, "request_invalid", "same"),
     ],
 )
