@@ -30,9 +30,9 @@ from gpu_tasks.contract.options import FaceFusionOptions, changed_options
 from gpu_tasks.facefusion.detectors import DETECTORS
 from gpu_tasks.facefusion.enhancers import ENHANCERS, FRAME_ENHANCERS
 from gpu_tasks.facefusion.landmarks import LANDMARKERS
-from gpu_tasks.facefusion.sessions import PROVIDERS
 from gpu_tasks.facefusion.swappers import SWAPPERS, Source, boost_sizes
 from gpu_tasks.media.writer import NVENC, X264
+from gpu_tasks.runtime.devices import PROVIDERS
 from gpu_tasks.runtime.unsupported import refuse
 
 MESH: Final = "face_mesh_468"
