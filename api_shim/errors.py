@@ -52,7 +52,8 @@ STATUSES: dict[FaultCode, HTTPStatus] = {
     FaultCode.SEVERAL_FACES_IN_REFERENCE: HTTPStatus.UNPROCESSABLE_ENTITY,
     FaultCode.RUNPOD_NOT_CONFIGURED: HTTPStatus.SERVICE_UNAVAILABLE,
     FaultCode.ENGINE_UNAVAILABLE: HTTPStatus.UNPROCESSABLE_ENTITY,
-    FaultCode.MODEL_MISSING: HTTPStatus.BAD_GATEWAY,
+    # At the door it is a set-up that lacks something, as an endpoint that nobody named.
+    FaultCode.MODEL_MISSING: HTTPStatus.SERVICE_UNAVAILABLE,
     FaultCode.MODEL_CORRUPT: HTTPStatus.BAD_GATEWAY,
     FaultCode.MODEL_NOT_FETCHED: HTTPStatus.BAD_GATEWAY,
     FaultCode.LICENCE_NOT_ACKNOWLEDGED: HTTPStatus.UNPROCESSABLE_ENTITY,
