@@ -249,8 +249,8 @@ class _ByTags:
         self._to_bgr = VideoReformatter()
 
     def develop(self, frame: av.VideoFrame, /) -> NDArray[np.uint8]:
-        # In planes: swscale has no vector code for chroma between its samples in packed pixels; the same bits in half
-        # the time (measured).
+        # In planes: swscale has no vector code for chroma between its samples in packed pixels; the same bits (of odd
+        # widths within one level) in half the time (measured).
         planar = self._to_bgr.reformat(frame, format="gbrp", src_colorspace=_matrix(frame), interpolation=YUV_TO_BGR)
         green, blue, red = map(_pixels_of, planar.planes)
         return np.asarray(cv2.merge([blue, green, red]), np.uint8)
