@@ -43,6 +43,8 @@ class FaultCode(StrEnum):
     NO_VIDEO_STREAM = "no_video_stream"
     NO_AUDIO_STREAM = "no_audio_stream"
     NO_FACE_IN_SOURCE = "no_face_in_source"
+    NO_FACE_IN_REFERENCE = "no_face_in_reference"
+    SEVERAL_FACES_IN_REFERENCE = "several_faces_in_reference"
     CONTENT_REFUSED = "content_refused"
 
     RUNPOD_NOT_CONFIGURED = "runpod_not_configured"
@@ -122,6 +124,13 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.NO_AUDIO_STREAM: FaultMeaning("The driving audio has no sound in it.", retryable=False),
     FaultCode.NO_FACE_IN_SOURCE: FaultMeaning(
         "No face was found in a source image; use a clear frontal picture.", retryable=False
+    ),
+    FaultCode.NO_FACE_IN_REFERENCE: FaultMeaning(
+        "No face was found in a reference picture; use a clear frontal one of the person who is meant.",
+        retryable=False,
+    ),
+    FaultCode.SEVERAL_FACES_IN_REFERENCE: FaultMeaning(
+        "A reference picture shows several faces; cut it to the person who is meant.", retryable=False
     ),
     FaultCode.CONTENT_REFUSED: FaultMeaning("The target shows content that may not be changed here.", retryable=False),
     FaultCode.RUNPOD_NOT_CONFIGURED: FaultMeaning(
