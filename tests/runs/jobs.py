@@ -3,9 +3,16 @@
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from blocks.bounds import BudgetBounds
 from blocks.job_store import JobStore
-from blocks.runpod import JobStatus, RunPodEndpoint
-from flows.remote import JobDone, JobNews, RemoteJob
+from blocks.runpod import RunPodEndpoint
+from blocks.runpod_client import JobStatus
+from flows.accounts import JobAccount
+from flows.budget import Budget
+from flows.following import JobNews
+from flows.ledger import read_account
+from flows.order import Order
+from flows.remote import JobDone, RemoteJob
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.jobs import Engine, Timeline, Wav2LipJob, keys_of
 from gpu_tasks.contract.receipts import Claim
@@ -31,7 +38,10 @@ class Jobs:
     endpoint: RunPodEndpoint
     store: ArtifactStore
     job_store: JobStore
+    bounds: BudgetBounds = field(default_factory=BudgetBounds)
+    order: Order = field(default_factory=Order)
     news: list[JobNews] = field(default_factory=list)
+    charged: list[JobAccount] = field(default_factory=list)
 
     def remote(self, job: Wav2LipJob, *, task_id: str = "a-run", max_attempts: int = 3) -> RemoteJob:
         return RemoteJob(
@@ -39,9 +49,11 @@ class Jobs:
             endpoint=self.endpoint,
             store=self.store,
             jobs=self.job_store,
-            task_id=task_id,
+            budget=Budget(self.bounds, self.job_store, self.store, task_id),
             max_attempts=max_attempts,
             report=self._hear,
+            charge=self._charge,
+            order=self.order,
         )
 
     async def run(self, job: Wav2LipJob, *, task_id: str = "a-run", max_attempts: int = 3) -> JobDone:
@@ -56,6 +68,9 @@ class Jobs:
     def causes(self, job: Wav2LipJob) -> list[str]:
         return [claim.cause for claim in self.claims(job)]
 
+    def account(self, job: Wav2LipJob) -> JobAccount:
+        return read_account(self.store, keys_of(job))
+
     async def status(self, claim: Claim) -> JobStatus | None:
         """How the claim's job stands on the plane."""
         view = await self.endpoint.client().status(claim.endpoint_id, claim.job_id or "")
@@ -63,3 +78,6 @@ class Jobs:
 
     async def _hear(self, news: JobNews) -> None:
         self.news.append(news)
+
+    async def _charge(self, account: JobAccount) -> None:
+        self.charged.append(account)

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from blocks.runpod import JobStatus, RunPodEndpoint
+from blocks.runpod import RunPodEndpoint
+from blocks.runpod_client import JobStatus
 from flows.errors import JobError
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Stage, Wav2LipJob, keys_of
@@ -226,7 +227,7 @@ async def test_a_refused_key_is_told_at_once(jobs: Jobs) -> None:
     jobs.endpoint = RunPodEndpoint(api_base=jobs.endpoint.api_base, api_key=SecretStr("wrong"), endpoint_id="scripted")
     with pytest.raises(FaultError) as caught:
         await jobs.run(scripted_job("good"))
-    assert caught.value.fault.code is FaultCode.RUNPOD_NOT_CONFIGURED
+    assert caught.value.fault.code is FaultCode.RUNPOD_KEY_REFUSED
 
 
 async def set_faults(plane: RunningPlane, **faults: object) -> None:
