@@ -5,9 +5,9 @@ The names and meanings of the original service's variables keep working; an empt
 
 import os
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from blocks.bounds import BudgetBounds, MediaBounds
@@ -78,6 +78,14 @@ class OrchestratorSettings(MediaBounds, BudgetBounds, BaseSettings):
     cpu_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_CPU_PROCESSES")
     consent_policy: ConsentPolicy = Field(default=ConsentPolicy.RECORDED, validation_alias="LIPSWAP_CONSENT_POLICY")
     max_runs: int = Field(default=100, ge=1, validation_alias="LIPSWAP_MAX_RUNS")
+
+    @model_validator(mode="after")
+    def _proves_who_calls(self) -> Self:
+        if self.webhook_base_url is not None and self.runpod_hook_token is None:
+            raise ValueError(
+                "LIPSWAP_WEBHOOK_BASE_URL needs LIPSWAP_RUNPOD_HOOK_TOKEN, a secret of 16 characters or more"
+            )
+        return self
 
     @property
     def runpod_webhook_url(self) -> SecretStr:

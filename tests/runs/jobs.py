@@ -1,7 +1,11 @@
 """Jobs that end as their script says, and what they left in the bucket and on the plane."""
 
+import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
+
+import httpx
 
 from blocks.bounds import BudgetBounds
 from blocks.job_store import JobStore
@@ -14,9 +18,11 @@ from flows.ledger import read_account
 from flows.order import Order
 from flows.remote import JobDone, RemoteJob
 from gpu_tasks.contract.artifacts import Artifact
-from gpu_tasks.contract.jobs import Engine, Timeline, Wav2LipJob, keys_of
+from gpu_tasks.contract.jobs import Engine, Stage, Timeline, Wav2LipJob, keys_of
 from gpu_tasks.contract.receipts import Claim
 from gpu_tasks.storage import ArtifactStore
+from tests.runpod.plane import API_KEY, RunningPlane
+from tests.waiting import await_until
 
 
 def scripted_job(script: str) -> Wav2LipJob:
@@ -81,3 +87,37 @@ class Jobs:
 
     async def _charge(self, account: JobAccount) -> None:
         self.charged.append(account)
+
+
+def dead_claim(job: Wav2LipJob, *, job_id: str | None, **terms: float) -> Claim:
+    """What a run that died two minutes ago has left."""
+    return Claim(
+        fingerprint=keys_of(job).fingerprint,
+        stage=Stage.WAV2LIP,
+        attempt=1,
+        task_id="a-dead-run",
+        cause="first",
+        claimed_at=datetime.now(UTC) - timedelta(minutes=2),
+        endpoint_id="scripted",
+        job_id=job_id,
+        **terms,
+    )
+
+
+async def until_working(jobs: Jobs, job: Wav2LipJob) -> Claim:
+    """Return the claim of a job that a worker has begun."""
+
+    async def working() -> Claim | None:
+        claims = await asyncio.to_thread(jobs.claims, job)
+        if not claims or claims[-1].job_id is None:
+            return None
+        return claims[-1] if await jobs.status(claims[-1]) is JobStatus.IN_PROGRESS else None
+
+    return await await_until(working, seconds=15, what="a worker has begun the job")
+
+
+async def set_faults(plane: RunningPlane, **faults: object) -> None:
+    """Replace the faults of the scripted endpoint; none without arguments."""
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {API_KEY}"}) as http:
+        answer = await http.post(f"{plane.base_url}/local/faults/scripted", json=faults)
+        answer.raise_for_status()
