@@ -34,7 +34,12 @@ async def close_record(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any
     _logger.info("Closing the record of %s %s: %s.", flow.name, flow_run.name, state.name)
     record = await _close(flow_run, _CHANGES[state.type])
     if record.status is Status.CANCELLED:
-        await asyncio.gather(*(_stop_job(record, stage) for stage in registry.ENDPOINTS))
+        await _stop_jobs(record)
+
+
+async def give_up(flow_run: FlowRun) -> None:
+    """Close the record of a run whose workers die one after the other, and stop its GPU jobs."""
+    await _stop_jobs(await _close(flow_run, _given_up))
 
 
 async def _close(run: FlowRun, change: Callable[[TaskRecord], TaskRecord]) -> TaskRecord:
@@ -44,6 +49,10 @@ async def _close(run: FlowRun, change: Callable[[TaskRecord], TaskRecord]) -> Ta
     if record.record.status.is_final:
         return record.record
     return await record.finish(change)
+
+
+async def _stop_jobs(record: TaskRecord) -> None:
+    await asyncio.gather(*(_stop_job(record, stage) for stage in registry.ENDPOINTS))
 
 
 async def _stop_job(record: TaskRecord, stage: Stage) -> None:
@@ -68,6 +77,10 @@ def _failed(record: TaskRecord) -> TaskRecord:
 def _crashed(record: TaskRecord) -> TaskRecord:
     error = _error(record, FaultCode.INTERNAL, "The process that worked on it ended.")
     return record_changes.failed(record, error, now=_now())
+
+
+def _given_up(record: TaskRecord) -> TaskRecord:
+    return record_changes.failed(record, _error(record, FaultCode.ORCHESTRATOR_LOST), now=_now())
 
 
 def _cancelled(record: TaskRecord) -> TaskRecord:

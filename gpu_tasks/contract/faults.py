@@ -59,6 +59,7 @@ class FaultCode(StrEnum):
     DISK_FULL = "disk_full"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     ORCHESTRATOR_UNAVAILABLE = "orchestrator_unavailable"
+    ORCHESTRATOR_LOST = "orchestrator_lost"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     UNAUTHORIZED = "unauthorized"
@@ -144,6 +145,9 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.DISK_FULL: FaultMeaning("The worker ran out of disk space.", retryable=True),
     FaultCode.STORAGE_UNAVAILABLE: FaultMeaning("The media store does not answer.", retryable=True),
     FaultCode.ORCHESTRATOR_UNAVAILABLE: FaultMeaning("The orchestrator does not answer; try again.", retryable=True),
+    FaultCode.ORCHESTRATOR_LOST: FaultMeaning(
+        "Each orchestrator process that worked on this task has died; it is not tried again.", retryable=False
+    ),
     FaultCode.DEADLINE_EXCEEDED: FaultMeaning("The deadline of the request has passed.", retryable=False),
     FaultCode.CANCELLED: FaultMeaning("The task was cancelled.", retryable=False),
     FaultCode.UNAUTHORIZED: FaultMeaning("The API key is missing or wrong.", retryable=False),
