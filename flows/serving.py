@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 from prefect.events.worker import EventsWorker
@@ -25,6 +26,8 @@ from flows.pools import INPROCESS_POOL
 _STOP_SECONDS = 2.0
 _DRAIN_SECONDS = 0.4
 _QUICK_RUNS = 16
+# Runs ask the bucket in threads. By default there would be six on a small machine, for all runs together.
+_IO_THREADS = 32
 
 _logger = logging.getLogger(__name__)
 
@@ -66,6 +69,7 @@ def serve() -> NoReturn:
 
 
 async def _serve(settings: OrchestratorSettings, stop: threading.Event) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="io"))
     name = f"{socket.gethostname()}-{os.getpid()}"
     leases = Leases.of(settings, this_process(name))
     worker = InProcessWorker(
