@@ -130,14 +130,20 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
                 await self._let_go(flow_run.id)
 
     async def _take_and_submit(self, flow_run: FlowRun) -> None:
-        if not self._is_stopping and await self._may_begin(flow_run):
-            await super()._submit_run(flow_run)
-        if flow_run.id in self._submitting_flow_run_ids:
-            self._release_limit_slot(flow_run.id)
-            self._submitting_flow_run_ids.discard(flow_run.id)
-            if self._cancelling_observer is not None:
-                self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
-            asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self._is_due.set)
+        try:
+            if not self._is_stopping and await self._may_begin(flow_run):
+                await super()._submit_run(flow_run)
+        finally:
+            if flow_run.id in self._submitting_flow_run_ids:
+                self._forget(flow_run.id)
+
+    def _forget(self, run_id: UUID) -> None:
+        """Leave a run to others, as Prefect's worker leaves one that it does not start."""
+        self._release_limit_slot(run_id)
+        self._submitting_flow_run_ids.discard(run_id)
+        if self._cancelling_observer is not None:
+            self._cancelling_observer.remove_in_flight_flow_run_id(run_id)
+        asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self._is_due.set)
 
     async def _may_begin(self, flow_run: FlowRun) -> bool:
         if not await self._leases.take(flow_run.id):
@@ -151,7 +157,6 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
             # Without Redis there is no reaper that could blame it.
             return True
         self._on_trial = flow_run.id
-        asyncio.get_running_loop().call_later(_TRIAL_SECONDS, self._end_trial, flow_run.id)
         return True
 
     async def run(
@@ -171,12 +176,15 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         self._running[flow_run.id] = _AtWork(task, engine)
         if task_status is not None:
             task_status.started(identifier)
+        asyncio.get_running_loop().call_later(_TRIAL_SECONDS, self._end_trial, flow_run.id)
         try:
             await asyncio.wait([task])
         finally:
             del self._running[flow_run.id]
             let_go(str(flow_run.id))
             await self._let_go(flow_run.id)
+            # There is room for another one.
+            self._is_due.set()
         return InProcessResult(identifier=identifier, status_code=0 if _has_told_its_state(task, engine) else 1)
 
     async def kill_infrastructure(
@@ -248,8 +256,6 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         self._end_trial(run_id)
         if self._taken.pop(run_id, None) is not None:
             await self._leases.drop(run_id)
-            # There is room for another one.
-            self._is_due.set()
 
     def _end_trial(self, run_id: UUID) -> None:
         if self._on_trial == run_id:

@@ -167,6 +167,10 @@ class Stack:
         async with asyncio.timeout(seconds):
             await self._running.keeper(service).ready.wait()
 
+    def is_ready(self, service: ServiceName) -> bool:
+        """Tell whether the service answers now."""
+        return self._running.keeper(service).ready.is_set()
+
     async def until_gave_up(self) -> StackError:
         """Wait, for as long as the stack runs, until a service has died too often; return the error that names it."""
         return await self._running.until_gave_up()

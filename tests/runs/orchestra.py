@@ -100,14 +100,14 @@ class Orchestra:
     async def flow_run(self, task_id: str) -> FlowRun:
         return await self.prefect.read_flow_run(UUID(task_id))
 
-    async def ended(self, task_id: str) -> FlowRun:
+    async def ended(self, task_id: str, *, seconds: float = _RUN_SECONDS) -> FlowRun:
         """Return the run when Prefect knows that it has ended; the record tells it a moment earlier."""
 
         async def look() -> FlowRun | None:
             run = await self.flow_run(task_id)
             return run if run.state and run.state.is_final() else None
 
-        return await await_until(look, seconds=_RUN_SECONDS, what="Prefect knows that the run has ended")
+        return await await_until(look, seconds=seconds, what="Prefect knows that the run has ended")
 
     async def started_jobs(self) -> int:
         """How many jobs workers have begun on the plane since its start, all endpoints together."""

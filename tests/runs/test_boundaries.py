@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -17,6 +16,7 @@ from gpu_tasks.storage import ArtifactStore
 from tests.runpod.plane import RunningPlane
 from tests.runs.boundaries import Boundary
 from tests.runs.orchestra import Orchestra, Worker, deploy
+from tests.simulation.options import own_options
 from tests.waiting import await_until
 
 _MORTAL = Path(__file__).parent / "workers" / "mortal.py"
@@ -60,12 +60,8 @@ class Mortal:
 async def test_a_run_whose_worker_dies_between_two_steps_is_completed_by_the_next(
     boundary: Boundary, mortal: Mortal, orchestra: Orchestra, keys: dict[str, Any], store: ArtifactStore
 ) -> None:
-    # Options that nobody else has: both stages are computed for this run.
-    unique = uuid4().int % 10_000 / 10_000
     mortal.doom(boundary)
-    task_id = await orchestra.send(
-        keys | {"wav2lip": {"blending": 100 * unique}, "facefusion": {"face_swapper_weight": unique}}
-    )
+    task_id = await orchestra.send(keys | own_options())
     await mortal.succeed()
     record = await orchestra.final(task_id)
     assert record.status is Status.COMPLETED, record.error

@@ -68,7 +68,7 @@ async def test_a_lease_ends_by_itself_and_is_not_revived(another: Make) -> None:
     paused, next_one = another(0.2), another(LONG_SECONDS)
     assert await paused.take("run")
 
-    async def is_over() -> bool:
+    async def is_over() -> bool | None:
         return (await next_one.holders(["run"]))["run"] is None
 
     await await_until(is_over, seconds=10, what="the lease is over")
@@ -124,7 +124,7 @@ async def test_a_missing_lease_means_nothing_within_a_lease_time_after_redis_los
             await redis.delete(key)
         await await_until(lambda: not keeper.trusts_missing, seconds=20, what="the loss is noticed")
 
-        async def is_held_again() -> bool:
+        async def is_held_again() -> bool | None:
             return (await keeper.leases.holders([str(run_id)]))[str(run_id)] == keeper.leases.holder
 
         await await_until(is_held_again, seconds=20, what="the lease is held again")

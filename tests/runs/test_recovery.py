@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from prefect.client.orchestration import PrefectClient
@@ -18,6 +17,7 @@ from gpu_tasks.contract.records import Status, TaskRecord
 from tests.runpod.plane import RunningPlane
 from tests.runs.orchestra import Orchestra, Worker, deploy
 from tests.servers import RunningStack
+from tests.simulation.options import own_options
 from tests.waiting import await_until
 
 _POISONED = Path(__file__).parent / "workers" / "poisoned.py"
@@ -30,9 +30,8 @@ def _waits_for_gpu(record: TaskRecord) -> bool:
 
 def _unique(keys: dict[str, Any]) -> dict[str, Any]:
     """A lip-sync that no other test has: its job is computed."""
-    return {"audio_key": keys["audio_key"], "target_key": keys["target_key"]} | {
-        "wav2lip": {"blending": uuid4().int % 10_000 / 100}
-    }
+    wav2lip = own_options()["wav2lip"]
+    return {"audio_key": keys["audio_key"], "target_key": keys["target_key"], "wav2lip": wav2lip}
 
 
 class Workers:
