@@ -71,6 +71,7 @@ class FaultCode(StrEnum):
     STORAGE_UNAVAILABLE = "storage_unavailable"
     STORAGE_REFUSED = "storage_refused"
     ORCHESTRATOR_UNAVAILABLE = "orchestrator_unavailable"
+    ORCHESTRATOR_LOST = "orchestrator_lost"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     UNAUTHORIZED = "unauthorized"
@@ -199,6 +200,9 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
         retryable=False,
     ),
     FaultCode.ORCHESTRATOR_UNAVAILABLE: FaultMeaning("The orchestrator does not answer; try again.", retryable=True),
+    FaultCode.ORCHESTRATOR_LOST: FaultMeaning(
+        "Each orchestrator process that worked on this task has died; it is not tried again.", retryable=False
+    ),
     FaultCode.DEADLINE_EXCEEDED: FaultMeaning("The deadline of the request has passed.", retryable=False),
     FaultCode.CANCELLED: FaultMeaning("The task was cancelled.", retryable=False),
     FaultCode.UNAUTHORIZED: FaultMeaning("The API key is missing or wrong.", retryable=False),

@@ -104,6 +104,7 @@ _JAPANESE: Mapping[FaultCode, str] = {
         "その権限を確認してください。"
     ),
     FaultCode.ORCHESTRATOR_UNAVAILABLE: "オーケストレーターが応答しません。もう一度お試しください。",
+    FaultCode.ORCHESTRATOR_LOST: "このタスクを処理したプロセスが毎回停止したため、再試行しません。",
     FaultCode.DEADLINE_EXCEEDED: "リクエストの期限が過ぎました。",
     FaultCode.CANCELLED: "タスクは取り消されました。",
     FaultCode.UNAUTHORIZED: "API キーがないか、正しくありません。",
