@@ -8,6 +8,7 @@ import asyncio
 
 from prefect import flow
 
+from blocks.patience import patiently
 from blocks.registry import RESULT_STORAGE
 from flows import planning, tasks
 from flows.errors import PipelineError
@@ -42,7 +43,8 @@ async def _work(run: Run, request: PipelineRequest) -> None:
     await run.enter(Stage.INGEST)
     engine = _admitted(run, request)
     await run.note(details={"engine": engine.value})
-    uploads = await asyncio.to_thread(planning.look_up, run.store, request, planning.limits_of(run.policy))
+    limits = planning.limits_of(run.policy)
+    uploads = await patiently(lambda: asyncio.to_thread(planning.look_up, run.store, request, limits))
     footage = await tasks.ingest(run, uploads)
     await run.note(media=told(footage))
     await run.accept(footage)

@@ -106,8 +106,6 @@ def unsupported(request: PipelineRequest) -> FaultError | None:
     """Return the refusal of the first field that this version does not act on, None when it acts on all."""
     not_built = {
         "webhook_url": request.webhook_url is not None,
-        "priority": request.priority != 0,
-        "deadline_seconds": request.deadline_seconds is not None,
     }
     field = next((name for name, is_asked in not_built.items() if is_asked), None)
     if field is not None:

@@ -101,7 +101,6 @@ SWAP: Body = {"source_keys": ["uploads/source/s.png"]}
         ({"audio_key": None, "audio_base64": "A" * 11_300_000}, "request_invalid", "POST /storage/upload"),
         ({"audio_key": "uploads/audio/nowhere.wav"}, "object_missing", "audio_key"),
         ({"source_keys": ["uploads/source/nowhere.png"]}, "object_missing", "source_keys.0"),
-        ({"priority": 3}, "option_unsupported", "priority"),
         ({**SWAP, "face_map": [{"source_index": 0}]}, "option_unsupported", "face_map.0.position"),
         ({**SWAP, "face_map": [{"source_index": 1, "position": 0}]}, "option_unsupported", "face_map.0.source_index"),
         (
