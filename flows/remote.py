@@ -124,6 +124,9 @@ class RemoteJob:
         if end is not None:
             if (adopted := await self._adopted(end)) is not None:
                 return await self._follow(adopted, waker, is_ours=True)
+            if self._account is None:
+                # What this run had paid before it was taken up again counts, too.
+                await self._settle()
             self._check_may_try_again(end)
             await self._pause(end, waker)
         terms = terms_of(
