@@ -21,7 +21,7 @@ from blocks.provenance import ProvenancePolicy
 from blocks.settings import OrchestratorSettings, WorkerType
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
-from flows.pools import POOLS
+from flows.pools import POOLS, QUICK_QUEUE
 from flows.request import DEPLOYMENT, VERIFY_DEPLOYMENT
 from flows.verifying import verify
 from gpu_tasks.provenance.certificates import load_signatory
@@ -32,6 +32,9 @@ _FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
     DEPLOYMENT: (pipeline, "flows.pipeline.pipeline"),
     VERIFY_DEPLOYMENT: (verify, "flows.verifying.verify"),
 }
+
+# These do not wait behind whole videos.
+_QUICK = frozenset({VERIFY_DEPLOYMENT})
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
     WorkerType.INPROCESS: InProcessWorker,
@@ -57,6 +60,7 @@ async def _deploy_flow(client: PrefectClient, name: str, worker_type: WorkerType
         description=flow.description,
         entrypoint=entrypoint,
         work_pool_name=POOLS[worker_type],
+        work_queue_name=QUICK_QUEUE if name in _QUICK else None,
         job_variables=_job_variables(worker_type),
         parameter_openapi_schema=parameter_schema(flow).model_dump(),
         # The door has checked the request with the same model; an operator's run is checked by the flow.
