@@ -124,6 +124,9 @@ class RemoteJob:
         if end is not None:
             if (adopted := await self._adopted(end)) is not None:
                 return await self._follow(adopted, waker, is_ours=True)
+            if self._account is None:
+                # What this run had paid before it was taken up again counts, too.
+                await self._settle()
             self._check_may_try_again(end)
             await self._pause(end, waker)
         terms = terms_of(
@@ -200,8 +203,11 @@ class RemoteJob:
         if not is_unclear:
             await asyncio.to_thread(self._ledger.ended, attempt_end(claim, status, error.fault))
         await self._settle()
-        if RETRIES[error.fault.code] is Retry.NEVER:
-            raise error
+        match RETRIES[error.fault.code]:
+            case Retry.NEVER:
+                raise error
+            case Retry.ELSEWHERE:
+                self._unfit.add(claim.endpoint_id)
         cause = Cause.SUBMIT_UNCLEAR.value if is_unclear else error.fault.code.value
         return End(claim.attempt, error.fault, cause, status, was_queued=False)
 

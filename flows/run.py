@@ -229,7 +229,9 @@ class Run:
             provenance={stage.value: receipt.model_dump(mode="json", include=_PROVENANCE)},
         )
         # What other runs have paid for it is theirs.
-        await self._paid_for(stage, receipt.fingerprint, done.spent.get(self.task_id, Spent()))
+        spent = done.spent.get(self.task_id, Spent())
+        self.budget.remember(stage, receipt.fingerprint, spent)
+        await self._paid_for(stage, receipt.fingerprint, spent)
 
     async def charge(self, account: JobAccount) -> None:
         """Tell readers what this run has paid for one GPU job so far, also when nothing has come of it."""

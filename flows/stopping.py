@@ -5,10 +5,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from blocks import registry
+from blocks import record_changes, registry
 from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
 from blocks.runpod_client import JobStatus, JobView, RunPodClient, RunPodError
+from flows.accounts import Spent
 from flows.ledger import JobLedger
 from gpu_tasks.contract.artifacts import WorkKeys
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
@@ -42,43 +43,61 @@ async def stop_job(client: RunPodClient, endpoint_id: str, job_id: str) -> Stopp
     return Stopped(is_confirmed=False, view=newest)
 
 
-async def stop_jobs(record: TaskRecord) -> dict[str, Any]:
-    """Stop what a run has left on GPUs, as its record tells; return what its record is to tell of that.
+class StageStopped(NamedTuple):
+    """What a run's record is to tell of a stage whose GPU job was stopped for it."""
+
+    stage: Stage
+    details: dict[str, Any]
+    spent: Spent | None
+
+    def told_in(self, record: TaskRecord, now: datetime) -> TaskRecord:
+        """Return the record with it."""
+        record = record_changes.noted(record, now=now, details=self.details)
+        if self.spent is None or self.spent.gpu_seconds <= record.cost.by_stage.get(self.stage, 0.0):
+            return record
+        return record_changes.charged(record, self.stage, self.spent.gpu_seconds, self.spent.usd, now=now)
+
+
+async def stop_jobs(record: TaskRecord) -> list[StageStopped]:
+    """Stop what a run has left on GPUs, as its record tells.
 
     For a run whose own process was ended before it could do so.
     """
-    told = await asyncio.gather(*(_stop_stage(record, stage) for stage in registry.ENDPOINTS))
-    return {name: value for details in told for name, value in details.items()}
+    stopped = await asyncio.gather(*(_stop_stage(record, stage) for stage in registry.ENDPOINTS))
+    return [one for one in stopped if one is not None]
 
 
-async def _stop_stage(record: TaskRecord, stage: Stage) -> dict[str, Any]:
+async def _stop_stage(record: TaskRecord, stage: Stage) -> StageStopped | None:
     job_id = record.details.get(f"{stage}_job_id")
     is_over = record.details.get(f"{stage}_status") not in {"IN_QUEUE", "IN_PROGRESS", "RUNNING"}
     # A job that another run has submitted is that run's to stop.
     if job_id is None or is_over or record.details.get(f"{stage}_reused"):
-        return {}
+        return None
     endpoint: RunPodEndpoint = await RunPodEndpoint.aload(registry.ENDPOINTS[stage])
     endpoint_id = record.details.get(f"{stage}_endpoint", endpoint.endpoint_id)
     stopped = await stop_job(endpoint.client(), endpoint_id, job_id)
     status = stopped.view.status if stopped.view else JobStatus.CANCELLED
+    spent: Spent | None = None
     with suppress(FaultError):
-        await _write_end(record, stage, stopped)
-    return {f"{stage}_status": status.value, f"{stage}_stopped": stopped.is_confirmed}
+        spent = await _accounted(record, stage, stopped)
+    return StageStopped(stage, {f"{stage}_status": status.value, f"{stage}_stopped": stopped.is_confirmed}, spent)
 
 
-async def _write_end(record: TaskRecord, stage: Stage, stopped: Stopped) -> None:
+async def _accounted(record: TaskRecord, stage: Stage, stopped: Stopped) -> Spent | None:
+    """Write the end into the ledger and return what the run has paid for the job."""
     fingerprint = record.details.get(f"{stage}_fingerprint")
-    media: R2Bucket = await R2Bucket.aload(registry.MEDIA)
     if fingerprint is None:
-        return
-    keys, attempt = WorkKeys(stage=stage, fingerprint=fingerprint), record.details[f"{stage}_attempt"]
-    claim = await asyncio.to_thread(media.store().read_json, keys.claim(attempt), Claim)
-    if claim is None:
-        return
-    status = stopped.view.status if stopped.view else JobStatus.CANCELLED
-    fault = None if status is JobStatus.COMPLETED else FaultError(FaultCode.CANCELLED).fault
-    end = attempt_end(claim, status, fault, stopped.view, is_stopped=stopped.is_confirmed)
-    await asyncio.to_thread(JobLedger(media.store(), keys, task_id=record.task_id).ended, end)
+        return None
+    media: R2Bucket = await R2Bucket.aload(registry.MEDIA)
+    store, keys = media.store(), WorkKeys(stage=stage, fingerprint=fingerprint)
+    ledger = JobLedger(store, keys, task_id=record.task_id)
+    claim = await asyncio.to_thread(store.read_json, keys.claim(record.details[f"{stage}_attempt"]), Claim)
+    if claim is not None:
+        status = stopped.view.status if stopped.view else JobStatus.CANCELLED
+        fault = None if status is JobStatus.COMPLETED else FaultError(FaultCode.CANCELLED).fault
+        end = attempt_end(claim, status, fault, stopped.view, is_stopped=stopped.is_confirmed)
+        await asyncio.to_thread(ledger.ended, end)
+    return (await asyncio.to_thread(ledger.account)).spent(record.task_id)
 
 
 def attempt_end(
