@@ -16,9 +16,6 @@ from prefect import Flow
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
-from prefect.events import Event
-from prefect.events.clients import get_events_subscriber
-from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.exceptions import Abort, InfrastructureNotFound, Pause
 from prefect.flows import load_flow_from_entrypoint
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
@@ -28,12 +25,9 @@ from flows.admission import Lanes, admitted, is_quick
 from flows.handover import hand_back, let_go, take_up
 from flows.inprocess_engine import Ending, InProcessEngine
 from flows.leasing import LeaseKeeper
+from flows.listening import Ear
 from flows.orphans import Past, Reaper
 
-_CANCELLING = "prefect.flow-run.Cancelling"
-# A run that waits for a retry is due like a scheduled one.
-_DUE = ("prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry")
-_RECONNECT_SECONDS = 1.0
 _LET_END_SECONDS = 0.5
 _HAND_BACK_SECONDS = 1.5
 # Each run that is taken up takes a dozen requests: all at once would make the first wait for the last.
@@ -278,28 +272,7 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         return self._flows[flow_run.deployment_id]
 
     async def _listen(self) -> None:
-        """Hear of due and cancelled runs at once; what is missed while disconnected is found by the regular poll."""
-        while not self._is_stopping:
-            try:
-                async with get_events_subscriber(filter=self._event_filter()) as events:
-                    self._is_due.set()
-                    async for event in events:
-                        self._hear(event)
-            except Exception as error:  # noqa: BLE001  # whatever breaks the stream, polling goes on meanwhile
-                self._logger.warning("The event stream broke off (%s); connecting again.", type(error).__name__)
-            await asyncio.sleep(_RECONNECT_SECONDS)
-
-    def _event_filter(self) -> EventFilter:
-        return EventFilter(
-            event=EventNameFilter(name=[*_DUE, _CANCELLING]),
-            any_resource=EventAnyResourceFilter(id=[f"prefect.work-pool.{self.work_pool.id}"]),
-        )
-
-    def _hear(self, event: Event) -> None:
-        if event.event == _CANCELLING:
-            self._interrupt(UUID(event.resource.id.rpartition(".")[2]), Ending.CANCELLED)
-        else:
-            self._is_due.set()
+        await Ear(self.work_pool.id, self._is_due.set, partial(self._interrupt, ending=Ending.CANCELLED)).listen()
 
     async def _submit_when_due(self) -> None:
         while True:
