@@ -240,11 +240,10 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         taken = self._taken.get(run.id)
         if taken is None or run.state_type is None or run.run_count > taken.start:
             return False
-        at_work = self._running.get(run.id)
-        has_begun = at_work is not None and at_work.engine.is_running()
         if run.state_type in {StateType.RUNNING, StateType.CANCELLING}:
             return True
-        return run.state_type is StateType.PENDING and not has_begun
+        at_work = self._running.get(run.id)
+        return run.state_type is StateType.PENDING and not (at_work and at_work.engine.has_begun)
 
     async def _let_go(self, run_id: UUID) -> None:
         self._end_trial(run_id)

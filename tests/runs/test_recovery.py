@@ -12,6 +12,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
 
 from deployments.local.services import ServiceName
+from flows.request import VERIFY_DEPLOYMENT
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.records import Status, TaskRecord
 from tests.runpod.plane import RunningPlane
@@ -149,3 +150,20 @@ async def test_runs_wait_for_a_server_that_was_killed(
     record = await orchestra.final(task_id)
     assert (record.status, record.attempts) == (Status.COMPLETED, 1), record.error
     assert (await orchestra.ended(task_id)).run_count == 1
+
+
+async def test_a_verdict_does_not_wait_behind_a_video_when_all_places_are_taken(
+    orchestra: Orchestra, prefect: PrefectClient, workers: Workers, keys: dict[str, Any]
+) -> None:
+    workers.start(LIPSWAP_MAX_RUNS="1", LIPSWAP_CPU_PROCESSES="1")
+    task_id = await orchestra.send(_unique(keys))
+    await orchestra.until(task_id, _waits_for_gpu)
+    waiting = await orchestra.send(_unique(keys))
+    deployment = await prefect.read_deployment_by_name(VERIFY_DEPLOYMENT)
+    verdict = await prefect.create_flow_run_from_deployment(
+        deployment.id, parameters={"asked": {"key": keys["target_key"]}}
+    )
+    assert (await orchestra.ended(str(verdict.id))).state_type is StateType.COMPLETED
+    assert (await orchestra.flow_run(waiting)).state_type is StateType.SCHEDULED
+    assert (await orchestra.final(waiting)).status is Status.COMPLETED
+    assert (await orchestra.final(task_id)).status is Status.COMPLETED
