@@ -15,7 +15,7 @@ from flows.errors import PipelineError
 from flows.footage import told
 from flows.hooks import close_record
 from flows.remote import JobDone
-from flows.request import PipelineRequest, unsupported
+from flows.request import PipelineRequest, beyond, unsupported
 from flows.run import Run, opened
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.faults import FaultCode
@@ -79,4 +79,7 @@ def _admitted(run: Run, request: PipelineRequest) -> Engine:
         run.endpoint(Stage.WAV2LIP)
     if request.wants_face_swap:
         run.endpoint(Stage.FACEFUSION)
-    return run.engine()
+    engine = run.engine()
+    if (refusal := beyond(request, engine)) is not None:
+        raise refusal
+    return engine
