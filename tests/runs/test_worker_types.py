@@ -30,8 +30,8 @@ async def worker_type(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[WorkerType]:
     worker_type: WorkerType = request.param
-    # Long enough to be cancelled meanwhile.
-    environment = simulated_plane[1] | {"RUNPOD_WAV2LIP_ENDPOINT": "slow-sync"}
+    # Nothing but a cancellation ends a lip-sync here.
+    environment = simulated_plane[1] | {"RUNPOD_WAV2LIP_ENDPOINT": "endless-sync"}
     deploy(environment, LIPSWAP_WORKER_TYPE=worker_type.value)
     command = [sys.executable, "-m", *_COMMANDS[worker_type]]
     worker = Worker.start(environment, tmp_path_factory.mktemp(worker_type), command)
