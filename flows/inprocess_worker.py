@@ -174,11 +174,13 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         try:
             await asyncio.wait([task])
         finally:
-            del self._running[flow_run.id]
-            let_go(str(flow_run.id))
-            await self._let_go(flow_run.id)
-            # There is room for another one.
-            self._is_due.set()
+            # A worker that stops does not wait for a run that still writes down its end: it stays this worker's.
+            if task.done():
+                del self._running[flow_run.id]
+                let_go(str(flow_run.id))
+                await self._let_go(flow_run.id)
+                # There is room for another one.
+                self._is_due.set()
         return InProcessResult(identifier=identifier, status_code=0 if _has_told_its_state(task, engine) else 1)
 
     async def kill_infrastructure(
