@@ -82,6 +82,7 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         # Runs that were taken up, by their lane and how often they will have been started then.
         self._taken: dict[UUID, _Taken] = {}
         self._on_trial: UUID | None = None
+        self._trial_ending: asyncio.Future[object] | None = None
         self._taking = asyncio.Semaphore(_TAKEN_AT_ONCE)
         self._flows: dict[UUID, Flow[..., Any]] = {}
         self._is_due = asyncio.Event()
@@ -256,8 +257,8 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         if self._on_trial == run_id:
             self._on_trial = None
             self._is_due.set()
-            if self._runs_task_group is not None:
-                self._runs_task_group.start_soon(_logged, self, self._leases.leases.end_trial(str(run_id)))
+            # Called by a timer, too, which is no task: Prefect's task group takes none from there.
+            self._trial_ending = asyncio.ensure_future(_logged(self, self._leases.leases.end_trial(str(run_id))))
 
     async def _flow_of(self, flow_run: FlowRun) -> Flow[..., Any]:
         """Load a deployment's flow once: another version of the code is another process."""
