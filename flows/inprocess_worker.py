@@ -33,7 +33,7 @@ _HAND_BACK_SECONDS = 1.5
 # Each run that is taken up takes a dozen requests: all at once would make the first wait for the last.
 _TAKEN_AT_ONCE = 6
 _LOOK_AGAIN_SECONDS = 0.5
-_TRIAL_SECONDS = 1.0
+_TRIAL_SECONDS = 3.0
 _LOOKS_PER_LEASE = 8
 _PAGE = 200
 
@@ -171,7 +171,7 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         self._running[flow_run.id] = _AtWork(task, engine)
         if task_status is not None:
             task_status.started(identifier)
-        asyncio.get_running_loop().call_later(_TRIAL_SECONDS, self._end_trial, flow_run.id)
+        asyncio.get_running_loop().call_later(_TRIAL_SECONDS, self._survived, flow_run.id)
         try:
             await asyncio.wait([task])
         finally:
@@ -252,6 +252,13 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         self._end_trial(run_id)
         if self._taken.pop(run_id, None) is not None:
             await self._leases.drop(run_id)
+
+    def _survived(self, run_id: UUID) -> None:
+        """End a run's trial, once it has really begun: on a slow server it may not have done anything yet."""
+        if run_id in self._running and not self._running[run_id].engine.has_begun:
+            asyncio.get_running_loop().call_later(_TRIAL_SECONDS, self._survived, run_id)
+        else:
+            self._end_trial(run_id)
 
     def _end_trial(self, run_id: UUID) -> None:
         if self._on_trial == run_id:
