@@ -137,7 +137,7 @@ class Arena:
 
     def _result(self, task_id: str) -> Artifact:
         # By its place, not by the record: Redis may have lost that.
-        (key,) = (key for key in self.store.keys(f"{OUTPUTS}facefusion/") if task_id in key)
+        key = f"{OUTPUTS}{task_id}/result.mp4"
         head = self.store.head(key)
         if head is None:
             raise AssertionError(f"{key} is gone")

@@ -119,7 +119,8 @@ def simulated_plane(
         for name, stage, seconds in (
             ("quick-sync", Stage.WAV2LIP, 0.2),
             ("quick-swap", Stage.FACEFUSION, 0.2),
-            ("slow-sync", Stage.WAV2LIP, 6.0),
+            ("slow-sync", Stage.WAV2LIP, 3.0),
+            ("endless-sync", Stage.WAV2LIP, 120.0),
         )
     ]
     with running_plane(plane_config(folder, *endpoints)) as plane:
