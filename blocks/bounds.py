@@ -38,3 +38,15 @@ class MediaBounds(BaseModel):
     working_pixels: int = Field(default=1920 * 1200, gt=0, description="Larger frames are scaled down to this many.")
     working_fps: float = Field(default=60.0, gt=0, description="Of quicker videos only some frames are kept.")
     working_sample_rate: int = Field(default=48_000, gt=0, description="Sound outside 8 to 96 kHz is brought to it.")
+
+
+class SegmentBounds(BaseModel):
+    """Into how many segments long results are cut; in the environment as above. `docs/segments.md` has the rules."""
+
+    segment_seconds: float = Field(
+        default=30.0, ge=10.0, description="Results of two such lengths and more are cut into segments of about this."
+    )
+    max_segments: int = Field(default=64, ge=1, le=1000, description="Most segments of one run; then each is longer.")
+    max_segments_per_endpoint: int = Field(
+        default=16, ge=1, le=1000, description="Most segments that one run has at one endpoint at the same time."
+    )

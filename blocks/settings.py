@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from blocks.bounds import MediaBounds
+from blocks.bounds import MediaBounds, SegmentBounds
 from blocks.redis_url import check_redis_url
 from gpu_tasks.contract.consent import ConsentPolicy
 from gpu_tasks.settings import QualitySettings, R2Settings
@@ -27,10 +27,10 @@ def _without_slash(address: str) -> str:
     return address.rstrip("/")
 
 
-class OrchestratorSettings(MediaBounds, BaseSettings):
+class OrchestratorSettings(MediaBounds, SegmentBounds, BaseSettings):
     """What `deployments.deploy` writes into blocks, and what a process needs before it can read blocks."""
 
-    # The prefix is for the fields of MediaBounds; every field here names its variable.
+    # The prefix is for the fields of the bounds; every field here names its variable.
     model_config = SettingsConfigDict(
         env_prefix="LIPSWAP_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
     )

@@ -17,6 +17,7 @@ from blocks import record_changes, registry
 from blocks.job_store import JobStore
 from blocks.runpod import RunPodEndpoint, RunPodError
 from flows.recording import RunRecord
+from flows.standing import jobs_at_work
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.records import ErrorRecord, Status, TaskRecord
@@ -34,7 +35,8 @@ async def close_record(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any
     _logger.info("Closing the record of %s %s: %s.", flow.name, flow_run.name, state.name)
     record = await _close(flow_run, _CHANGES[state.type])
     if record.status is Status.CANCELLED:
-        await asyncio.gather(*(_stop_job(record, stage) for stage in registry.ENDPOINTS))
+        at_work = [(stage, job_id) for stage in registry.ENDPOINTS for job_id in jobs_at_work(record.details, stage)]
+        await asyncio.gather(*(_stop_job(stage, job_id) for stage, job_id in at_work))
 
 
 async def _close(run: FlowRun, change: Callable[[TaskRecord], TaskRecord]) -> TaskRecord:
@@ -46,12 +48,7 @@ async def _close(run: FlowRun, change: Callable[[TaskRecord], TaskRecord]) -> Ta
     return await record.finish(change)
 
 
-async def _stop_job(record: TaskRecord, stage: Stage) -> None:
-    job_id = record.details.get(f"{stage}_job_id")
-    is_over = record.details.get(f"{stage}_status") not in {"IN_QUEUE", "IN_PROGRESS", "RUNNING"}
-    # A job that another run has submitted is that run's to stop.
-    if job_id is None or is_over or record.details.get(f"{stage}_reused"):
-        return
+async def _stop_job(stage: Stage, job_id: str) -> None:
     endpoint: RunPodEndpoint = await RunPodEndpoint.aload(registry.ENDPOINTS[stage])
     try:
         async with asyncio.timeout(_CANCEL_SECONDS):

@@ -17,20 +17,20 @@ from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
 from flows.errors import JobError, PipelineError
 from flows.footage import Footage
+from flows.parts import Lanes
 from flows.progress import Course
 from flows.recording import RunRecord
 from flows.remote import JobDone, JobNews
 from flows.request import PipelineRequest
 from flows.signing import Published
+from flows.standing import Standing
 from gpu_tasks.contract.audit import AuditEvent, AuditFact
 from gpu_tasks.contract.consent import DeclaredConsent, consent_to_record
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
-from gpu_tasks.contract.jobs import Engine, Stage
+from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage, Wav2LipJob
 from gpu_tasks.contract.manifest import resolve_engine
 from gpu_tasks.contract.records import ErrorRecord, ResultRecord
 from gpu_tasks.provenance.settings import SigningSettings
-
-_PROVENANCE = {"artifact", "engine", "model_revisions", "faces", "worker_id", "notes"}
 
 
 class Blocks(NamedTuple):
@@ -77,6 +77,9 @@ class Run:
         self._audit = AuditLog(self.store)
         self._endpoints = {Stage.WAV2LIP: blocks.wav2lip, Stage.FACEFUSION: blocks.facefusion}
         self._course = Course.of(request)
+        self.lanes = Lanes(blocks.policy.max_segments_per_endpoint)
+        self._standing = Standing(task_id, request.gpu_stages)
+        self._begun: set[Stage] = set()
         first = record_changes.queued(task_id, request.model_dump(mode="json"), now=datetime.now(UTC))
         self.record = RunRecord(blocks.jobs, first)
 
@@ -174,39 +177,56 @@ class Run:
             )
         )
 
-    async def hear(self, stage: Stage, news: JobNews) -> None:
+    def cut(self, footage: Footage) -> None:
+        """Know from here on in which segments the footage is computed."""
+        self._standing = Standing(self.task_id, self.request.gpu_stages, footage.segments)
+
+    async def begin(self, job: Wav2LipJob | FaceFusionJob) -> None:
+        """Tell readers that a GPU stage has begun, unless an earlier one still has segments to do."""
+        if self._standing.focus is job.stage:
+            await self._enter_focus()
+
+    async def hear(self, job: Wav2LipJob | FaceFusionJob, news: JobNews) -> None:
         """Tell readers how a stage's GPU job stands."""
-        await self.note(
-            details={
-                f"{stage}_job_id": news.job_id,
-                f"{stage}_status": news.status.value,
-                f"{stage}_reused": not news.is_ours,
-            }
-        )
+        standing = self._standing
+        standing.hear(job.stage, job.segment, news)
+        await self.note(details=standing.details(job.stage))
         if (progress := news.progress) is None:
             return
-        percent = self._course.percent(stage, progress.done / progress.total)
         message = progress.message or f"{progress.done} of {progress.total}"
-        await self.record.change(
-            lambda record: record_changes.progressed(record, stage, percent, message, now=datetime.now(UTC))
-        )
+        await self._progressed(standing.message(standing.focus) if standing.segments else message)
 
-    async def settle(self, stage: Stage, done: JobDone) -> None:
-        """Tell readers what came out of a stage's GPU job, and what this run has paid for it."""
-        receipt = done.receipt
-        # A result of an earlier run has been paid by that run.
-        gpu_seconds = receipt.work_seconds if done.paid_by == self.task_id else 0.0
+    async def settle(self, job: Wav2LipJob | FaceFusionJob, done: JobDone) -> None:
+        """Tell readers what came out of a GPU job, and what this run has paid for the stage so far."""
+        stage, standing = job.stage, self._standing
+        standing.settle(stage, job.segment, done)
+        is_over = standing.is_over(stage)
         await self.note(
-            details={
-                f"{stage}_job_id": receipt.job_id,
-                f"{stage}_status": "COMPLETED",
-                f"{stage}_attempts": done.attempts,
-                f"{stage}_reused": done.paid_by != self.task_id,
-            },
-            provenance={stage.value: receipt.model_dump(mode="json", include=_PROVENANCE)},
+            details=standing.details(stage), provenance={stage.value: standing.provenance(stage)} if is_over else None
         )
+        gpu_seconds = standing.gpu_seconds(stage)
         await self.record.change(
             lambda record: record_changes.charged(record, stage, gpu_seconds, now=datetime.now(UTC))
+        )
+        if standing.segments:
+            await self._progressed(standing.message(standing.focus))
+        if is_over:
+            # Segments that were quicker are in the next stage already; from now on it is what the run waits for.
+            await self._enter_focus()
+
+    async def _enter_focus(self) -> None:
+        focus = self._standing.focus
+        if focus not in self._begun:
+            self._begun.add(focus)
+            await self.enter(focus)
+
+    async def _progressed(self, message: str) -> None:
+        at = self._standing.focus
+        later = self._standing.stages[self._standing.stages.index(at) + 1 :]
+        ahead = {stage: self._standing.fraction(stage) for stage in later}
+        percent = self._course.percent(at, self._standing.fraction(at), ahead=ahead)
+        await self.record.change(
+            lambda record: record_changes.progressed(record, at, percent, message, now=datetime.now(UTC))
         )
 
     async def complete(self, result: ResultRecord) -> None:
