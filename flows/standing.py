@@ -74,17 +74,18 @@ class Standing:
     def details(self, stage: Stage) -> dict[str, Any]:
         """Return what the record's `details` say of a stage."""
         done, told = self._done(stage), [job.news for job in self._jobs[stage].values() if job.news is not None]
+        details: dict[str, Any] = {}
         if self.is_over(stage):
-            details = {
+            details |= {
                 f"{stage}_job_id": done[-1].receipt.job_id,
                 f"{stage}_status": JobStatus.COMPLETED.value,
                 f"{stage}_attempts": sum(each.attempts for each in done),
                 f"{stage}_reused": all(each.paid_by != self.task_id for each in done),
             }
-        else:
+        elif told:
             # One that works says more of the stage than one that waits.
             news = max(told, key=lambda each: each.status is JobStatus.IN_PROGRESS)
-            details = {
+            details |= {
                 f"{stage}_job_id": news.job_id,
                 f"{stage}_status": news.status.value,
                 f"{stage}_reused": not news.is_ours,

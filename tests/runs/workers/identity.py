@@ -1,0 +1,90 @@
+"""A GPU worker with the real runtime around an engine that changes nothing: every frame comes out as it went in.
+
+`identity.py STAGE SCRIPT`: the script is a JSON file that a test writes, read anew for every job and frame; see Script.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from gpu_tasks.contract.artifacts import Artifact
+from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.jobs import FaceFusionJob, Quality, Stage, Wav2LipJob
+from gpu_tasks.contract.media import FaceCoverage
+from gpu_tasks.media.writer import X264, VideoWriter
+from gpu_tasks.runtime.frames import played_frames
+from gpu_tasks.runtime.pipeline import Bench, Product
+from gpu_tasks.runtime.serving import serve
+
+_PAUSE_SECONDS = 0.05
+
+
+class Script(BaseModel):
+    """What happens beside copying. Jobs are named `stage:first frame` and, where it matters, `:attempt`.
+
+    Attributes:
+        seconds_per_frame: How long a frame takes, whatever else the machine does.
+        fail: Jobs that end with a fault that another attempt may not have.
+        refuse: Jobs that end with a fault for good.
+        hold: Jobs that wait until they are not named any more.
+    """
+
+    seconds_per_frame: float = 0.0
+    fail: tuple[str, ...] = ()
+    refuse: tuple[str, ...] = ()
+    hold: tuple[str, ...] = ()
+
+
+class Lossless(VideoWriter):
+    """What is decoded is what was written (but for the conversion), however the video was cut."""
+
+    def _choose(self, encoder: str, preset: str, quality: Quality) -> Any:  # noqa: ANN401  # a private type
+        chosen = super()._choose(encoder, preset, quality)
+        options = {name: value for name, value in chosen.options.items() if name != "crf"}
+        return chosen._replace(options={**options, "qp": "0", "preset": "ultrafast"})
+
+
+class Identity:
+    """Copies frames."""
+
+    def __init__(self, stage: Stage, script: Path) -> None:
+        self.stage = stage
+        self._script = script
+
+    def check(self, job: Wav2LipJob | FaceFusionJob) -> None:
+        """Everything is built."""
+
+    def inputs(self, job: Wav2LipJob | FaceFusionJob) -> tuple[Artifact, ...]:
+        return (job.target,)
+
+    def run(self, job: Wav2LipJob | FaceFusionJob, bench: Bench) -> Product:
+        """Copy the job's frames in the script's time."""
+        began, count = time.monotonic(), job.frames.frame_count
+        name = f"{job.stage}:{job.frames.start_frame}"
+        script = self._read()
+        if f"{name}:{job.attempt}" in script.fail:
+            raise FaultError(FaultCode.OUT_OF_MEMORY, "As the script says.")
+        if name in script.refuse:
+            raise FaultError(FaultCode.CONTENT_REFUSED, "As the script says.")
+        while name in self._read().hold:
+            bench.checkpoint()
+            time.sleep(_PAUSE_SECONDS)
+        path, writer = bench.folder / "copy.mp4", None
+        for done, (_, pixels) in enumerate(played_frames(job, bench), start=1):
+            height, width = pixels.shape[:2]
+            writer = writer or Lossless(path, width=width, height=height, fps=job.timeline.fps).__enter__()
+            writer.write(pixels)
+            bench.report(done, count, "copying")
+            time.sleep(max(0.0, began + done * script.seconds_per_frame - time.monotonic()))
+        cast("VideoWriter", writer).__exit__(None, None, None)
+        return Product(path=path, faces=FaceCoverage(frames_looked_at=count, frames_with_face=count), encoder=X264)
+
+    def _read(self) -> Script:
+        return Script.model_validate_json(self._script.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    serve(Identity(Stage(sys.argv[1]), Path(sys.argv[2])))
