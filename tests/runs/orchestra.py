@@ -61,16 +61,22 @@ class Orchestra:
         run = await self.prefect.create_flow_run_from_deployment(deployment.id, parameters={"request": request})
         return str(run.id)
 
-    async def run(self, request: dict[str, Any]) -> TaskRecord:
+    async def run(self, request: dict[str, Any], *, seconds: float = _RUN_SECONDS) -> TaskRecord:
         """Send a request and return its final record."""
-        return await self.final(await self.send(request))
+        return await self.final(await self.send(request), seconds=seconds)
 
-    async def final(self, task_id: str) -> TaskRecord:
-        return await self.until(task_id, lambda record: record.status.is_final)
+    async def final(self, task_id: str, *, seconds: float = _RUN_SECONDS) -> TaskRecord:
+        return await self.until(task_id, lambda record: record.status.is_final, seconds=seconds)
 
-    async def until(self, task_id: str, is_there: Any) -> TaskRecord:  # noqa: ANN401  # a predicate
+    async def until(
+        self,
+        task_id: str,
+        is_there: Any,  # noqa: ANN401  # a predicate
+        *,
+        seconds: float = _RUN_SECONDS,
+    ) -> TaskRecord:
         """Return the first record that the predicate accepts."""
-        async with asyncio.timeout(_RUN_SECONDS):
+        async with asyncio.timeout(seconds):
             async for record in self.job_store.watch(task_id):
                 if is_there(record):
                     return record
