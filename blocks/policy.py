@@ -33,6 +33,12 @@ class PipelinePolicy(MediaBounds, SegmentBounds, Block):
     max_attempts: int = Field(
         default=3, ge=1, le=10, description="How often one run submits one GPU job before it gives up."
     )
+    contact_sheets: bool = Field(
+        default=True, description="Whether each run leaves a small picture of target and result in Prefect's database."
+    )
+    queue_alert_seconds: float = Field(
+        default=300.0, gt=0, description="A GPU job that waits longer in RunPod's queue is told to the automations."
+    )
     quality: QualityPolicy = Field(
         default_factory=QualityPolicy, description="Whether and how each result is measured, and what is called good."
     )

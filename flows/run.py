@@ -1,6 +1,7 @@
 """What one run works with: the blocks as they are now, and its record."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,7 +15,9 @@ from blocks.job_store import JobStore
 from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
-from blocks.runpod import RunPodEndpoint
+from blocks.runpod import JobStatus, RunPodEndpoint
+from flows import alerts
+from flows.board import Board
 from flows.errors import JobError, PipelineError
 from flows.footage import Footage
 from flows.parts import Lanes
@@ -80,8 +83,11 @@ class Run:
         self.lanes = Lanes(blocks.policy.max_segments_per_endpoint)
         self._standing = Standing(task_id, request.gpu_stages)
         self._begun: set[Stage] = set()
+        self._queued_since: dict[Stage, float] = {}
+        self._stuck: set[Stage] = set()
         first = record_changes.queued(task_id, request.model_dump(mode="json"), now=datetime.now(UTC))
-        self.record = RunRecord(blocks.jobs, first)
+        self.record = RunRecord(blocks.jobs, first, blocks.media.public_url)
+        self.board = Board(task_id, request, flow_run.tags)
 
     def engine(self) -> Engine:
         """Resolve the engine that the request asks for, before anything is fingerprinted.
@@ -156,6 +162,7 @@ class Run:
 
     async def enter(self, stage: Stage, message: str = "") -> None:
         """Tell readers that the run now works on `stage`."""
+        self.board.show(stage, 0.0)
         percent = self._course.percent(stage, 0.0)
         await self.record.change(
             lambda record: record_changes.entered(
@@ -191,6 +198,7 @@ class Run:
         standing = self._standing
         standing.hear(job.stage, job.segment, news)
         await self.note(details=standing.details(job.stage))
+        self._watch_queue(job, news)
         if (progress := news.progress) is None:
             return
         message = progress.message or f"{progress.done} of {progress.total}"
@@ -214,6 +222,16 @@ class Run:
             # Segments that were quicker are in the next stage already; from now on it is what the run waits for.
             await self._enter_focus()
 
+    def _watch_queue(self, job: Wav2LipJob | FaceFusionJob, news: JobNews) -> None:
+        """Tell Prefect's automations, once per stage, that a job waits too long for a GPU worker."""
+        if news.status is not JobStatus.IN_QUEUE:
+            self._queued_since.pop(job.stage, None)
+            return
+        since = self._queued_since.setdefault(job.stage, time.monotonic())
+        if job.stage not in self._stuck and time.monotonic() - since > self.policy.queue_alert_seconds:
+            self._stuck.add(job.stage)
+            alerts.job_is_stuck(self.endpoint(job.stage), news.job_id, self.task_id, since=since)
+
     async def _enter_focus(self) -> None:
         focus = self._standing.focus
         if focus not in self._begun:
@@ -222,6 +240,9 @@ class Run:
 
     async def _progressed(self, message: str) -> None:
         at = self._standing.focus
+        for stage in self._standing.stages:
+            if fraction := self._standing.fraction(stage):
+                self.board.show(stage, fraction, self._standing.message(stage) if self._standing.segments else message)
         later = self._standing.stages[self._standing.stages.index(at) + 1 :]
         ahead = {stage: self._standing.fraction(stage) for stage in later}
         percent = self._course.percent(at, self._standing.fraction(at), ahead=ahead)
@@ -231,6 +252,7 @@ class Run:
 
     async def complete(self, result: ResultRecord) -> None:
         """Close the record with a result."""
+        self.board.fill()
         await self.record.finish(lambda record: record_changes.completed(record, result, now=datetime.now(UTC)))
 
     async def fail(self, fault: Fault, log_tail: tuple[str, ...] = ()) -> None:
@@ -264,7 +286,8 @@ async def opened(request: PipelineRequest, consent: DeclaredConsent | None = Non
     await run.record.begin(attempts=flow_run.run_count)
     await run.note(details={"flow_run_id": run.task_id, "flow_run_url": flow_run.ui_url})
     try:
-        yield run
+        async with run.board.kept(attempts=flow_run.run_count):
+            yield run
     except FaultError as error:
         await run.fail(error.fault, error.log_tail if isinstance(error, JobError) else ())
         raise

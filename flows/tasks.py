@@ -1,7 +1,7 @@
 """The tasks of the pipeline: what is tried again, how long it may take, and whose earlier result is used."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -10,7 +10,7 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 
-from flows import caching, cpu_stages, measuring, signing
+from flows import caching, cpu_stages, measuring, picturing, signing
 from flows.cpu_pool import CPU_POOL
 from flows.errors import is_passing
 from flows.footage import Assembly, Footage, Uploads, Whole
@@ -122,17 +122,22 @@ async def lip_synced(run: Run, footage: Footage, parts: list[Part]) -> Artifact 
 
 @asynccontextmanager
 async def measured(run: Run, footage: Footage, whole: Whole) -> AsyncIterator[None]:
-    """Measure the result while the block runs, and tell readers before it is left; no figure ever ends a run."""
+    """Look at the result while the block runs: figures for readers, a picture for operators. Nothing ends the run."""
     policy = run.policy.quality
-    if not policy.enabled:
-        yield
-        return
 
     async def note() -> None:
-        report = inspect(run, measuring.inspected_of(footage, whole, policy))
-        await run.note(details={"quality": await measuring.told_of(report)})
+        if policy.enabled:
+            report = inspect(run, measuring.inspected_of(footage, whole, policy))
+            await run.note(details={"quality": await measuring.told_of(report)})
 
-    noting = asyncio.create_task(note())
+    async def draw() -> None:
+        if run.policy.contact_sheets:
+            shown = picturing.Pictured(
+                target=footage.target, result=whole.artifact, sources=footage.sources, timeline=footage.timeline
+            )
+            await run.board.hang(CPU_POOL.run(picturing.picture, shown, run.media.settings()))
+
+    noting = asyncio.create_task(_both(note(), draw()))
     try:
         yield
         await noting
@@ -140,6 +145,10 @@ async def measured(run: Run, footage: Footage, whole: Whole) -> AsyncIterator[No
         # Only when the block has failed, or the run was cancelled, is it still at work.
         noting.cancel()
         await asyncio.wait([noting])
+
+
+async def _both(*works: Awaitable[None]) -> None:
+    await asyncio.gather(*works)
 
 
 async def _published(run: Run, publication: signing.Publication) -> signing.Published:

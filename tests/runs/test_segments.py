@@ -2,7 +2,8 @@
 
 import hashlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.receipts import Claim, Receipt
 from gpu_tasks.contract.records import RecordStage, Status, TaskRecord
 from gpu_tasks.media.reader import VideoReader
-from gpu_tasks.storage import ArtifactStore
+from gpu_tasks.settings import R2Settings
+from gpu_tasks.storage import ArtifactStore, connect
 from tests.runs.long_footage import FPS, Identities, identity_workers, numbers_in, upload_footage
 from tests.runs.orchestra import Orchestra, deploy, worker_process
 
@@ -62,14 +64,21 @@ class House:
     orchestra: Orchestra
     footage: dict[str, Any]
     identities: Identities
+    r2: R2Settings
 
     def request(self, blend: int = 30) -> dict[str, Any]:
         return self.footage | {"facefusion": {"face_enhancer_blend": blend}}
 
 
 @pytest.fixture(scope="module")
-async def open_house(orchestra: Orchestra, footage: dict[str, Any], identities: Identities, worker: object) -> House:  # noqa: ARG001  # comes before
-    return House(orchestra, footage, identities)
+async def open_house(
+    orchestra: Orchestra,
+    footage: dict[str, Any],
+    identities: Identities,
+    r2: R2Settings,
+    worker: object,  # noqa: ARG001  # comes before
+) -> House:
+    return House(orchestra, footage, identities, r2)
 
 
 @pytest.fixture
@@ -83,6 +92,17 @@ def house(open_house: House) -> Iterator[House]:
 async def whole_run(open_house: House) -> TaskRecord:
     """The first run of the footage, in four segments."""
     return await open_house.orchestra.run(open_house.request())
+
+
+@asynccontextmanager
+async def edited(prefect: PrefectClient, **changes: object) -> AsyncIterator[None]:
+    """Change the policy's block as an operator does on its page, while the worker goes on running."""
+    policy: PipelinePolicy = await PipelinePolicy.aload(registry.POLICY, client=prefect)
+    await policy.model_copy(update=changes).asave(registry.POLICY, overwrite=True, client=prefect)
+    try:
+        yield
+    finally:
+        await policy.asave(registry.POLICY, overwrite=True, client=prefect)
 
 
 def claims(store: ArtifactStore, record: TaskRecord) -> dict[str, list[str]]:
@@ -173,13 +193,8 @@ async def test_the_face_swap_of_a_segment_waits_for_no_other_segment(
 async def test_a_policy_edited_in_prefect_acts_on_the_next_run_and_segments_change_no_frame(
     house: House, whole_run: TaskRecord, store: ArtifactStore, prefect: PrefectClient, tmp_path: Path
 ) -> None:
-    policy: PipelinePolicy = await PipelinePolicy.aload(registry.POLICY, client=prefect)
-    # As an operator does on the block's page: the worker goes on running.
-    await policy.model_copy(update={"segment_seconds": 600.0}).asave(registry.POLICY, overwrite=True, client=prefect)
-    try:
+    async with edited(prefect, segment_seconds=600.0):
         unsegmented = await house.orchestra.run(house.request())
-    finally:
-        await policy.asave(registry.POLICY, overwrite=True, client=prefect)
     assert unsegmented.media["segments"] == []
     assert "segments" not in unsegmented.details
     whole, joined = fetched(store, unsegmented, tmp_path), fetched(store, whole_run, tmp_path)
@@ -213,19 +228,23 @@ async def test_a_segment_that_is_refused_ends_the_run_and_nothing_more_is_begun(
 
 async def test_a_run_that_dies_when_nearly_done_pays_only_for_what_is_left(
     house: House,
-    store: ArtifactStore,
+    prefect: PrefectClient,
     orchestrator: dict[str, str],
     worker: subprocess.Popen[bytes],
     tmp_path: Path,
 ) -> None:
+    store = connect(house.r2)
     house.identities.follow(hold=[f"facefusion:{STARTS[-1]}"])
-    task_id = await house.orchestra.send(house.request(33))
+    # One after the other: the segment that is held comes last.
+    async with edited(prefect, max_segments_per_endpoint=1):
+        task_id = await house.orchestra.send(house.request(33))
+        await house.orchestra.until(task_id, lambda record: record.stage is RecordStage.FACEFUSION)
 
     def is_nearly_done(record: TaskRecord) -> bool:
         swaps = record.details.get("segments", {}).get("facefusion", {})
         return swaps.get("by_status", {}) == {"COMPLETED": 3, "IN_PROGRESS": 1}
 
-    nearly = await house.orchestra.until(task_id, is_nearly_done)
+    nearly = await house.orchestra.until(task_id, is_nearly_done, seconds=60)
     worker.kill()
     worker.wait(4)
     paid = claims(store, nearly)
