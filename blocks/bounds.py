@@ -48,5 +48,8 @@ class SegmentBounds(BaseModel):
     )
     max_segments: int = Field(default=64, ge=1, le=1000, description="Most segments of one run; then each is longer.")
     max_segments_per_endpoint: int = Field(
-        default=16, ge=1, le=1000, description="Most segments that one run has at one endpoint at the same time."
+        default=32,
+        ge=1,
+        le=1000,
+        description="Most segments that one run has at one endpoint at the same time: more than the endpoint's workers.",
     )

@@ -19,6 +19,7 @@ from prefect.workers.process import ProcessWorker
 from blocks import registry
 from blocks.provenance import ProvenancePolicy
 from blocks.settings import OrchestratorSettings, WorkerType
+from deployments.automations import deploy_automations
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
 from flows.pools import POOLS
@@ -47,6 +48,7 @@ async def deploy(settings: OrchestratorSettings, signing: SigningSettings) -> No
         await _make_pool(client, settings.worker_type)
         for name in _FLOWS:
             await _deploy_flow(client, name, settings.worker_type)
+        await deploy_automations(client, settings.alert_url)
 
 
 async def _deploy_flow(client: PrefectClient, name: str, worker_type: WorkerType) -> None:

@@ -152,7 +152,7 @@ def name_of(request: PipelineRequest) -> str:
     """Return what a run does, with what, and for whom: `lip-sync and face swap of anna.mp4 (customer=acme)`."""
     does = {Stage.WAV2LIP: "lip-sync", Stage.FACEFUSION: "face swap"}
     what = " and ".join(does[stage] for stage in request.gpu_stages) or "nothing"
-    whose = ", ".join(f"{name}={value}" for name, value in request.labels.items())
+    whose = ", ".join(f"{name}={value}" for name, value in sorted(request.labels.items()))
     name = f"{what} of {request.target_key.rpartition('/')[2]}" + (f" ({whose})" if whose else "")
     return name if len(name) <= _MAX_NAME_LETTERS else f"{name[: _MAX_NAME_LETTERS - 1]}…"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -20,7 +20,8 @@ from flows import alerts
 from flows.board import Board
 from flows.errors import JobError, PipelineError
 from flows.footage import Footage
-from flows.parts import Lanes
+from flows.lineage import lineage_of
+from flows.parts import Lanes, Part
 from flows.progress import Course
 from flows.recording import RunRecord
 from flows.remote import JobDone, JobNews
@@ -31,6 +32,7 @@ from gpu_tasks.contract.audit import AuditEvent, AuditFact
 from gpu_tasks.contract.consent import DeclaredConsent, consent_to_record
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage, Wav2LipJob
+from gpu_tasks.contract.lineage import lineage_key
 from gpu_tasks.contract.manifest import resolve_engine
 from gpu_tasks.contract.records import ErrorRecord, ResultRecord
 from gpu_tasks.provenance.settings import SigningSettings
@@ -249,6 +251,11 @@ class Run:
         await self.record.change(
             lambda record: record_changes.progressed(record, at, percent, message, now=datetime.now(UTC))
         )
+
+    async def trace(self, footage: Footage, parts: Sequence[Part], result: ResultRecord) -> None:
+        """Leave beside the outputs what this one was made of and by what; a later try of this run writes it again."""
+        lineage = lineage_of(self.record.record, footage, parts, result)
+        await asyncio.to_thread(self.store.put_json, lineage_key(self.task_id), lineage, if_absent=False)
 
     async def complete(self, result: ResultRecord) -> None:
         """Close the record with a result."""

@@ -17,8 +17,8 @@ from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.storage import ArtifactStore
 from tests.media.footage import number_in, tone, write_sound, write_video
 from tests.runpod.plane import API_KEY, RunningPlane, plane_config, running_plane
-from tests.runs.conftest import SAMPLES
 
+SAMPLES = Path(__file__).parents[2] / "samples"
 FPS = Fraction(2)
 WIDTH, HEIGHT = 264, 216
 IDENTITY = Path(__file__).parent / "workers" / "identity.py"

@@ -4,8 +4,8 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
+from blocks import registry
 from blocks.job_store import JobStore
+from blocks.policy import PipelinePolicy
 from flows.request import DEPLOYMENT
 from gpu_tasks.contract.records import TaskRecord
 
@@ -95,3 +97,14 @@ class Orchestra:
         async with httpx.AsyncClient(headers={"Authorization": f"Bearer {self.plane_key}"}) as http:
             answer = await http.get(f"{self.plane_url}/v2/{endpoint}/status/{job_id}")
         return str(answer.raise_for_status().json()["status"])
+
+
+@asynccontextmanager
+async def edited(prefect: PrefectClient, **changes: object) -> AsyncIterator[None]:
+    """Change the policy's block as an operator does on its page, while the worker goes on running."""
+    policy: PipelinePolicy = await PipelinePolicy.aload(registry.POLICY, client=prefect)
+    await policy.model_copy(update=changes).asave(registry.POLICY, overwrite=True, client=prefect)
+    try:
+        yield
+    finally:
+        await policy.asave(registry.POLICY, overwrite=True, client=prefect)

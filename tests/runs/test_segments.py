@@ -2,8 +2,7 @@
 
 import hashlib
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ import av
 import pytest
 from prefect.client.orchestration import PrefectClient
 
-from blocks import registry
-from blocks.policy import PipelinePolicy
 from gpu_tasks.contract.artifacts import WORK
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Stage
@@ -22,19 +19,13 @@ from gpu_tasks.contract.records import RecordStage, Status, TaskRecord
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
-from tests.runs.long_footage import FPS, Identities, identity_workers, numbers_in, upload_footage
-from tests.runs.orchestra import Orchestra, deploy, worker_process
+from tests.runs.long_footage import FPS, Identities, numbers_in, upload_footage
+from tests.runs.orchestra import Orchestra, deploy, edited, worker_process
 
 SECONDS = 42
 FRAMES = int(SECONDS * FPS)
 # Four equal parts of at least ten seconds.
 STARTS = (0, 21, 42, 63)
-
-
-@pytest.fixture(scope="module")
-def identities(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Identities]:
-    with identity_workers(tmp_path_factory.mktemp("identities"), environment, workers=1) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -92,17 +83,6 @@ def house(open_house: House) -> Iterator[House]:
 async def whole_run(open_house: House) -> TaskRecord:
     """The first run of the footage, in four segments."""
     return await open_house.orchestra.run(open_house.request())
-
-
-@asynccontextmanager
-async def edited(prefect: PrefectClient, **changes: object) -> AsyncIterator[None]:
-    """Change the policy's block as an operator does on its page, while the worker goes on running."""
-    policy: PipelinePolicy = await PipelinePolicy.aload(registry.POLICY, client=prefect)
-    await policy.model_copy(update=changes).asave(registry.POLICY, overwrite=True, client=prefect)
-    try:
-        yield
-    finally:
-        await policy.asave(registry.POLICY, overwrite=True, client=prefect)
 
 
 def claims(store: ArtifactStore, record: TaskRecord) -> dict[str, list[str]]:
