@@ -51,5 +51,5 @@ class SegmentBounds(BaseModel):
         default=32,
         ge=1,
         le=1000,
-        description="Most segments that one run has at one endpoint at the same time: more than the endpoint's workers.",
+        description="Most segments that one run has at one endpoint at once: more than it has workers.",
     )

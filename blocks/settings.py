@@ -59,5 +59,7 @@ class OrchestratorSettings(MediaBounds, SegmentBounds, BaseSettings):
     worker_type: WorkerType = Field(default=WorkerType.INPROCESS, validation_alias="LIPSWAP_WORKER_TYPE")
     cpu_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_CPU_PROCESSES")
     consent_policy: ConsentPolicy = Field(default=ConsentPolicy.RECORDED, validation_alias="LIPSWAP_CONSENT_POLICY")
+    reprocess_cron: str = Field(default="0 3 * * 0", validation_alias="LIPSWAP_REPROCESS_CRON")
+    reprocess_unattended: bool = Field(default=False, validation_alias="LIPSWAP_REPROCESS_UNATTENDED")
     alert_url: SecretStr | None = Field(default=None, validation_alias="LIPSWAP_ALERT_URL")
     max_runs: int = Field(default=100, ge=1, validation_alias="LIPSWAP_MAX_RUNS")

@@ -7,7 +7,8 @@ from uuid import UUID
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import PrefectClient
 from prefect.events.actions import DoNothing, SendNotification
-from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture, ResourceSpecification
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
 from prefect.types import SecretDict
 from pydantic import SecretStr
 

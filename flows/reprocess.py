@@ -18,12 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from blocks import registry
 from blocks.policy import PipelinePolicy
 from blocks.r2 import R2Bucket
+from flows import batches
 from flows.failed_runs import failed_items
 from flows.reprocessing import FAILED, candidate_request, check_selection, chosen, lineages, planned, worse
 from flows.request import DEPLOYMENT
-from gpu_tasks.contract.lineage import Batch, BatchState, Item, ItemState, Lineage, batch_key, lineage_key
+from gpu_tasks.contract.lineage import Batch, BatchState, Item, ItemState, Lineage, lineage_key
 from gpu_tasks.storage import ArtifactStore
 
+REPROCESS_DEPLOYMENT: Final = "reprocess/lipswap"
 _LOOK_SECONDS: Final = 2.0
 
 
@@ -64,14 +66,14 @@ async def plan(store: ArtifactStore, client: PrefectClient, policy: PipelinePoli
         StorageError: The bucket is away.
     """
     check_selection(asked.only)
-    if asked.batch and (known := await asyncio.to_thread(store.read_json, batch_key(asked.batch), Batch)) is not None:
+    if asked.batch and (known := await asyncio.to_thread(batches.known, store, asked.batch)) is not None:
         return known
     if asked.only == FAILED:
         items: Sequence[Item] = await failed_items(client)
     else:
         items = await asyncio.to_thread(lambda: list(chosen(lineages(store), asked.only, policy)))
     batch = planned(items, asked.only, policy, name=asked.batch)
-    return await asyncio.to_thread(store.read_json, batch_key(batch.name), Batch) or batch
+    return await asyncio.to_thread(batches.known, store, batch.name) or batch
 
 
 class Work:
@@ -150,16 +152,13 @@ class Work:
         await self._say(self._batch.state)
 
     async def _say(self, state: BatchState) -> Batch:
-        async with self._writing:
+        def change(stored: Batch) -> Batch:
             # Somebody may have accepted or rejected some while others are still computed.
-            key = batch_key(self._batch.name)
-            stored = await asyncio.to_thread(self._store.read_json, key, Batch)
-            decided = {ItemState.ACCEPTED, ItemState.REJECTED}
-            for item in stored.items if stored else ():
-                if item.state in decided:
-                    self._items[item.task_id] = item
-            self._batch = self._batch.model_copy(update={"state": state, "items": tuple(self._items.values())})
-            await asyncio.to_thread(self._store.put_json, key, self._batch, if_absent=False)
+            self._items.update({item.task_id: item for item in stored.items if item.state.is_decided})
+            return self._batch.model_copy(update={"state": state, "items": tuple(self._items.values())})
+
+        async with self._writing:
+            self._batch = await asyncio.to_thread(batches.change, self._store, self._batch, change)
         return self._batch
 
     async def _policy(self) -> PipelinePolicy:

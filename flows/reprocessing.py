@@ -69,7 +69,7 @@ def chosen(found: Iterable[Lineage], only: str, policy: PipelinePolicy) -> Itera
             if lineage.labels.get(name) != value:
                 continue
             why = why or f"label {name}:{value}"
-        if why:
+        if why and why != lineage.declined:
             yield Item(
                 task_id=lineage.task_id,
                 output_key=lineage.output.key,

@@ -46,6 +46,7 @@ class Lineage(_Model):
         request: What was asked, every option with its value, without the declaration of consent.
         consent_id, consent_entry: Where that declaration lies.
         quality: The figures, where they were measured.
+        declined: For what reason it was made anew in vain: somebody kept the old output.
     """
 
     task_id: str
@@ -59,6 +60,7 @@ class Lineage(_Model):
     contract_version: int = CONTRACT_VERSION
     stages: tuple[StageLineage, ...]
     quality: QualityReport | None = None
+    declined: str | None = None
 
     @property
     def labels(self) -> dict[str, str]:
@@ -80,6 +82,10 @@ class ItemState(StrEnum):
     def is_settled(self) -> bool:
         """Whether the batch has nothing more to compute for it."""
         return self not in {ItemState.PLANNED, ItemState.RUNNING}
+
+    @property
+    def is_decided(self) -> bool:
+        return self in {ItemState.ACCEPTED, ItemState.REJECTED}
 
 
 class Item(_Model):

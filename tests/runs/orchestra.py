@@ -30,12 +30,14 @@ def deploy(environment: dict[str, str], **changes: str) -> None:
 
 
 @contextmanager
-def worker_process(environment: dict[str, str], folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker; it is gone afterwards, and so are its processes."""
+def worker_process(
+    environment: dict[str, str], folder: Path, *command: str, program: tuple[str, ...] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker, a module or a program of a test; it is gone afterwards, and so are its processes."""
     with (
         (folder / "worker.log").open("ab") as log,
         subprocess.Popen(
-            [sys.executable, "-m", *command], env=environment, cwd=folder, stdout=log, stderr=log
+            [sys.executable, *(program or ("-m", *command))], env=environment, cwd=folder, stdout=log, stderr=log
         ) as process,
     ):
         try:
@@ -103,7 +105,8 @@ class Orchestra:
 async def edited(prefect: PrefectClient, **changes: object) -> AsyncIterator[None]:
     """Change the policy's block as an operator does on its page, while the worker goes on running."""
     policy: PipelinePolicy = await PipelinePolicy.aload(registry.POLICY, client=prefect)
-    await policy.model_copy(update=changes).asave(registry.POLICY, overwrite=True, client=prefect)
+    edited = PipelinePolicy.model_validate(policy.model_dump(include=set(PipelinePolicy.model_fields)) | changes)
+    await edited.asave(registry.POLICY, overwrite=True, client=prefect)
     try:
         yield
     finally:

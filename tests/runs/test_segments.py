@@ -222,7 +222,7 @@ async def test_a_run_that_dies_when_nearly_done_pays_only_for_what_is_left(
 
     def is_nearly_done(record: TaskRecord) -> bool:
         swaps = record.details.get("segments", {}).get("facefusion", {})
-        return swaps.get("by_status", {}) == {"COMPLETED": 3, "IN_PROGRESS": 1}
+        return bool(swaps.get("by_status") == {"COMPLETED": 3, "IN_PROGRESS": 1})
 
     nearly = await house.orchestra.until(task_id, is_nearly_done, seconds=60)
     worker.kill()

@@ -12,8 +12,7 @@ import pytest
 
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.records import RecordStage, Status, TaskRecord
-from gpu_tasks.settings import R2Settings
-from gpu_tasks.storage import ArtifactStore, connect
+from gpu_tasks.storage import ArtifactStore
 from tests.runpod.plane import API_KEY, EndpointClient
 from tests.runs.long_footage import FPS, identity_workers, numbers_in, upload_footage
 from tests.runs.orchestra import Orchestra, deploy, worker_process
@@ -63,19 +62,25 @@ def times_of(path: Path) -> list[Any]:
         return sorted(packet.pts * clock for packet in container.demux(video=0) if packet.pts is not None)
 
 
+class Film(NamedTuple):
+    """The bucket, and what is asked of the footage in it."""
+
+    store: ArtifactStore
+    request: dict[str, Any]
+
+
 @pytest.fixture
-def footage(store: ArtifactStore, keys: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
-    return upload_footage(store, tmp_path, seconds=SECONDS) | {"source_keys": keys["source_keys"]}
+def film(store: ArtifactStore, keys: dict[str, Any], tmp_path: Path) -> Film:
+    return Film(store, upload_footage(store, tmp_path, seconds=SECONDS) | {"source_keys": keys["source_keys"]})
 
 
 async def test_sixteen_workers_are_twelve_times_as_quick_as_one(
     orchestra: Orchestra,
     environment: dict[str, str],
-    footage: dict[str, Any],
+    film: Film,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    store = connect(R2Settings(**{name[3:].lower(): value for name, value in environment.items() if name[:3] == "R2_"}))
     runs: dict[int, Took] = {}
     for workers in (MANY, 1):
         folder = tmp_path / str(workers)
@@ -87,7 +92,7 @@ async def test_sixteen_workers_are_twelve_times_as_quick_as_one(
                     await EndpointClient(http, identities.plane.base_url, stage.value).until_waiting(workers, 400)
             changed = environment | identities.environment()
             deploy(changed, **SETTINGS)
-            request = footage | {"wav2lip": {"blending": workers}, "facefusion": {"face_enhancer_blend": workers}}
+            request = film.request | {"wav2lip": {"blending": workers}, "facefusion": {"face_enhancer_blend": workers}}
             with worker_process(changed, folder, "flows.worker"):
                 record = await orchestra.run(request, seconds=2500)
         assert record.status is Status.COMPLETED, record.error
@@ -95,7 +100,7 @@ async def test_sixteen_workers_are_twelve_times_as_quick_as_one(
         assert record.details["segments"]["count"] == SEGMENTS
         runs[workers] = took(record)
         result = folder / "result.mp4"
-        await asyncio.to_thread(store.fetch_key, record.result.output_key, result, max_bytes=10**9)
+        await asyncio.to_thread(film.store.fetch_key, record.result.output_key, result, max_bytes=10**9)
         frames = int(SECONDS * FPS)
         assert numbers_in(result) == [number % _NUMBERS for number in range(frames)]
         assert times_of(result) == [number / FPS for number in range(frames)]

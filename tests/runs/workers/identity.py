@@ -5,6 +5,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,8 @@ from pydantic import BaseModel
 
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import FaceFusionJob, Quality, Stage, Wav2LipJob
+from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Quality, Stage, Wav2LipJob
+from gpu_tasks.contract.manifest import EngineStage, manifest
 from gpu_tasks.contract.media import FaceCoverage
 from gpu_tasks.media.writer import X264, VideoWriter
 from gpu_tasks.runtime.frames import played_frames
@@ -30,12 +32,14 @@ class Script(BaseModel):
         fail: Jobs that end with a fault that another attempt may not have.
         refuse: Jobs that end with a fault for good.
         hold: Jobs that wait until they are not named any more.
+        release: The code revision of every stage of the draft engine, where it is not that of this version.
     """
 
     seconds_per_frame: float = 0.0
     fail: tuple[str, ...] = ()
     refuse: tuple[str, ...] = ()
     hold: tuple[str, ...] = ()
+    release: str | None = None
 
 
 class Lossless(VideoWriter):
@@ -52,7 +56,7 @@ class Identity:
 
     def __init__(self, stage: Stage, script: Path) -> None:
         self.stage = stage
-        self._script = script
+        self._path = script
 
     def check(self, job: Wav2LipJob | FaceFusionJob) -> None:
         """Everything is built."""
@@ -64,12 +68,12 @@ class Identity:
         """Copy the job's frames in the script's time."""
         began, count = time.monotonic(), job.frames.frame_count
         name = f"{job.stage}:{job.frames.start_frame}"
-        script = self._read()
+        script = self.script()
         if f"{name}:{job.attempt}" in script.fail:
             raise FaultError(FaultCode.OUT_OF_MEMORY, "As the script says.")
         if name in script.refuse:
             raise FaultError(FaultCode.CONTENT_REFUSED, "As the script says.")
-        while name in self._read().hold:
+        while name in self.script().hold:
             bench.checkpoint()
             time.sleep(_PAUSE_SECONDS)
         path, writer = bench.folder / "copy.mp4", None
@@ -82,9 +86,25 @@ class Identity:
         cast("VideoWriter", writer).__exit__(None, None, None)
         return Product(path=path, faces=FaceCoverage(frames_looked_at=count, frames_with_face=count), encoder=X264)
 
-    def _read(self) -> Script:
-        return Script.model_validate_json(self._script.read_text(encoding="utf-8"))
+    def script(self) -> Script:
+        return Script.model_validate_json(self._path.read_text(encoding="utf-8"))
+
+
+class Released(dict[Stage, EngineStage]):
+    """The stages of an engine, of the release that the script names."""
+
+    def __init__(self, stages: Mapping[Stage, EngineStage], identity: Identity) -> None:
+        super().__init__(stages)
+        self._identity = identity
+
+    def get(self, stage: Stage, default: Any = None) -> Any:  # noqa: ANN401  # as the base class
+        entry = super().get(stage, default)
+        release = self._identity.script().release
+        return entry if release is None else entry.model_copy(update={"code_revision": release})
 
 
 if __name__ == "__main__":
-    serve(Identity(Stage(sys.argv[1]), Path(sys.argv[2])))
+    identity = Identity(Stage(sys.argv[1]), Path(sys.argv[2]))
+    engines = manifest().engines
+    engines[Engine.DRAFT] = Released(engines[Engine.DRAFT], identity)
+    serve(identity)
