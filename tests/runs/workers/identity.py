@@ -7,18 +7,18 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, cast
 
 from pydantic import BaseModel
 
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Quality, Stage, Wav2LipJob
+from gpu_tasks.contract.jobs import Engine, Quality, Stage, Wav2LipJob
 from gpu_tasks.contract.manifest import EngineStage, manifest
 from gpu_tasks.contract.media import FaceCoverage
 from gpu_tasks.media.writer import X264, VideoWriter
 from gpu_tasks.runtime.frames import played_frames
-from gpu_tasks.runtime.pipeline import Bench, Product
+from gpu_tasks.runtime.pipeline import Bench, JobT, Product
 from gpu_tasks.runtime.serving import serve
 
 _PAUSE_SECONDS = 0.05
@@ -51,20 +51,20 @@ class Lossless(VideoWriter):
         return chosen._replace(options={**options, "qp": "0", "preset": "ultrafast"})
 
 
-class Identity:
+class Identity(Generic[JobT]):
     """Copies frames."""
 
     def __init__(self, stage: Stage, script: Path) -> None:
         self.stage = stage
         self._path = script
 
-    def check(self, job: Wav2LipJob | FaceFusionJob) -> None:
+    def check(self, job: JobT) -> None:
         """Everything is built."""
 
-    def inputs(self, job: Wav2LipJob | FaceFusionJob) -> tuple[Artifact, ...]:
+    def inputs(self, job: JobT) -> tuple[Artifact, ...]:
         return (job.target,)
 
-    def run(self, job: Wav2LipJob | FaceFusionJob, bench: Bench) -> Product:
+    def run(self, job: JobT, bench: Bench) -> Product:
         """Copy the job's frames in the script's time."""
         began, count = time.monotonic(), job.frames.frame_count
         name = f"{job.stage}:{job.frames.start_frame}"
@@ -93,7 +93,7 @@ class Identity:
 class Released(dict[Stage, EngineStage]):
     """The stages of an engine, of the release that the script names."""
 
-    def __init__(self, stages: Mapping[Stage, EngineStage], identity: Identity) -> None:
+    def __init__(self, stages: Mapping[Stage, EngineStage], identity: Identity[Any]) -> None:
         super().__init__(stages)
         self._identity = identity
 
@@ -104,7 +104,8 @@ class Released(dict[Stage, EngineStage]):
 
 
 if __name__ == "__main__":
-    identity = Identity(Stage(sys.argv[1]), Path(sys.argv[2]))
+    # It treats jobs of both kinds alike; the types want one.
+    identity: Identity[Wav2LipJob] = Identity(Stage(sys.argv[1]), Path(sys.argv[2]))
     engines = manifest().engines
     engines[Engine.DRAFT] = Released(engines[Engine.DRAFT], identity)
     serve(identity)
