@@ -26,7 +26,7 @@ from gpu_tasks.contract.lineage import Batch, BatchState, Item, ItemState, Linea
 from gpu_tasks.storage import ArtifactStore
 
 REPROCESS_DEPLOYMENT: Final = "reprocess/lipswap"
-_LOOK_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 1.0
 
 
 class ReprocessRequest(BaseModel):

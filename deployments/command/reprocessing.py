@@ -2,16 +2,19 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks import registry
 from blocks.policy import PipelinePolicy
 from deployments.command.buckets import bucket_of
-from deployments.command.exits import Exit, told_errors, told_in
+from deployments.command.exits import Exit, SettingsUnusableError, told_errors, told_in
 from deployments.command.options import DEFAULT_DATA, AsJson, Data, Timeout
 from deployments.console import Told
 from deployments.local.addresses import running_addresses
@@ -58,14 +61,17 @@ def reprocess(  # the options say it
             )
         else:
             asked = ReprocessRequest(only=only, dry_run=dry_run, batch=batch)
-            found = asyncio.run(_planned_or_done(store, data, asked, seconds=timeout if wait else 0.0))
+            with _prefect_of(data):
+                found = asyncio.run(_planned_or_done(store, asked, seconds=timeout if wait else 0.0))
     _show(found, told, as_json=as_json)
     raise typer.Exit(Exit.FAILED if found.state is BatchState.HELD else Exit.DONE)
 
 
-async def _planned_or_done(store: ArtifactStore, data: Path, asked: ReprocessRequest, *, seconds: float) -> Batch:
-    async with _prefect(data) as client:
-        policy: PipelinePolicy = await PipelinePolicy.aload(registry.POLICY, client=client)
+async def _planned_or_done(store: ArtifactStore, asked: ReprocessRequest, *, seconds: float) -> Batch:
+    async with get_client() as client:
+        # Read as data: loading the block would send an event, for which this process is too short.
+        document = await client.read_block_document_by_name(registry.POLICY, PipelinePolicy.get_block_type_slug())
+        policy = PipelinePolicy.model_validate(document.data)
         batch = await plan(store, client, policy, asked)
         if asked.dry_run or not batch.items:
             return batch
@@ -86,9 +92,19 @@ async def _planned_or_done(store: ArtifactStore, data: Path, asked: ReprocessReq
         return known or batch
 
 
-def _prefect(data: Path) -> PrefectClient:
+@contextmanager
+def _prefect_of(data: Path) -> Iterator[None]:
+    """Speak to the Prefect server of the running local stack, else to the one that the environment names.
+
+    Raises:
+        SettingsUnusableError: There is neither: without an address Prefect would start a server of its own.
+    """
     local = running_addresses(data)
-    return PrefectClient(local.prefect_api_url) if local else get_client()
+    url = local.prefect_api_url if local else PREFECT_API_URL.value()
+    if not url:
+        raise SettingsUnusableError("PREFECT_API_URL: the address of the Prefect server is not set.")
+    with temporary_settings({PREFECT_API_URL: url}):
+        yield
 
 
 def _show(batch: Batch, told: Told, *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.client.schemas.objects import FlowRun
 
 from blocks import registry
@@ -103,11 +104,15 @@ class Orchestra:
 
 @asynccontextmanager
 async def edited(prefect: PrefectClient, **changes: object) -> AsyncIterator[None]:
-    """Change the policy's block as an operator does on its page, while the worker goes on running."""
-    policy: PipelinePolicy = await PipelinePolicy.aload(registry.POLICY, client=prefect)
-    edited = PipelinePolicy.model_validate(policy.model_dump(include=set(PipelinePolicy.model_fields)) | changes)
-    await edited.asave(registry.POLICY, overwrite=True, client=prefect)
+    """Change fields of the policy's block as its page in Prefect does, while the worker goes on running."""
+    document = await prefect.read_block_document_by_name(registry.POLICY, PipelinePolicy.get_block_type_slug())
+
+    async def write(data: dict[str, Any]) -> None:
+        update = BlockDocumentUpdate(block_schema_id=document.block_schema_id, data=data, merge_existing_data=False)
+        await prefect.update_block_document(document.id, update)
+
+    await write(document.data | changes)
     try:
         yield
     finally:
-        await policy.asave(registry.POLICY, overwrite=True, client=prefect)
+        await write(document.data)

@@ -13,6 +13,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
+from flows.batches import decide
 from flows.reprocessing import worse
 from gpu_tasks.contract.lineage import Batch, BatchState, ItemState, Lineage, lineage_key
 from gpu_tasks.contract.quality import Faces, Lengths, LipSync, QualityReport, Verdict
@@ -155,7 +156,7 @@ async def test_a_real_run_makes_candidates_and_keeps_the_old_outputs_until_someb
     accepted = await operator.types("--accept", "both", "--task", taken.task_id)
     assert of(accepted, old) == {taken.task_id: ItemState.ACCEPTED, kept.task_id: ItemState.WAITING}
     assert digest_under(store, taken.result.output_key) == candidate.output.sha256
-    rejected = await operator.types("--reject", "both")
+    rejected = await asyncio.to_thread(decide, store, "both", accept=False)
     assert of(rejected, old) == {taken.task_id: ItemState.ACCEPTED, kept.task_id: ItemState.REJECTED}
     assert digest_under(store, kept.result.output_key) == kept.result.sha256
     assert not list(store.keys("outputs/reprocessed/both/"))
