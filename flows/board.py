@@ -24,7 +24,10 @@ from gpu_tasks.contract.jobs import Stage
 PAUSE_SECONDS: Final = 5.0
 _LAST_SECONDS: Final = 5.0
 _MAX_NAME_LETTERS: Final = 160
+_MAX_FILE_LETTERS: Final = 32
+_STEM_LETTERS: Final = 12
 _PROGRESS: Final = "progress"
+_FULL: Final = 100.0
 _SHEET: Final = "Target and result at equal moments, and the sources."
 
 _logger = get_logger(__name__)
@@ -57,14 +60,14 @@ class Board:
         """Let a stage's bar stand at a fraction, 0..1; what lies before the stage is done."""
         for earlier, bar in self._bars.items():
             if earlier is not stage and _ORDER[earlier] < _ORDER[stage] and fraction == 0:
-                bar.percent = 100.0
+                bar.percent = _FULL
         bar = self._bars.setdefault(stage, _Bar(0.0, ""))
-        bar.percent, bar.message = round(100.0 * fraction, 1), message
+        bar.percent, bar.message = round(_FULL * fraction, 1), message
 
     def fill(self) -> None:
         """Let all bars be full: the run has come to its end."""
         for bar in self._bars.values():
-            bar.percent = 100.0
+            bar.percent = _FULL
 
     async def hang(self, drawing: Awaitable[str]) -> None:
         """Leave a picture with the run, once it is drawn; a picture that fails is left out."""
@@ -133,7 +136,8 @@ class Board:
         await asyncio.gather(*(self._write(client, stage, bar) for stage, bar in self._bars.items()))
 
     async def _write(self, client: PrefectClient, stage: Stage, bar: _Bar) -> None:
-        now = (bar.percent, f"{stage}: {bar.message}".removesuffix(": "))
+        is_full = bar.percent == _FULL
+        now = (bar.percent, f"{stage}: {'done' if is_full else bar.message}".removesuffix(": "))
         if now == bar.told:
             return
         percent, description = now
@@ -153,8 +157,14 @@ def name_of(request: PipelineRequest) -> str:
     does = {Stage.WAV2LIP: "lip-sync", Stage.FACEFUSION: "face swap"}
     what = " and ".join(does[stage] for stage in request.gpu_stages) or "nothing"
     whose = ", ".join(f"{name}={value}" for name, value in sorted(request.labels.items()))
-    name = f"{what} of {request.target_key.rpartition('/')[2]}" + (f" ({whose})" if whose else "")
+    name = f"{what} of {_short(request.target_key.rpartition('/')[2])}" + (f" ({whose})" if whose else "")
     return name if len(name) <= _MAX_NAME_LETTERS else f"{name[: _MAX_NAME_LETTERS - 1]}…"
+
+
+def _short(file_name: str) -> str:
+    """Leave enough of a name to tell it from others; the door names uploads by 32 digits."""
+    stem, dot, suffix = file_name.rpartition(".")
+    return file_name if len(file_name) <= _MAX_FILE_LETTERS else f"{(stem or suffix)[:_STEM_LETTERS]}…{dot}{suffix[:8]}"
 
 
 def tags_of(request: PipelineRequest) -> list[str]:

@@ -108,8 +108,18 @@ async def leave_with_prefect(record: TaskRecord, link: Link) -> None:
     """Store the record and its summary as artifacts of the run; from there it is rebuilt when Redis has lost it."""
     run_id = UUID(record.task_id)
     artifacts = (
-        ArtifactCreate(type=RECORD_ARTIFACT, data=record.model_dump_json(), flow_run_id=run_id),
-        ArtifactCreate(type="markdown", data=summary_of(record, link), flow_run_id=run_id),
+        ArtifactCreate(
+            type=RECORD_ARTIFACT,
+            data=record.model_dump_json(),
+            description="The final record as GET /status tells it: JSON, for programs.",
+            flow_run_id=run_id,
+        ),
+        ArtifactCreate(
+            type="markdown",
+            data=summary_of(record, link),
+            description=f"Summary: {record.status}, with timings, attempts, cost and objects.",
+            flow_run_id=run_id,
+        ),
     )
     try:
         async with get_client() as client:

@@ -45,7 +45,7 @@ class ReprocessRequest(BaseModel):
     batch: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
 
 
-@flow(name="reprocess", persist_result=False)
+@flow(name="reprocess", flow_run_name="reprocess {asked.only}", persist_result=False)
 async def reprocess(asked: ReprocessRequest) -> None:
     """Make outputs anew that are stale, have failed or carry a label; or tell what that would cost."""
     media, policy = await asyncio.gather(R2Bucket.aload(registry.MEDIA), PipelinePolicy.aload(registry.POLICY))
