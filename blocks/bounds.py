@@ -48,7 +48,7 @@ class SegmentBounds(BaseModel):
     )
     max_segments: int = Field(default=64, ge=1, le=1000, description="Most segments of one run; then each is longer.")
     max_segments_per_endpoint: int = Field(
-        default=32,
+        default=8,
         ge=1,
         le=1000,
         description="Most segments that one run has at one endpoint at once: more than it has workers.",

@@ -35,8 +35,8 @@ _logger = get_logger(__name__)
 
 @dataclass
 class _Bar:
-    percent: float
-    message: str
+    percent: float = 0.0
+    message: str = ""
     told: tuple[float, str] | None = None
     artifact_id: UUID | None = None
 
@@ -56,12 +56,16 @@ class Board:
         self._tags = sorted({*tags, *tags_of(request)})
         self._bars: dict[Stage, _Bar] = {}
 
-    def show(self, stage: Stage, fraction: float, message: str = "") -> None:
-        """Let a stage's bar stand at a fraction, 0..1; what lies before the stage is done."""
+    def begin(self, stage: Stage) -> None:
+        """Show a stage's bar; what lies before the stage is done."""
         for earlier, bar in self._bars.items():
-            if earlier is not stage and _ORDER[earlier] < _ORDER[stage] and fraction == 0:
+            if _ORDER[earlier] < _ORDER[stage]:
                 bar.percent = _FULL
-        bar = self._bars.setdefault(stage, _Bar(0.0, ""))
+        self._bars.setdefault(stage, _Bar())
+
+    def show(self, stage: Stage, fraction: float, message: str) -> None:
+        """Let a stage's bar stand at a fraction, 0..1."""
+        bar = self._bars.setdefault(stage, _Bar())
         bar.percent, bar.message = round(_FULL * fraction, 1), message
 
     def fill(self) -> None:
@@ -130,7 +134,7 @@ class Board:
         for artifact in found:
             with suppress(ValueError):
                 stage = Stage((artifact.description or "").partition(":")[0])
-                self._bars.setdefault(stage, _Bar(0.0, "")).artifact_id = artifact.id
+                self._bars.setdefault(stage, _Bar()).artifact_id = artifact.id
 
     async def _tell(self, client: PrefectClient) -> None:
         await asyncio.gather(*(self._write(client, stage, bar) for stage, bar in self._bars.items()))

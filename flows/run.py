@@ -164,7 +164,7 @@ class Run:
 
     async def enter(self, stage: Stage, message: str = "") -> None:
         """Tell readers that the run now works on `stage`."""
-        self.board.show(stage, 0.0)
+        self.board.begin(stage)
         percent = self._course.percent(stage, 0.0)
         await self.record.change(
             lambda record: record_changes.entered(
