@@ -71,7 +71,7 @@ class Film(NamedTuple):
 
 @pytest.fixture
 def film(store: ArtifactStore, keys: dict[str, Any], tmp_path: Path) -> Film:
-    return Film(store, upload_footage(store, tmp_path, seconds=SECONDS) | {"source_keys": keys["source_keys"]})
+    return Film(store, upload_footage(store, tmp_path, seconds=SECONDS, poses=1) | {"source_keys": keys["source_keys"]})
 
 
 async def test_sixteen_workers_are_twelve_times_as_quick_as_one(
