@@ -3,7 +3,7 @@
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.bounds import MediaBounds, SegmentBounds
+from blocks.bounds import BudgetBounds, MediaBounds, SegmentBounds
 from gpu_tasks.contract.quality import QualityPolicy
 
 
@@ -19,7 +19,7 @@ class ReprocessingPolicy(BaseModel):
     max_gpu_seconds: float = Field(default=3600.0, gt=0, description="Most GPU seconds of one batch, by its estimate.")
 
 
-class PipelinePolicy(MediaBounds, SegmentBounds, Block):
+class PipelinePolicy(MediaBounds, BudgetBounds, SegmentBounds, Block):
     """Limits and permissions of one deployment.
 
     Example:

@@ -23,7 +23,7 @@ from blocks.settings import OrchestratorSettings, WorkerType
 from deployments.automations import deploy_automations
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
-from flows.pools import POOLS
+from flows.pools import POOLS, QUICK_QUEUE
 from flows.reprocess import REPROCESS_DEPLOYMENT, ReprocessRequest, reprocess
 from flows.request import DEPLOYMENT, VERIFY_DEPLOYMENT
 from flows.verifying import verify
@@ -36,6 +36,9 @@ _FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
     VERIFY_DEPLOYMENT: (verify, "flows.verifying.verify"),
     REPROCESS_DEPLOYMENT: (reprocess, "flows.reprocess.reprocess"),
 }
+
+# These do not wait behind whole videos.
+_QUICK = frozenset({VERIFY_DEPLOYMENT})
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
     WorkerType.INPROCESS: InProcessWorker,
@@ -63,6 +66,7 @@ async def _deploy_flow(client: PrefectClient, name: str, settings: OrchestratorS
         description=flow.description,
         entrypoint=entrypoint,
         work_pool_name=POOLS[worker_type],
+        work_queue_name=QUICK_QUEUE if name in _QUICK else None,
         job_variables=_job_variables(worker_type),
         parameter_openapi_schema=parameter_schema(flow).model_dump(),
         # The door has checked the request with the same model; an operator's run is checked by the flow.

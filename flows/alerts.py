@@ -5,24 +5,22 @@ from typing import Final
 
 from prefect.events import emit_event
 
-from blocks.runpod import RunPodEndpoint
-
 # The name that an automation waits for.
 STUCK_IN_QUEUE: Final = "lipswap.gpu-job.stuck-in-queue"
 
 
-def job_is_stuck(endpoint: RunPodEndpoint, job_id: str, task_id: str, *, since: float) -> None:
+def job_is_stuck(endpoint_id: str, job_id: str, task_id: str, *, since: float) -> None:
     """Say that a job waits for a GPU worker longer than the policy's `queue_alert_seconds`.
 
     Args:
-        endpoint: Where it waits.
+        endpoint_id: Where it waits.
         job_id: RunPod's.
         task_id: The run that waits for it.
         since: When it was first seen waiting, on the monotonic clock.
     """
     emit_event(
         event=STUCK_IN_QUEUE,
-        resource={"prefect.resource.id": f"lipswap.endpoint.{endpoint.endpoint_id}"},
+        resource={"prefect.resource.id": f"lipswap.endpoint.{endpoint_id}"},
         related=[
             {"prefect.resource.id": f"prefect.flow-run.{task_id}", "prefect.resource.role": "flow-run"},
             {"prefect.resource.id": "prefect.tag.lipswap", "prefect.resource.role": "tag"},

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from flows.errors import PipelineError, is_worth_another_attempt
+from flows.errors import PipelineError
 from flows.remote import JobDone
+from flows.retrying import is_worth_another_attempt
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Stage
 

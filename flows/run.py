@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from prefect.runtime import flow_run
@@ -12,19 +12,25 @@ from prefect.runtime import flow_run
 from blocks import record_changes, registry
 from blocks.audit import AuditLog
 from blocks.job_store import JobStore
+from blocks.patience import patiently
 from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
-from blocks.runpod import JobStatus, RunPodEndpoint
+from blocks.runpod import RunPodEndpoint
+from blocks.runpod_client import JobStatus
 from flows import alerts
+from flows.accounts import JobAccount, Spent
 from flows.board import Board
+from flows.budget import Budget
 from flows.errors import JobError, PipelineError
+from flows.following import JobNews
 from flows.footage import Footage
 from flows.lineage import lineage_of
+from flows.order import Order
 from flows.parts import Lanes, Part
 from flows.progress import Course
 from flows.recording import RunRecord
-from flows.remote import JobDone, JobNews
+from flows.remote import JobDone
 from flows.request import PipelineRequest
 from flows.signing import Published
 from flows.standing import Standing
@@ -81,6 +87,8 @@ class Run:
         self._consent_policy = blocks.provenance.consent
         self._audit = AuditLog(self.store)
         self._endpoints = {Stage.WAV2LIP: blocks.wav2lip, Stage.FACEFUSION: blocks.facefusion}
+        self.budget = Budget(blocks.policy, blocks.jobs, self.store, task_id)
+        self._paid: dict[tuple[str, str], Spent] = {}
         self._course = Course.of(request)
         self.lanes = Lanes(blocks.policy.max_segments_per_endpoint)
         self._standing = Standing(task_id, request.gpu_stages)
@@ -142,7 +150,7 @@ class Run:
             consent=recorded,
             consent_id=self.consent_id,
         )
-        entry = await asyncio.to_thread(self._audit.append, fact)
+        entry = await patiently(lambda: asyncio.to_thread(self._audit.append, fact))
         declared_in = self._declared.entry if self._declared else (entry.key if recorded else None)
         consent = {"consent_id": self.consent_id, "consent_entry": declared_in}
         await self.note(provenance={"accepted": entry.key, **consent})
@@ -156,14 +164,27 @@ class Run:
         if artifact.key in self.record.record.provenance.get("signed", {}):
             return
         fact = AuditFact(event=AuditEvent.OUTPUT_SIGNED, task_id=self.task_id, outputs=(artifact.sha256,))
-        entry = await asyncio.to_thread(self._audit.append, fact)
+        entry = await patiently(lambda: asyncio.to_thread(self._audit.append, fact))
         report = published.report.model_dump(mode="json") if published.report else {}
         told = {"audit": entry.key, "sha256": artifact.sha256, **report}
         signed = {**self.record.record.provenance.get("signed", {}), artifact.key: told}
         await self.note(provenance={"signed": signed})
 
+    @property
+    def order(self) -> Order:
+        """Before whom, and until when; the time counts from when the request was taken."""
+        seconds = self.request.deadline_seconds
+        deadline = None if seconds is None else self.record.record.created_at + timedelta(seconds=seconds)
+        return Order(priority=self.request.priority, deadline=deadline)
+
     async def enter(self, stage: Stage, message: str = "") -> None:
-        """Tell readers that the run now works on `stage`."""
+        """Tell readers that the run now works on `stage`.
+
+        Raises:
+            PipelineError: DEADLINE_EXCEEDED.
+        """
+        if (left := self.order.left_seconds) is not None and left <= 0:
+            raise PipelineError(FaultCode.DEADLINE_EXCEEDED, stage=stage)
         self.board.begin(stage)
         percent = self._course.percent(stage, 0.0)
         await self.record.change(
@@ -214,10 +235,8 @@ class Run:
         await self.note(
             details=standing.details(stage), provenance={stage.value: standing.provenance(stage)} if is_over else None
         )
-        gpu_seconds = standing.gpu_seconds(stage)
-        await self.record.change(
-            lambda record: record_changes.charged(record, stage, gpu_seconds, now=datetime.now(UTC))
-        )
+        # What other runs have paid for it is theirs.
+        await self._paid_for(stage, done.receipt.fingerprint, done.spent.get(self.task_id, Spent()))
         if standing.segments:
             await self._progressed(standing.message(standing.focus))
         if is_over:
@@ -232,7 +251,7 @@ class Run:
         since = self._queued_since.setdefault(job.stage, time.monotonic())
         if job.stage not in self._stuck and time.monotonic() - since > self.policy.queue_alert_seconds:
             self._stuck.add(job.stage)
-            alerts.job_is_stuck(self.endpoint(job.stage), news.job_id, self.task_id, since=since)
+            alerts.job_is_stuck(news.claim.endpoint_id, news.job_id, self.task_id, since=since)
 
     async def _enter_focus(self) -> None:
         focus = self._standing.focus
@@ -252,10 +271,22 @@ class Run:
             lambda record: record_changes.progressed(record, at, percent, message, now=datetime.now(UTC))
         )
 
+    async def charge(self, account: JobAccount) -> None:
+        """Tell readers what this run has paid for one GPU job so far, also when nothing has come of it."""
+        await self._paid_for(Stage(account.stage), account.fingerprint, account.spent(self.task_id))
+
+    async def _paid_for(self, stage: Stage, fingerprint: str, spent: Spent) -> None:
+        self._paid[stage.value, fingerprint] = spent
+        whole = sum((paid for (where, _), paid in self._paid.items() if where == stage.value), Spent())
+        await self.record.change(
+            lambda record: record_changes.charged(record, stage, whole.gpu_seconds, whole.usd, now=datetime.now(UTC))
+        )
+
     async def trace(self, footage: Footage, parts: Sequence[Part], result: ResultRecord) -> None:
         """Leave beside the outputs what this one was made of and by what; a later try of this run writes it again."""
         lineage = lineage_of(self.record.record, footage, parts, result)
-        await asyncio.to_thread(self.store.put_json, lineage_key(self.task_id), lineage, if_absent=False)
+        key = lineage_key(self.task_id)
+        await patiently(lambda: asyncio.to_thread(self.store.put_json, key, lineage, if_absent=False))
 
     async def complete(self, result: ResultRecord) -> None:
         """Close the record with a result."""

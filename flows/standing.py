@@ -1,12 +1,13 @@
 """How the GPU jobs of a run stand, summed over its segments: what the record says of them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from blocks.runpod import JobStatus
-from flows.remote import JobDone, JobNews
+from blocks.runpod_client import JobStatus
+from flows.following import JobNews
+from flows.remote import JobDone
 from gpu_tasks.contract.jobs import Segment, Stage
 from gpu_tasks.contract.media import FaceCoverage
 
@@ -63,10 +64,6 @@ class Standing:
         jobs = self._jobs[stage].values()
         return sum(job.fraction * job.frame_count for job in jobs) / sum(job.frame_count for job in jobs)
 
-    def gpu_seconds(self, stage: Stage) -> float:
-        """Return what this run has paid for a stage; a result of an earlier run was paid by that run."""
-        return sum(done.receipt.work_seconds for done in self._done(stage) if done.paid_by == self.task_id)
-
     def message(self, stage: Stage) -> str:
         """Return how far a stage is, in words."""
         return f"{len(self._done(stage))} of {len(self.segments)} segments"
@@ -85,11 +82,7 @@ class Standing:
         elif told:
             # One that works says more of the stage than one that waits.
             news = max(told, key=lambda each: each.status is JobStatus.IN_PROGRESS)
-            details |= {
-                f"{stage}_job_id": news.job_id,
-                f"{stage}_status": news.status.value,
-                f"{stage}_reused": not news.is_ours,
-            }
+            details |= {f"{stage}_{name}": value for name, value in _told(news).items()}
         return details | ({"segments": self._told_of_segments()} if self.segments else {})
 
     def provenance(self, stage: Stage) -> dict[str, Any]:
@@ -123,27 +116,18 @@ class Standing:
         return [job.done for job in self._jobs[stage].values() if job.done is not None]
 
 
-def jobs_at_work(details: Mapping[str, Any], stage: Stage) -> list[str]:
-    """Return the ids of the jobs that a record's details name as this run's own and not ended."""
-    segments = details.get("segments", {}).get(stage.value, {}).get("jobs")
-    told: Sequence[Mapping[str, Any]] = (
-        list(segments.values())
-        if segments is not None
-        else [{name: details.get(f"{stage}_{name}") for name in ("job_id", "status", "reused")}]
-    )
-    # A job that another run has submitted is that run's to stop.
-    return [
-        str(job["job_id"])
-        for job in told
-        if job["job_id"] is not None and job["status"] in _UNENDED and not job["reused"]
-    ]
-
-
-_UNENDED = frozenset(status.value for status in JobStatus if not status.is_final)
-
-
 def _told(news: JobNews) -> dict[str, Any]:
-    return {"job_id": news.job_id, "status": news.status.value, "reused": not news.is_ours}
+    """Return what the record tells of a job that has not ended; `flows.at_work` reads it."""
+    stopped = {} if news.is_stopped is None else {"stopped": news.is_stopped}
+    return {
+        "job_id": news.job_id,
+        "status": news.status.value,
+        "reused": not news.is_ours,
+        "endpoint": news.claim.endpoint_id,
+        "attempt": news.claim.attempt,
+        "fingerprint": news.claim.fingerprint,
+        **stopped,
+    }
 
 
 def _summed(coverages: Sequence[FaceCoverage]) -> FaceCoverage:

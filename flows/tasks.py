@@ -12,12 +12,12 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from flows import caching, cpu_stages, measuring, picturing, signing
 from flows.cpu_pool import CPU_POOL
-from flows.errors import is_passing
 from flows.footage import Assembly, Footage, Uploads, Whole
 from flows.parts import Part
 from flows.planning import assembly_of
 from flows.publishing import keeps_intermediate, leaving, result_of
 from flows.remote import JobDone, RemoteJob
+from flows.retrying import is_passing
 from flows.run import Run
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob
@@ -30,7 +30,7 @@ J = TypeVar("J", Wav2LipJob, FaceFusionJob)
 
 _CPU_STAGE_SECONDS = 1800
 # Passing outages of bucket and RunPod are waited for; a job that failed has had its attempts already.
-_RETRY_SECONDS = [2.0, 10.0, 30.0]
+_RETRY_SECONDS = [2.0, 10.0, 30.0, 60.0]
 
 
 async def _is_passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -163,7 +163,9 @@ async def _remote(run: Run, job: Wav2LipJob | FaceFusionJob) -> JobDone:
         endpoint=run.endpoint(job.stage),
         store=run.store,
         jobs=run.jobs,
-        task_id=run.task_id,
+        budget=run.budget,
         max_attempts=run.policy.max_attempts,
         report=partial(run.hear, job),
+        charge=run.charge,
+        order=run.order,
     ).run()

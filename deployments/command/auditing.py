@@ -7,9 +7,9 @@ import typer
 from pydantic import ValidationError
 
 from blocks.audit import AuditLog
-from deployments.command.buckets import bucket_of
 from deployments.command.exits import Exit, told_errors, told_in
 from deployments.command.options import DEFAULT_DATA, AsJson, Data
+from deployments.command.reaching import bucket_of
 from deployments.wording.messages import Message
 from gpu_tasks.contract.audit import Tip
 from gpu_tasks.storage import connect

@@ -13,9 +13,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks import registry
 from blocks.policy import PipelinePolicy
-from deployments.command.buckets import bucket_of
 from deployments.command.exits import Exit, SettingsUnusableError, told_errors, told_in
 from deployments.command.options import DEFAULT_DATA, AsJson, Data, Timeout
+from deployments.command.reaching import bucket_of
 from deployments.console import Told
 from deployments.local.addresses import running_addresses
 from deployments.wording.messages import Message

@@ -7,7 +7,12 @@ from typing import Final
 from blocks.bounds import MediaBounds, SegmentBounds
 
 _PREFIX: Final = "LIPSWAP_"
-_NAMES: Final = frozenset({"CONSENT_POLICY", "ALLOW_DRAFT", "MAX_RUNS", "CPU_PROCESSES", "ALERT_URL"})
+_NAMES: Final = frozenset(
+    {
+        *("CONSENT_POLICY", "ALLOW_DRAFT", "MAX_RUNS", "CPU_PROCESSES", "ALERT_URL"),
+        *("LEASE_SECONDS", "RUN_ATTEMPTS", "DRAIN_SECONDS"),
+    }
+)
 _FILES: Final = frozenset({"C2PA_CHAIN", "C2PA_KEY", "C2PA_TRUST_ANCHORS", "C2PA_TSA_ANCHORS"})
 _FAMILIES: Final = ("QUALITY_", "REPROCESS_", "C2PA_TSA_URL")
 

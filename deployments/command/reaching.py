@@ -1,4 +1,4 @@
-"""Where commands that read the bucket themselves find it."""
+"""Where a command finds the bucket: the running local stack's, else the one that the environment names."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from gpu_tasks.settings import R2Settings
 
 
 def bucket_of(data: Path) -> R2Settings:
-    """Return the bucket of the running local stack, else the one that the environment names.
+    """Return the bucket of the local stack that runs in `data`, else the one of the environment.
 
     Raises:
-        SettingsUnusableError: There is no stack, and the environment names none.
+        SettingsUnusableError: A value of the environment is missing or does not fit.
     """
     if (local := running_addresses(data)) is None:
         return settings_of(R2Settings)
