@@ -18,10 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from blocks import registry
 from blocks.policy import PipelinePolicy
 from blocks.r2 import R2Bucket
+from blocks.runpod import RunPodEndpoint
 from flows import batches
 from flows.failed_runs import failed_items
 from flows.reprocessing import FAILED, candidate_request, check_selection, chosen, lineages, planned, worse
 from flows.request import DEPLOYMENT
+from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.lineage import Batch, BatchState, Item, ItemState, Lineage, lineage_key
 from gpu_tasks.storage import ArtifactStore
 
@@ -71,9 +73,19 @@ async def plan(store: ArtifactStore, client: PrefectClient, policy: PipelinePoli
     if asked.only == FAILED:
         items: Sequence[Item] = await failed_items(client)
     else:
-        items = await asyncio.to_thread(lambda: list(chosen(lineages(store), asked.only, policy)))
+        prices = await _prices(client)
+        items = await asyncio.to_thread(lambda: list(chosen(lineages(store), asked.only, policy, prices)))
     batch = planned(items, asked.only, policy, name=asked.batch)
     return await asyncio.to_thread(batches.known, store, batch.name) or batch
+
+
+async def _prices(client: PrefectClient) -> dict[Stage, float | None]:
+    """Return what a second costs at each endpoint; read as data, because loading a block sends an event."""
+    prices: dict[Stage, float | None] = {}
+    for stage, name in registry.ENDPOINTS.items():
+        document = await client.read_block_document_by_name(name, RunPodEndpoint.get_block_type_slug())
+        prices[stage] = RunPodEndpoint.model_validate(document.data).price(is_needed=False)
+    return prices
 
 
 class Work:
@@ -172,16 +184,21 @@ def told_of(batch: Batch, asked: ReprocessRequest) -> str:
     lines = [
         f"# {head}",
         "",
-        f"{len(batch.items)} outputs ({batch.only}), about {batch.gpu_seconds:.1f} GPU seconds.",
+        f"{len(batch.items)} outputs ({batch.only}), about {batch.gpu_seconds:.1f} GPU seconds, {_dollars(batch.usd)}.",
         f"{batch.left_out} more are beyond the bounds of the policy. {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
         "",
-        "| output | why | GPU seconds | state | findings |",
-        "|---|---|---|---|---|",
+        "| output | why | GPU seconds | USD | state | findings |",
+        "|---|---|---|---|---|---|",
     ]
     for item in batch.items:
         seconds = "?" if item.gpu_seconds is None else f"{item.gpu_seconds:.1f}"
-        cells = (item.output_key, item.why, seconds, item.state.value, "; ".join(item.findings))
+        usd = "?" if item.usd is None else f"{item.usd:.4f}"
+        cells = (item.output_key, item.why, seconds, usd, item.state.value, "; ".join(item.findings))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     if not asked.dry_run:
         lines += ["", f"`lipswap reprocess --accept {batch.name}` puts what waits in the place of the old outputs."]
     return "\n".join(lines)
+
+
+def _dollars(usd: float | None) -> str:
+    return "of unknown price" if usd is None else f"{usd:.4f} USD"

@@ -1,18 +1,20 @@
 """Which outputs are made anew, what that would cost, and whether what came out is as good: without Prefect's engine."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from blocks.policy import PipelinePolicy
 from flows.request import PipelineRequest
 from gpu_tasks.contract.artifacts import LINEAGE
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import CONTRACT_VERSION, digest_of
-from gpu_tasks.contract.lineage import CANDIDATES, Batch, Item, Lineage
+from gpu_tasks.contract.jobs import CONTRACT_VERSION, Stage, digest_of
+from gpu_tasks.contract.lineage import CANDIDATES, Batch, Item, Lineage, StageLineage
 from gpu_tasks.contract.manifest import manifest, resolve_engine
 from gpu_tasks.contract.quality import QualityReport, Verdict
 from gpu_tasks.storage import ArtifactStore
+
+Prices: TypeAlias = Mapping[Stage, float | None]
 
 STALE: Final = "stale"
 FAILED: Final = "failed"
@@ -60,8 +62,8 @@ def lineages(store: ArtifactStore) -> Iterator[Lineage]:
             yield lineage
 
 
-def chosen(found: Iterable[Lineage], only: str, policy: PipelinePolicy) -> Iterator[Item]:
-    """Yield what a selection makes anew of outputs that there are."""
+def chosen(found: Iterable[Lineage], only: str, policy: PipelinePolicy, prices: Prices) -> Iterator[Item]:
+    """Yield what a selection makes anew of outputs that there are; `prices` are US dollars per second by stage."""
     for lineage in found:
         why = staleness(lineage, policy)
         if only != STALE:
@@ -70,6 +72,9 @@ def chosen(found: Iterable[Lineage], only: str, policy: PipelinePolicy) -> Itera
                 continue
             why = why or f"label {name}:{value}"
         if why and why != lineage.declined:
+            again = _computed_again(lineage, policy)
+            costs = [None if (price := prices.get(each.stage)) is None else each.gpu_seconds * price for each in again]
+            known = [cost for cost in costs if cost is not None]
             yield Item(
                 task_id=lineage.task_id,
                 output_key=lineage.output.key,
@@ -77,7 +82,8 @@ def chosen(found: Iterable[Lineage], only: str, policy: PipelinePolicy) -> Itera
                 request=lineage.request,
                 consent_id=lineage.consent_id,
                 consent_entry=lineage.consent_entry,
-                gpu_seconds=_estimate(lineage, policy),
+                gpu_seconds=round(sum(stage.gpu_seconds for stage in again), 3),
+                usd=round(sum(known), 6) if len(known) == len(costs) else None,
             )
 
 
@@ -106,13 +112,12 @@ def _newer(lineage: Lineage, place: int, policy: PipelinePolicy) -> str:
     return ", ".join(told)
 
 
-def _estimate(lineage: Lineage, policy: PipelinePolicy) -> float:
-    """Return what was computed from the first stage on that is stale: what follows it has another input then."""
-    stale = [bool(_newer(lineage, place, policy)) for place in range(len(lineage.stages))]
-    first = stale.index(True) if any(stale) else len(stale)
+def _computed_again(lineage: Lineage, policy: PipelinePolicy) -> tuple[StageLineage, ...]:
+    """Return the first stage that is stale and what follows it: that has another input then."""
     if lineage.contract_version != CONTRACT_VERSION:
-        first = 0
-    return round(sum(stage.gpu_seconds for stage in lineage.stages[first:]), 3)
+        return lineage.stages
+    stale = [bool(_newer(lineage, place, policy)) for place in range(len(lineage.stages))]
+    return lineage.stages[stale.index(True) :] if any(stale) else ()
 
 
 def planned(items: Iterable[Item], only: str, policy: PipelinePolicy, *, name: str | None = None) -> Batch:

@@ -118,6 +118,7 @@ def _show(batch: Batch, told: Told, *, as_json: bool) -> None:
         only=batch.only,
         count=len(batch.items),
         seconds=batch.gpu_seconds,
+        usd="?" if batch.usd is None else f"{batch.usd:.4f}",
         left_out=batch.left_out,
     )
     headings = tuple(told.text(Message.BATCH_HEADINGS).split("|"))

@@ -14,7 +14,7 @@ JAPANESE: Mapping[Message, str] = {
     Message.AUDIT_WHOLE: "監査記録の鎖に欠けはありません。",
     Message.WROTE: "{path} を書き出しました",
     Message.BATCH: (
-        "バッチ {name}（{state}）: 出力 {count} 件（{only}）、GPU は約 {seconds:.1f} 秒。"
+        "バッチ {name}（{state}）: 出力 {count} 件（{only}）、GPU は約 {seconds:.1f} 秒、{usd} USD。"
         "ポリシーの上限を超える {left_out} 件は対象外です。"
     ),
     Message.BATCH_HEADINGS: "出力|状態|GPU 秒|理由|所見",

@@ -95,7 +95,7 @@ class Item(_Model):
         task_id: Whose output is made anew.
         output_key: Where it lies, or would lie had the run not failed.
         why: In words.
-        gpu_seconds: Estimate of what is paid; None where nobody knows.
+        gpu_seconds, usd: Estimate of what is paid; None where nobody knows.
         run_id: The run that makes the candidate.
         findings: Why it is worse, or has failed.
     """
@@ -107,6 +107,7 @@ class Item(_Model):
     consent_id: Digest | None = None
     consent_entry: ObjectKey | None = None
     gpu_seconds: float | None = None
+    usd: float | None = None
     state: ItemState = ItemState.PLANNED
     run_id: str | None = None
     findings: tuple[str, ...] = ()
@@ -135,6 +136,12 @@ class Batch(_Model):
     @property
     def gpu_seconds(self) -> float:
         return sum(item.gpu_seconds or 0.0 for item in self.items)
+
+    @property
+    def usd(self) -> float | None:
+        """None where not all of it has a price."""
+        known = [item.usd for item in self.items if item.usd is not None]
+        return sum(known) if len(known) == len(self.items) else None
 
 
 def lineage_key(task_id: str) -> str:
