@@ -20,8 +20,9 @@ from prefect.logging import get_logger
 from flows.request import PipelineRequest
 from gpu_tasks.contract.jobs import Stage
 
-# How often the bars of one run are written at most: with hundreds of runs every write is felt by the server.
-PAUSE_SECONDS: Final = 5.0
+# Between two writes of one run's bars, at first and later: with hundreds of runs the server feels every one.
+_FIRST_PAUSE_SECONDS: Final = 5.0
+_LONGEST_PAUSE_SECONDS: Final = 30.0
 _LAST_SECONDS: Final = 5.0
 _MAX_NAME_LETTERS: Final = 160
 _MAX_FILE_LETTERS: Final = 32
@@ -55,6 +56,7 @@ class Board:
         self._name = name_of(request)
         self._tags = sorted({*tags, *tags_of(request)})
         self._bars: dict[Stage, _Bar] = {}
+        self._is_entitled = False
 
     def begin(self, stage: Stage) -> None:
         """Show a stage's bar; what lies before the stage is done."""
@@ -108,21 +110,29 @@ class Board:
             await asyncio.wait([keeping])
 
     async def _keep(self, *, attempts: int) -> None:
-        with _left_out():
-            async with get_client() as client:
-                await client.update_flow_run(self._run_id, name=self._name, tags=self._tags)
-                if attempts > 1:
-                    await self._find(client)
-        while True:
-            await asyncio.sleep(PAUSE_SECONDS)
+        await self._entitle()
+        if attempts > 1:
             with _left_out():
                 async with get_client() as client:
-                    await self._tell(client)
+                    await self._find(client)
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            await self._tell()
 
     async def _last(self) -> None:
         with _left_out():
-            async with asyncio.timeout(_LAST_SECONDS), get_client() as client:
-                await self._tell(client)
+            async with asyncio.timeout(_LAST_SECONDS):
+                if not self._is_entitled:
+                    await self._entitle()
+                await self._tell()
+
+    async def _entitle(self) -> None:
+        with _left_out():
+            async with get_client() as client:
+                await client.update_flow_run(self._run_id, name=self._name, tags=self._tags)
+            self._is_entitled = True
 
     async def _find(self, client: PrefectClient) -> None:
         """Take over the bars that an earlier attempt has left."""
@@ -136,24 +146,31 @@ class Board:
                 stage = Stage((artifact.description or "").partition(":")[0])
                 self._bars.setdefault(stage, _Bar()).artifact_id = artifact.id
 
-    async def _tell(self, client: PrefectClient) -> None:
-        await asyncio.gather(*(self._write(client, stage, bar) for stage, bar in self._bars.items()))
-
-    async def _write(self, client: PrefectClient, stage: Stage, bar: _Bar) -> None:
-        is_full = bar.percent == _FULL
-        now = (bar.percent, f"{stage}: {'done' if is_full else bar.message}".removesuffix(": "))
-        if now == bar.told:
+    async def _tell(self) -> None:
+        """Write down the bars that have changed."""
+        now = {stage: _told(stage, bar) for stage, bar in self._bars.items()}
+        changed = {stage: told for stage, told in now.items() if told != self._bars[stage].told}
+        if not changed:
             return
-        percent, description = now
+        with _left_out():
+            async with get_client() as client:
+                await asyncio.gather(*(self._write(client, stage, told) for stage, told in changed.items()))
+
+    async def _write(self, client: PrefectClient, stage: Stage, told: tuple[float, str]) -> None:
+        bar, (percent, description) = self._bars[stage], told
         if bar.artifact_id is None:
             artifact = ArtifactCreate(type=_PROGRESS, data=percent, description=description, flow_run_id=self._run_id)
             bar.artifact_id = (await client.create_artifact(artifact)).id
         else:
             await client.update_artifact(bar.artifact_id, ArtifactUpdate(data=percent, description=description))
-        bar.told = now
+        bar.told = told
 
 
 _ORDER = {stage: place for place, stage in enumerate(Stage)}
+
+
+def _told(stage: Stage, bar: _Bar) -> tuple[float, str]:
+    return bar.percent, f"{stage}: {'done' if bar.percent == _FULL else bar.message}".removesuffix(": ")
 
 
 def name_of(request: PipelineRequest) -> str:

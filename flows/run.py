@@ -323,13 +323,13 @@ async def opened(request: PipelineRequest, consent: DeclaredConsent | None = Non
     run = Run(str(flow_run.id), request, await Blocks.load(), consent)
     await run.record.begin(attempts=flow_run.run_count)
     await run.note(details={"flow_run_id": run.task_id, "flow_run_url": flow_run.ui_url})
-    try:
-        async with run.board.kept(attempts=flow_run.run_count):
+    async with run.board.kept(attempts=flow_run.run_count):
+        try:
             yield run
-    except FaultError as error:
-        await run.fail(error.fault, error.log_tail if isinstance(error, JobError) else ())
-        raise
-    except Exception:
-        # The log has the traceback; the caller gets a sentence.
-        await run.fail(FaultError(FaultCode.INTERNAL).fault)
-        raise
+        except FaultError as error:
+            await run.fail(error.fault, error.log_tail if isinstance(error, JobError) else ())
+            raise
+        except Exception:
+            # The log has the traceback; the caller gets a sentence.
+            await run.fail(FaultError(FaultCode.INTERNAL).fault)
+            raise
