@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from blocks.bounds import BudgetBounds, MediaBounds
+from blocks.bounds import BudgetBounds, MediaBounds, SegmentBounds
 from blocks.job_store import JobStore
 from blocks.policy import PipelinePolicy
 from blocks.r2 import R2Bucket, r2_credentials
@@ -60,7 +60,9 @@ async def register(settings: OrchestratorSettings, *, client: "PrefectClient") -
         draft_allowed=settings.allow_draft,
         quality=QualityPolicy(**settings.quality.model_dump()),
         neural_ready=settings.neural_ready,
-        **settings.model_dump(include={*MediaBounds.model_fields, *BudgetBounds.model_fields}),
+        **settings.model_dump(
+            include={*MediaBounds.model_fields, *BudgetBounds.model_fields, *SegmentBounds.model_fields}
+        ),
     )
     await policy.asave(POLICY, overwrite=True, client=client)
 

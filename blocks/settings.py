@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from blocks.bounds import BudgetBounds, MediaBounds
+from blocks.bounds import BudgetBounds, MediaBounds, SegmentBounds
 from blocks.redis_url import check_redis_url
 from gpu_tasks.contract.consent import ConsentPolicy
 from gpu_tasks.settings import QualitySettings, R2Settings
@@ -27,10 +27,10 @@ def _without_slash(address: str) -> str:
     return address.rstrip("/")
 
 
-class OrchestratorSettings(MediaBounds, BudgetBounds, BaseSettings):
+class OrchestratorSettings(MediaBounds, BudgetBounds, SegmentBounds, BaseSettings):
     """What `deployments.deploy` writes into blocks, and what a process needs before it can read blocks."""
 
-    # The prefix is for the fields of MediaBounds and BudgetBounds; every field here names its variable.
+    # The prefix is for the fields of the bounds; every field here names its variable.
     model_config = SettingsConfigDict(
         env_prefix="LIPSWAP_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
     )
@@ -77,6 +77,9 @@ class OrchestratorSettings(MediaBounds, BudgetBounds, BaseSettings):
     worker_type: WorkerType = Field(default=WorkerType.INPROCESS, validation_alias="LIPSWAP_WORKER_TYPE")
     cpu_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_CPU_PROCESSES")
     consent_policy: ConsentPolicy = Field(default=ConsentPolicy.RECORDED, validation_alias="LIPSWAP_CONSENT_POLICY")
+    reprocess_cron: str = Field(default="0 3 * * 0", validation_alias="LIPSWAP_REPROCESS_CRON")
+    reprocess_unattended: bool = Field(default=False, validation_alias="LIPSWAP_REPROCESS_UNATTENDED")
+    alert_url: SecretStr | None = Field(default=None, validation_alias="LIPSWAP_ALERT_URL")
     max_runs: int = Field(default=100, ge=1, validation_alias="LIPSWAP_MAX_RUNS")
     lease_seconds: float = Field(default=15.0, ge=1.0, le=300.0, validation_alias="LIPSWAP_LEASE_SECONDS")
     run_attempts: int = Field(default=4, ge=2, validation_alias="LIPSWAP_RUN_ATTEMPTS")

@@ -22,6 +22,7 @@ from gpu_tasks.contract.gate import GateReport
 from gpu_tasks.contract.jobs import Reference, Stage, digest_of
 from gpu_tasks.contract.media import MediaInfo
 from gpu_tasks.draft.models import face_models
+from gpu_tasks.media.cutting import plan_segments
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.gate import admit_picture
 from gpu_tasks.media.join import join
@@ -64,6 +65,7 @@ def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
             for place, upload in enumerate(uploads.references, start=1)
         ]
         faces, tracks = door.tracks(target, timeline, uploads.revisions)
+        segments = plan_segments(timeline, uploads.cutting, target=target.path, audio=audio.path if audio else None)
     return Footage(
         target=target.artifact,
         target_media=media,
@@ -89,6 +91,7 @@ def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
         faces=faces,
         tracks=tracks,
         timeline=timeline,
+        segments=segments,
     )
 
 

@@ -13,6 +13,11 @@ ENGLISH: Mapping[Message, str] = {
     Message.WROTE: "wrote {path}",
     Message.AUDIT_ENTRIES: "{entries} entries, {erased} declarations of consent erased",
     Message.AUDIT_WHOLE: "The audit chain is whole.",
+    Message.BATCH: (
+        "Batch {name} is {state}: {count} outputs ({only}), about {seconds:.1f} GPU seconds, {usd} USD; {left_out} "
+        "more are beyond the bounds of the policy."
+    ),
+    Message.BATCH_HEADINGS: "output|state|GPU seconds|why|findings",
     Message.ADDRESS_API: "API          {url}   (docs: {url}/docs)",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",

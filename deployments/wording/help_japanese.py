@@ -66,6 +66,17 @@ HELP: Final[Mapping[str, str]] = {
     "models acknowledge": (
         "フォルダのモデルについてライセンスを承認します。先に本文をお読みください。結果の使い道を左右します。"
     ),
+    "reprocess": (
+        "古いモデルの出力・失敗したタスク・ラベルの付いた出力を作り直します。承認するまで元の出力は残ります。"
+    ),
+    "reprocess.only": "対象。stale（古いもの）・failed（失敗）・label=名前:値。",
+    "reprocess.dry_run": "対象と見積もりを表示するだけで、何も実行しません。",
+    "reprocess.batch": "このバッチを続けるか、新しいバッチにこの名前を付けます。",
+    "reprocess.show": "バッチの状態を表示します。",
+    "reprocess.accept": "このバッチで承認待ちの出力を、元の出力と入れ替えます。",
+    "reprocess.reject": "このバッチの新しい出力を捨て、元の出力を残します。",
+    "reprocess.task": "--accept・--reject の対象をこのタスクに限ります。複数指定できます。",
+    "reprocess.wait": "バッチの終了まで待ちます。",
     "doctor": "このマシンに足りないものと対処を表示します。足りないものがなければ終了コードは 0 です。",
 }
 

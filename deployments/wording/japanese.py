@@ -13,6 +13,11 @@ JAPANESE: Mapping[Message, str] = {
     Message.AUDIT_ENTRIES: "記録 {entries} 件、消去された同意の宣言 {erased} 件",
     Message.AUDIT_WHOLE: "監査記録の鎖に欠けはありません。",
     Message.WROTE: "{path} を書き出しました",
+    Message.BATCH: (
+        "バッチ {name}（{state}）: 出力 {count} 件（{only}）、GPU は約 {seconds:.1f} 秒、{usd} USD。"
+        "ポリシーの上限を超える {left_out} 件は対象外です。"
+    ),
+    Message.BATCH_HEADINGS: "出力|状態|GPU 秒|理由|所見",
     Message.ADDRESS_API: "API          {url}   （ドキュメント: {url}/docs）",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",

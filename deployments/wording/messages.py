@@ -16,6 +16,8 @@ class Message(StrEnum):
     WROTE = "wrote"
     AUDIT_ENTRIES = "audit_entries"
     AUDIT_WHOLE = "audit_whole"
+    BATCH = "batch"
+    BATCH_HEADINGS = "batch_headings"
     ADDRESS_API = "address_api"
     ADDRESS_PREFECT = "address_prefect"
     SERVICE = "service"
