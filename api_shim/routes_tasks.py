@@ -66,7 +66,9 @@ async def tasks(  # noqa: PLR0913  # each is a part of the query
 @router.post(
     "/{task_id}/rerun",
     status_code=HTTPStatus.ACCEPTED,
-    responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=responses(
+        HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    ),
     openapi_extra={
         "requestBody": {
             "description": "Fields of `POST /run` that are to be others; the rest is as it was.",
