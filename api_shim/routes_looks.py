@@ -19,7 +19,9 @@ from flows.request import (
     FacesRequest,
     PipelineRequest,
     PreviewRequest,
+    beyond,
 )
+from gpu_tasks.contract.jobs import Engine
 from gpu_tasks.contract.looks import Estimate, FoundFaces, MadePreview
 
 router = APIRouter(
@@ -57,6 +59,8 @@ async def faces(services: Provided, body: FacesRequest) -> FacesAnswer:
 async def preview(services: Provided, body: PreviewBody) -> PreviewAnswer:
     """Show a frame or three seconds of the result as the draft engine makes it, signed as an AI-made preview."""
     request = await taken_in(services, body.request)
+    if (refusal := beyond(request, Engine.DRAFT)) is not None:
+        raise refusal
     consent = await declare(request.consent, services.settings.consent_policy, services.audit)
     asked = PreviewRequest(
         request=_without_consent(request), kind=body.kind, at_seconds=body.at_seconds, consent=consent

@@ -7,6 +7,7 @@ from typing import Any
 
 from api_shim.api_keys import ApiKey
 from api_shim.door import check_objects, check_request, declare
+from api_shim.gaps import check_endpoints
 from api_shim.idempotency import Idempotency
 from api_shim.services import Services
 from api_shim.wire import RunBody
@@ -66,6 +67,7 @@ async def start(
     if idempotency is not None and (replayed := await services.runs.replayed(idempotency)) is not None:
         return await services.records.read(str(replayed.id))
     async with services.quotas.place(key) as place:
+        await check_endpoints(body, services.store, services.settings)
         request = await taken_in(services, body, is_declared=declared is not None)
         consent = declared or await declare(request.consent, services.settings.consent_policy, services.audit)
         owner = key.id if key else None

@@ -1,4 +1,4 @@
-"""The bucket that a command works with."""
+"""Where a command finds the bucket: the running local stack's, else the one that the environment names."""
 
 from pathlib import Path
 
@@ -7,8 +7,12 @@ from deployments.local.addresses import running_addresses
 from gpu_tasks.settings import R2Settings
 
 
-def bucket_settings(data: Path) -> R2Settings:
-    """Return the bucket of the running local stack, else the one that the environment names."""
+def bucket_of(data: Path) -> R2Settings:
+    """Return the bucket of the local stack that runs in `data`, else the one of the environment.
+
+    Raises:
+        SettingsUnusableError: A value of the environment is missing or does not fit.
+    """
     if (local := running_addresses(data)) is None:
         return settings_of(R2Settings)
     return R2Settings(
