@@ -86,7 +86,7 @@ async def _grow(url: str, run_id: UUID) -> None:
     """Fill Prefect's database with copies of a run."""
     database = await asyncpg.connect(url.replace("+asyncpg", ""))
     try:
-        parts = {}
+        parts: dict[str, str] = {}
         for table, alias, values in (
             ("flow_run", "r", _RUN),
             ("flow_run_state", "s", _STATE),
