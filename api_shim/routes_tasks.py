@@ -88,11 +88,11 @@ async def rerun(
     body: RunBody = changed(run.parameters["request"], asked)
     declared = declared_before(run.parameters, body)
     if idempotency_key is None:
-        return RunSummary.of(await start(services, body, caller.key, None, declared=declared))
+        return RunSummary.of(await start(services, body, caller, None, declared=declared))
     told = {"rerun": task_id, **body.model_dump(mode="json")}
     idempotency = Idempotency(idempotency_key, told, caller.key_id)
     async with services.claims.answering(idempotency, seconds=0.0) as answering:
-        record = await start(services, body, caller.key, idempotency, declared=declared)
+        record = await start(services, body, caller, idempotency, declared=declared)
         await answering.name(record.task_id)
     return RunSummary.of(record)
 

@@ -66,7 +66,7 @@ async def open_services(settings: ShimSettings) -> AsyncIterator[Services]:
     bucket = connect_store(settings.r2, attempts=_STORE_ATTEMPTS, connect_seconds=_STORE_CONNECT_SECONDS)
     async with connect(settings.prefect_api_url) as client:
         runs, lists = Runs(client), RunLists(client)
-        owners = Owners(store, runs)
+        owners = Owners(store, runs, bucket)
         callers = Callers(KeyRing(bucket), secret=settings.api_secret, needs_key=settings.require_key)
         records = Records(store, runs, bucket, settings)
         following = asyncio.create_task(Mirror(settings.prefect_api_url, store, records).follow())
