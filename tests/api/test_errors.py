@@ -91,4 +91,4 @@ async def test_the_document_describes_errors_as_they_are_sent(http: httpx.AsyncC
     document = (await http.get("/openapi.json")).json()
     assert "HTTPValidationError" not in document["components"]["schemas"]
     refused = document["paths"]["/run"]["post"]["responses"]["422"]["content"]["application/json"]["schema"]
-    assert refused == {"$ref": "#/components/schemas/ErrorRecord"}
+    assert refused == {"$ref": "#/components/schemas/ErrorAnswer"}

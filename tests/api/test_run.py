@@ -127,7 +127,7 @@ async def test_a_bad_request_is_refused_with_a_code_and_the_field(
     content = json.dumps({**body, **change}).encode()
     answer = await http.post("/run", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422, answer.text
-    assert set(answer.json()) == {"error", "detail", "stage", "retryable"}
+    assert set(answer.json()) - {"field"} == {"error", "detail", "stage", "retryable"}
     assert answer.json()["error"] == code
     assert named in answer.json()["detail"]
 
