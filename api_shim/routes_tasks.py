@@ -1,6 +1,6 @@
 """Tasks that were: lists of them, running one again with changes, deleting one."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -32,6 +32,9 @@ router = APIRouter(
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
+
+_EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 Cursor = Annotated[str | None, Query(max_length=4096, description="`next_cursor` of the page before.")]
 Statuses = Annotated[list[Status] | None, Query(alias="status", max_length=5, description="One or more.")]
@@ -113,6 +116,9 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _utc(time: datetime | None, field: str) -> datetime | None:
-    if time is not None and time.tzinfo is None:
+    if time is None:
+        return None
+    if time.tzinfo is None:
         raise FaultError(FaultCode.REQUEST_INVALID, f"{field}: say in which time zone, as in ...Z.", field=field)
-    return time
+    # No task is older or younger; beyond, arithmetic with times ends.
+    return min(max(time, _EARLIEST), _LATEST)
