@@ -8,6 +8,7 @@ import uvicorn
 import uvicorn.config
 
 from api_shim.app import create_app
+from api_shim.patience import protocol
 from api_shim.settings import ShimSettings
 
 _SHUTDOWN_SECONDS = 2
@@ -39,6 +40,7 @@ def main() -> None:
         host=settings.host,
         port=settings.port,
         log_config=_log_config(),
+        http=protocol(settings.head_seconds),
         # Whoever waits with wait=true asks again elsewhere.
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         server_header=False,

@@ -18,8 +18,10 @@ from gpu_tasks.contract.records import Status, TaskRecord
 
 _logger = logging.getLogger(__name__)
 
-# Failed stands here for a flow that could not reach Redis at its end; normally its record is final already.
-_ENDED: Final = tuple(f"prefect.flow-run.{state}" for state in ("Crashed", "Cancelled", "Failed", "TimedOut"))
+# Failed and Completed are for a flow that could not reach Redis at its end; normally its record is final already.
+_ENDED: Final = tuple(
+    f"prefect.flow-run.{state}" for state in ("Crashed", "Cancelled", "Failed", "TimedOut", "Completed")
+)
 _LATE: Final = "prefect.flow-run.Late"
 _RESOURCE: Final = "prefect.flow-run."
 _RECONNECT_SECONDS: Final = 1.0

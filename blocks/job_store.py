@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
 
@@ -176,6 +176,32 @@ class JobStore(Block):
             # Of another version of us: it is gone in a moment.
             return None
 
+    async def note_key_refused(self) -> None:
+        """Tell every process of the deployment that RunPod has refused the key; it is forgotten after a while."""
+        with _answered():
+            await self._commands().set(self._key("runpod-key-refused"), "1", ex=READING_SECONDS)
+
+    async def is_key_refused(self) -> bool:
+        """Tell whether RunPod has refused the key lately.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            return bool(await self._commands().exists(self._key("runpod-key-refused")))
+
+    async def read_many(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
+        """Return the records of many runs in one answer, None for each that is not there or no record.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        if not task_ids:
+            return []
+        with _answered():
+            stored = await self._commands().mget([self._key(task_id) for task_id in task_ids])
+        return [_record_or_none(text) for text in stored]
+
     async def ping(self) -> None:
         """Return when Redis answers.
 
@@ -267,6 +293,13 @@ def parse_record(stored: bytes | str) -> TaskRecord:
         return TaskRecord.model_validate_json(stored)
     except ValidationError as error:
         raise JobStoreError(FaultCode.INTERNAL, "The stored record could not be read.") from error
+
+
+def _record_or_none(stored: bytes | str | None) -> TaskRecord | None:
+    try:
+        return parse_record(stored) if stored else None
+    except JobStoreError:
+        return None
 
 
 async def _next_message(messages: PubSub, seconds: float) -> bool:

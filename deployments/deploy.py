@@ -21,11 +21,20 @@ from blocks import registry
 from blocks.provenance import ProvenancePolicy
 from blocks.settings import OrchestratorSettings, WorkerType
 from deployments.automations import deploy_automations
+from flows.estimate import estimate
+from flows.faces import faces
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
 from flows.pools import POOLS, QUICK_QUEUE
+from flows.preview import preview
 from flows.reprocess import REPROCESS_DEPLOYMENT, ReprocessRequest, reprocess
-from flows.request import DEPLOYMENT, VERIFY_DEPLOYMENT
+from flows.request import (
+    DEPLOYMENT,
+    ESTIMATE_DEPLOYMENT,
+    FACES_DEPLOYMENT,
+    PREVIEW_DEPLOYMENT,
+    VERIFY_DEPLOYMENT,
+)
 from flows.verifying import verify
 from gpu_tasks.provenance.certificates import load_signatory
 from gpu_tasks.provenance.settings import SigningSettings
@@ -35,10 +44,13 @@ _FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
     DEPLOYMENT: (pipeline, "flows.pipeline.pipeline"),
     VERIFY_DEPLOYMENT: (verify, "flows.verifying.verify"),
     REPROCESS_DEPLOYMENT: (reprocess, "flows.reprocess.reprocess"),
+    FACES_DEPLOYMENT: (faces, "flows.faces.faces"),
+    PREVIEW_DEPLOYMENT: (preview, "flows.preview.preview"),
+    ESTIMATE_DEPLOYMENT: (estimate, "flows.estimate.estimate"),
 }
 
 # These do not wait behind whole videos.
-_QUICK = frozenset({VERIFY_DEPLOYMENT})
+_QUICK = frozenset({VERIFY_DEPLOYMENT, FACES_DEPLOYMENT, PREVIEW_DEPLOYMENT, ESTIMATE_DEPLOYMENT})
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
     WorkerType.INPROCESS: InProcessWorker,

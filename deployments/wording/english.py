@@ -18,6 +18,10 @@ ENGLISH: Mapping[Message, str] = {
         "more are beyond the bounds of the policy."
     ),
     Message.BATCH_HEADINGS: "output|state|GPU seconds|why|findings",
+    Message.KEY_CREATED: "Key {id} for {name}. This is the only time that it is shown.",
+    Message.KEY_HEADINGS: "id|name|scopes|per minute|tasks|created|used|revoked",
+    Message.KEY_REVOKED: "Key {id} of {name} is revoked; running services know it after a minute.",
+    Message.KEY_UNKNOWN: "There is no key {id}; see `lipswap keys list`.",
     Message.ADDRESS_API: "API          {url}   (docs: {url}/docs)",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",

@@ -12,6 +12,10 @@ JAPANESE: Mapping[Message, str] = {
     Message.RUN_TOOK: "実行時間は {seconds:.1f} 秒、GPU ワーカーで始まったジョブは {jobs} 件です。",
     Message.AUDIT_ENTRIES: "記録 {entries} 件、消去された同意の宣言 {erased} 件",
     Message.AUDIT_WHOLE: "監査記録の鎖に欠けはありません。",
+    Message.KEY_CREATED: "{name} のキー {id} を作成しました。表示されるのは今回だけです。",
+    Message.KEY_HEADINGS: "ID|名前|用途|毎分|同時タスク|作成|最終使用|失効",
+    Message.KEY_REVOKED: "{name} のキー {id} を失効させました。動いているサービスには 1 分以内に反映されます。",
+    Message.KEY_UNKNOWN: "キー {id} はありません。`lipswap keys list` で確認してください。",
     Message.WROTE: "{path} を書き出しました",
     Message.BATCH: (
         "バッチ {name}（{state}）: 出力 {count} 件（{only}）、GPU は約 {seconds:.1f} 秒、{usd} USD。"
