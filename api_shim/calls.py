@@ -16,10 +16,10 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from api_shim.wire import PresignRequest
+from api_shim.wire import ErrorAnswer, PresignRequest
 from flows.request import PipelineRequest
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
-from gpu_tasks.contract.records import ErrorRecord, TaskRecord
+from gpu_tasks.contract.records import TaskRecord
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -188,7 +188,7 @@ def raise_for_error(answer: httpx.Response) -> None:
         return
     retry_after = answer.headers.get("retry-after", "")
     try:
-        told = ErrorRecord.model_validate_json(answer.content)
+        told = ErrorAnswer.model_validate_json(answer.content)
         fault = Fault(code=told.error, detail=told.detail, stage=told.stage)
     except ValidationError:
         # A proxy in between, or another service.

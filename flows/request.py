@@ -1,5 +1,6 @@
 """The request: what a caller asks. Everything that reads or makes one imports it from here."""
 
+from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -22,6 +23,9 @@ MAX_SOURCES = 16
 # Flow name / deployment name: how a run is created, on whatever kind of work pool.
 DEPLOYMENT = "pipeline/lipswap"
 VERIFY_DEPLOYMENT = "verify/lipswap"
+FACES_DEPLOYMENT = "faces/lipswap"
+PREVIEW_DEPLOYMENT = "preview/lipswap"
+ESTIMATE_DEPLOYMENT = "estimate/lipswap"
 _Label = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
@@ -93,6 +97,30 @@ class VerifyRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: InputKey
+
+
+class FacesRequest(BaseModel):
+    """Which faces does the target show, at one moment or, without `at_seconds`, where most of them are seen?"""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target_key: InputKey
+    at_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+class PreviewKind(StrEnum):
+    FRAME = "frame"
+    CLIP = "clip"
+
+
+class PreviewRequest(BaseModel):
+    """What would a part of the result look like on the draft engine? `at_seconds` counts from the result's start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request: PipelineRequest
+    kind: PreviewKind = PreviewKind.FRAME
+    at_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
 def unsupported(request: PipelineRequest) -> FaultError | None:

@@ -69,6 +69,20 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.ORCHESTRATOR_UNAVAILABLE: "オーケストレーターが応答しません。もう一度お試しください。",
     FaultCode.DEADLINE_EXCEEDED: "リクエストの期限が過ぎました。",
     FaultCode.CANCELLED: "タスクは取り消されました。",
+    FaultCode.RUNPOD_KEY_REFUSED: "RunPod がキーを拒否しています。RUNPOD_API_KEY を確認してください。",
+    FaultCode.ENDPOINT_WITHOUT_WORKERS: "ワーカーのないエンドポイントがあります。RunPod で確認してください。",
+    FaultCode.FORBIDDEN: "この API キーではその操作はできません。",
+    FaultCode.RATE_LIMITED: "この API キーのリクエストが多すぎます。間隔を空けてください。",
+    FaultCode.QUOTA_EXCEEDED: (
+        "この API キーで同時に実行できるタスク数に達しています。どれかが終わるまで待ってください。"
+    ),
+    FaultCode.IDEMPOTENCY_IN_FLIGHT: (
+        "同じ Idempotency-Key のリクエストを処理中です。そのタスクの状態を確認してください。"
+    ),
+    FaultCode.TASK_NOT_ENDED: "タスクはまだ終わっていません。先にキャンセルしてください。",
+    FaultCode.UPLOAD_UNKNOWN: "このアップロードは存在しないか、期限が切れています。",
+    FaultCode.UPLOAD_INCOMPLETE: "アップロードのパートが足りないか、一致しません。",
+    FaultCode.REQUEST_TOO_SLOW: "リクエスト本文の送信が遅すぎます。もう一度送ってください。",
     FaultCode.UNAUTHORIZED: "API キーがないか、正しくありません。",
     FaultCode.TASK_UNKNOWN: "この ID のタスクはありません。",
     FaultCode.ROUTE_UNKNOWN: "このアドレスには何もありません。/docs をご覧ください。",
