@@ -8,18 +8,20 @@ import uvicorn
 import uvicorn.config
 
 from api_shim.app import create_app
+from api_shim.auth import HOOKS
 from api_shim.settings import ShimSettings
 
 _SHUTDOWN_SECONDS = 2
 
 
 class _WithoutQuery(logging.Filter):
-    """Cuts the query off an access line: callers put secrets and signatures there."""
+    """Cuts the query off an access line, and the token off a hook's: callers put secrets and signatures there."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple) and len(record.args) > 2:  # noqa: PLR2004  # client, method, path, ...
             client, method, path, *rest = record.args
-            record.args = (client, method, str(path).partition("?")[0], *rest)
+            told = str(path).partition("?")[0]
+            record.args = (client, method, HOOKS if told.startswith(HOOKS) else told, *rest)
         return True
 
 

@@ -6,7 +6,15 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api_shim import routes_events, routes_provenance, routes_runs, routes_service, routes_storage
+from api_shim import (
+    routes_events,
+    routes_hooks,
+    routes_provenance,
+    routes_runs,
+    routes_service,
+    routes_storage,
+    routes_webhooks,
+)
 from api_shim.auth import RequireSecret
 from api_shim.errors import add_error_handlers
 from api_shim.limits import BodyLimit, SecurityHeaders
@@ -40,6 +48,8 @@ def create_app(settings: ShimSettings) -> FastAPI:
     for router in (
         routes_runs.router,
         routes_events.router,
+        routes_webhooks.router,
+        routes_hooks.router,
         routes_storage.router,
         routes_provenance.router,
         routes_service.router,

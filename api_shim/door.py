@@ -25,6 +25,12 @@ def check_request(request: PipelineRequest, settings: ShimSettings) -> None:
         raise FaultError(FaultCode.REQUEST_INVALID, "output_key and wav2lip_output_key are the same.")
     if (refusal := unsupported(request)) is not None:
         raise refusal
+    if request.webhook_url is not None and not settings.webhook_secrets.get_secret_value():
+        raise FaultError(
+            FaultCode.OPTION_UNSUPPORTED,
+            "Field: webhook_url; it needs a secret to sign with, LIPSWAP_WEBHOOK_SECRET.",
+            field="webhook_url",
+        )
     if (reason := configuration_gap(settings)) is not None:
         raise FaultError(FaultCode.RUNPOD_NOT_CONFIGURED, reason)
     if request.wants_lip_sync and settings.runpod_wav2lip_endpoint is None:

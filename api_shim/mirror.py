@@ -11,6 +11,7 @@ from prefect.events.filters import EventFilter, EventNameFilter
 
 from api_shim.rebuild import GRACE
 from api_shim.records import Records
+from api_shim.runs import Runs
 from blocks import record_changes
 from blocks.job_store import JobStore
 from gpu_tasks.contract.faults import FaultCode, FaultError
@@ -35,10 +36,11 @@ class Mirror:
     is read.
     """
 
-    def __init__(self, api_url: str, store: JobStore, records: Records) -> None:
+    def __init__(self, api_url: str, store: JobStore, records: Records, runs: Runs) -> None:
         self._api_url = api_url
         self._store = store
         self._records = records
+        self._runs = runs
         # After an absence the server repeats many events in one go.
         self._few_at_once = asyncio.Semaphore(_MAX_AT_ONCE)
 
@@ -79,9 +81,11 @@ class Mirror:
             await asyncio.sleep(pause)
             async with self._few_at_once:
                 mirrored = await self._store.read(task_id)
-                if mirrored is not None and mirrored.status.is_final:
-                    return
-                if (await self._records.rebuild(task_id, mirrored)).status.is_final:
+                if mirrored is None or not mirrored.status.is_final:
+                    mirrored = await self._records.rebuild(task_id, mirrored)
+                if mirrored.status.is_final:
+                    # Whoever closed the record has announced it, too, unless it died in between.
+                    await self._runs.announce(mirrored)
                     return
 
 

@@ -17,6 +17,7 @@ from api_shim.errors import responses
 from api_shim.runs import Idempotency
 from api_shim.services import Provided, Services
 from api_shim.wire import RunBody, RunSummary
+from blocks import webhook_address
 from gpu_tasks.contract.records import TaskRecord
 
 router = APIRouter(tags=["runs"], dependencies=list(auth.documented))
@@ -126,6 +127,8 @@ async def _start(services: Services, body: RunBody, idempotency: Idempotency | N
     # The place of the inline audio is known only after it was stored, which is the last thing before the run.
     request = body.as_request(audio_key="uploads/audio/inline" if audio else body.audio_key)
     check_request(request, services.settings)
+    if request.webhook_url is not None:
+        await webhook_address.check(request.webhook_url, allow_loopback=services.settings.webhook_loopback)
     if audio is None:
         await check_objects(request, services.bucket, services.settings)
     else:

@@ -52,7 +52,7 @@ async def open_services(settings: ShimSettings) -> AsyncIterator[Services]:
         runs = Runs(client)
         records = Records(store, runs, bucket, settings)
         feed = store.feed()
-        following = asyncio.gather(Mirror(settings.prefect_api_url, store, records).follow(), feed.run())
+        following = asyncio.gather(Mirror(settings.prefect_api_url, store, records, runs).follow(), feed.run())
         try:
             yield Services(
                 settings=settings,

@@ -7,11 +7,12 @@ import os
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from blocks.bounds import MediaBounds
 from blocks.redis_url import check_redis_url
+from blocks.webhooks import RETRY_SECONDS, WebhookSecrets
 from gpu_tasks.contract.consent import ConsentPolicy
 from gpu_tasks.settings import QualitySettings, R2Settings
 
@@ -25,6 +26,10 @@ class WorkerType(StrEnum):
 
 def _without_slash(address: str) -> str:
     return address.rstrip("/")
+
+
+def _by_commas(told: object) -> object:
+    return tuple(told.split(",")) if isinstance(told, str) else told
 
 
 class OrchestratorSettings(MediaBounds, BaseSettings):
@@ -46,6 +51,18 @@ class OrchestratorSettings(MediaBounds, BaseSettings):
     runpod_facefusion_endpoint: str | None = Field(default=None, validation_alias="RUNPOD_FACEFUSION_ENDPOINT")
     runpod_poll_interval: float = Field(default=5.0, gt=0, le=300, validation_alias="RUNPOD_POLL_INTERVAL")
     runpod_job_timeout: float = Field(default=1800.0, gt=0, le=24 * 3600, validation_alias="RUNPOD_JOB_TIMEOUT")
+
+    # Where RunPod tells that a job is over: {base}/hooks/runpod/{token}. The token is the only proof that it is RunPod.
+    runpod_hook_token: SecretStr | None = Field(
+        default=None, min_length=16, validation_alias="LIPSWAP_RUNPOD_HOOK_TOKEN"
+    )
+
+    # What callers' webhooks are signed with: whsec_..., several separated by spaces. Without one none can be asked for.
+    webhook_secrets: WebhookSecrets = Field(default=SecretStr(""), validation_alias="LIPSWAP_WEBHOOK_SECRET")
+    webhook_loopback: bool = Field(default=False, validation_alias="LIPSWAP_WEBHOOK_LOOPBACK")
+    webhook_retry_seconds: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_by_commas)] = Field(
+        default=RETRY_SECONDS, max_length=20, validation_alias="LIPSWAP_WEBHOOK_RETRY_SECONDS"
+    )
 
     # A password stands in the address: SecretStr keeps it out of logs and of the Prefect UI.
     jobstore_redis_url: Annotated[SecretStr, AfterValidator(check_redis_url)] = Field(

@@ -17,8 +17,10 @@ from prefect.workers.base import BaseWorker
 from prefect.workers.process import ProcessWorker
 
 from blocks import registry
+from blocks.deliveries import DELIVERY_DEPLOYMENT
 from blocks.provenance import ProvenancePolicy
 from blocks.settings import OrchestratorSettings, WorkerType
+from flows.delivering import deliver_webhook
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
 from flows.pools import POOLS
@@ -31,6 +33,7 @@ from gpu_tasks.provenance.settings import SigningSettings
 _FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
     DEPLOYMENT: (pipeline, "flows.pipeline.pipeline"),
     VERIFY_DEPLOYMENT: (verify, "flows.verifying.verify"),
+    DELIVERY_DEPLOYMENT: (deliver_webhook, "flows.delivering.deliver_webhook"),
 }
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {

@@ -17,6 +17,7 @@ from gpu_tasks.contract.options import (
     SyncMode,
     Wav2LipOptions,
 )
+from gpu_tasks.contract.webhooks import ENDS, WebhookEvent
 
 MAX_SOURCES = 16
 
@@ -66,7 +67,8 @@ class PipelineRequest(BaseModel):
     face_selection: FaceSelection = FaceSelection()
     face_map: tuple[FaceMapping, ...] = Field(default=(), max_length=MAX_SOURCES)
     consent: OptionalConsent = None
-    webhook_url: str | None = Field(default=None, max_length=2048)
+    webhook_url: str | None = Field(default=None, min_length=1, max_length=2048)
+    webhook_events: tuple[WebhookEvent, ...] = Field(default=ENDS, min_length=1, max_length=len(WebhookEvent))
     priority: int = Field(default=0, ge=-10, le=10)
     deadline_seconds: float | None = Field(default=None, gt=0, le=7 * 24 * 3600, allow_inf_nan=False)
     labels: dict[_Label, Annotated[str, StringConstraints(max_length=256)]] = Field(default_factory=dict, max_length=16)
@@ -132,7 +134,6 @@ def unsupported(request: PipelineRequest) -> FaultError | None:
         "face_selection with face_map": bool(request.face_map) and request.face_selection != FaceSelection(),
         "face_selection.mode": request.face_selection.mode == "reference",
         "face_selection.reference_key": request.face_selection.reference_key is not None,
-        "webhook_url": request.webhook_url is not None,
         "priority": request.priority != 0,
         "deadline_seconds": request.deadline_seconds is not None,
     }

@@ -15,6 +15,7 @@ from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
+from flows.announcing import announce
 from flows.errors import JobError, PipelineError
 from flows.footage import Footage
 from flows.progress import Course
@@ -159,6 +160,8 @@ class Run:
                 record, stage, now=datetime.now(UTC), message=message, percent=percent
             )
         )
+        if stage is Stage.INGEST:
+            await announce(self.record.record)
 
     async def note(
         self,

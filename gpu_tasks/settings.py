@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -28,6 +29,10 @@ class R2Settings(BaseSettings):
     region: str = "auto"
     public_base_url: str | None = None
     presign_expiry: int = Field(default=900, ge=1, le=_MAX_PRESIGN_SECONDS)
+
+    def public_url(self, key: str) -> str | None:
+        """Return the address under which everybody can read `key`, None where there is none."""
+        return f"{self.public_base_url.rstrip('/')}/{quote(key)}" if self.public_base_url else None
 
     @field_validator("endpoint")
     @classmethod
