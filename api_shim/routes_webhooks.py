@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from api_shim import auth
 from api_shim.errors import responses
+from api_shim.owners import OwnTask
 from api_shim.services import Provided
 from api_shim.wire import DeliveryAnswer, DeliveryList, DeliveryStatus
 from blocks.deliveries import delivery_in
@@ -20,7 +21,12 @@ router = APIRouter(
     tags=["webhooks"],
     dependencies=list(auth.documented),
     responses=responses(
-        HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
 
@@ -40,7 +46,7 @@ _STATUS: Final[Mapping[StateType, DeliveryStatus]] = MappingProxyType(
 
 
 @router.get("/{task_id}")
-async def deliveries(services: Provided, task_id: str) -> DeliveryList:
+async def deliveries(services: Provided, task_id: OwnTask) -> DeliveryList:
     """Return what was told of a task to its `webhook_url`, and what could not be told."""
     await services.records.read(task_id)
     return DeliveryList(deliveries=tuple(_answer(run) for run in await services.runs.deliveries(task_id)))
@@ -48,7 +54,7 @@ async def deliveries(services: Provided, task_id: str) -> DeliveryList:
 
 @router.post("/{task_id}/{delivery_id}/replay", status_code=HTTPStatus.ACCEPTED)
 async def replay(
-    services: Provided, task_id: str, delivery_id: Annotated[UUID, Path(description="`id` of a delivery.")]
+    services: Provided, task_id: OwnTask, delivery_id: Annotated[UUID, Path(description="`id` of a delivery.")]
 ) -> DeliveryAnswer:
     """Deliver a message again, whether it was taken or not: one try, under the same `webhook-id`."""
     await services.records.read(task_id)

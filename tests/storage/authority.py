@@ -49,9 +49,7 @@ class PrivateAuthority:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
         names = x509.SubjectAlternativeName([_named(host) for host in hosts])
         certificate = (
-            _builder(subject, self._name, key)
-            .add_extension(names, critical=False)
-            .sign(self._key, hashes.SHA256())
+            _builder(subject, self._name, key).add_extension(names, critical=False).sign(self._key, hashes.SHA256())
         )
         path = self._folder / f"server-{hosts[0]}.pem"
         secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
