@@ -10,6 +10,8 @@ import uvicorn.config
 from api_shim.app import create_app
 from api_shim.auth import HOOKS
 from api_shim.settings import ShimSettings
+from blocks.logs import JsonLines, LogFormat, Redacting
+from gpu_tasks import tracing
 
 _SHUTDOWN_SECONDS = 2
 
@@ -25,10 +27,19 @@ class _WithoutQuery(logging.Filter):
         return True
 
 
-def _log_config() -> dict[str, Any]:
+def _log_config(log_format: LogFormat) -> dict[str, Any]:
     config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     config["filters"] = {"without_query": {"()": _WithoutQuery}}
     config["handlers"]["access"]["filters"] = ["without_query"]
+    if log_format is LogFormat.JSON:
+        for formatter in config["formatters"]:
+            config["formatters"][formatter] = {"()": JsonLines}
+    else:
+        config["formatters"]["default"] = {
+            "()": Redacting,
+            "inner": logging.Formatter("%(levelname)s:     %(message)s"),
+        }
+    config["loggers"]["blocks"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
     config["loggers"]["api_shim"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
     return config
 
@@ -36,11 +47,12 @@ def _log_config() -> dict[str, Any]:
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     settings = ShimSettings()
+    tracing.set_up("lipswap-api", settings.otel_endpoint)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
         port=settings.port,
-        log_config=_log_config(),
+        log_config=_log_config(settings.log_format),
         # Whoever waits with wait=true asks again elsewhere.
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         server_header=False,

@@ -21,8 +21,10 @@ from api_shim import (
 from api_shim.auth import RequireCaller
 from api_shim.errors import add_error_handlers
 from api_shim.limits import BodyLimit, SecurityHeaders
+from api_shim.metrics import Measured, Metrics
 from api_shim.services import open_services
 from api_shim.settings import ShimSettings
+from api_shim.tracing import Traced
 
 _DESCRIPTION = (
     "One request (driving audio, target video, optional source faces) becomes one lip-synced, face-swapped video. "
@@ -35,7 +37,7 @@ def create_app(settings: ShimSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_services(settings) as services:
+        async with open_services(settings, app.state.metrics) as services:
             app.state.services = services
             yield
 
@@ -78,4 +80,8 @@ def create_app(settings: ShimSettings) -> FastAPI:
         expose_headers=["Location", "Retry-After"],
     )
     app.add_middleware(SecurityHeaders)
+    app.state.metrics = Metrics()
+    app.add_middleware(Measured, metrics=app.state.metrics)
+    if settings.otel_endpoint is not None:
+        app.add_middleware(Traced)
     return app

@@ -31,6 +31,7 @@ from api_shim.idempotency import OTHER_BODY, Idempotency
 from api_shim.tags import OURS, owner_in, owner_tag, tags_of
 from blocks.deliveries import create_delivery, deliveries_of, delivery_in, find_delivery, replay
 from flows.request import DEPLOYMENT, PipelineRequest
+from gpu_tasks import tracing
 from gpu_tasks.contract.answers import ANSWER_ARTIFACT, RECORD_ARTIFACT, Answer
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.faults import FaultCode, FaultError
@@ -38,6 +39,8 @@ from gpu_tasks.contract.records import TaskRecord
 from gpu_tasks.contract.webhooks import delivery_of
 
 _BODY_LABEL: Final = "lipswap.body"
+# Where Prefect itself looks for the span that a run belongs to.
+TRACE_LABEL: Final = "__OTEL_TRACEPARENT"
 _REPLAY_WINDOW = timedelta(hours=24)
 # Prefect's client repeats by itself for a minute and more; a caller at the door is not kept that long.
 _ANSWER_SECONDS = 8.0
@@ -124,6 +127,8 @@ class Runs:
             RunsError: REQUEST_INVALID when a request with the same key and another body was faster.
         """
         labels: dict[str, str] = {f"lipswap.label.{name}": value for name, value in request.labels.items()}
+        if (traceparent := tracing.here()) is not None:
+            labels[TRACE_LABEL] = traceparent
         if idempotency is not None:
             labels[_BODY_LABEL] = idempotency.body_digest
         deployment_id = await self.deployment_id()

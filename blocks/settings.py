@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from blocks.bounds import MediaBounds
+from blocks.logs import LogFormat
 from blocks.redis_url import check_redis_url
 from blocks.webhooks import RETRY_SECONDS, WebhookSecrets
 from gpu_tasks.contract.consent import ConsentPolicy
@@ -55,6 +56,12 @@ class OrchestratorSettings(MediaBounds, BaseSettings):
     # Where RunPod tells that a job is over: {base}/hooks/runpod/{token}. The token is the only proof that it is RunPod.
     runpod_hook_token: SecretStr | None = Field(
         default=None, min_length=16, validation_alias="LIPSWAP_RUNPOD_HOOK_TOKEN"
+    )
+
+    log_format: LogFormat = Field(default=LogFormat.TEXT, validation_alias="LIPSWAP_LOG_FORMAT")
+    # Where traces are collected, by OpenTelemetry's own name; nowhere when it is not set.
+    otel_endpoint: str | None = Field(
+        default=None, pattern=r"^https?://", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT"
     )
 
     # What callers' webhooks are signed with: whsec_..., several separated by spaces. Without one none can be asked for.

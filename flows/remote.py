@@ -20,6 +20,7 @@ from blocks.runpod import JobStatus, JobView, RunPodEndpoint, RunPodError, Submi
 from flows.errors import JobError, is_worth_another_attempt
 from flows.handover import is_handed_back
 from flows.ledger import Cause, JobLedger
+from gpu_tasks import tracing
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
 from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob
 from gpu_tasks.contract.receipts import Claim, JobReply, Progress, Receipt
@@ -148,7 +149,9 @@ class RemoteJob:
         return await self._follow(submitted, waker, is_ours=True)
 
     async def _submit(self, claim: Claim) -> Claim:
-        job = self.job.as_attempt(claim.attempt).model_copy(update={"task_id": self.task_id})
+        job = self.job.as_attempt(claim.attempt).model_copy(
+            update={"task_id": self.task_id, "traceparent": tracing.here()}
+        )
         try:
             async with asyncio.timeout(SUBMIT_SECONDS):
                 job_id = await self._client.submit(claim.endpoint_id, job, policy=self.endpoint.job_policy)

@@ -12,11 +12,13 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 
 from blocks.connections import close_shared
+from blocks.logs import set_up_logs
 from blocks.settings import OrchestratorSettings
 from flows.cpu_pool import CPU_POOL
 from flows.inprocess_engine import share_tls_context
 from flows.inprocess_worker import InProcessWorker
 from flows.pools import INPROCESS_POOL
+from gpu_tasks import tracing
 
 # Together under the three seconds that a supervisor grants.
 _STOP_SECONDS = 2.0
@@ -31,6 +33,8 @@ def serve() -> NoReturn:
     The main thread keeps the signals: Prefect's engine installs a handler of its own wherever it may.
     """
     settings = OrchestratorSettings()
+    set_up_logs(settings.log_format)
+    tracing.set_up("lipswap-orchestrator", settings.otel_endpoint)
     CPU_POOL.processes = settings.cpu_processes
     share_tls_context()
     stop = threading.Event()
@@ -56,6 +60,7 @@ def serve() -> NoReturn:
     CPU_POOL.close()
     for worker in (APILogWorker, EventsWorker):
         worker.drain_all(timeout=_DRAIN_SECONDS)
+    tracing.flush()
     # Prefect's threads take two more seconds to end; whoever sent SIGTERM sends SIGKILL next.
     os._exit(code)
 

@@ -57,6 +57,9 @@ class WorkerSettings(BaseSettings):
     )
     # Per network call: the draft engine's networks are small and gain nothing beyond two (measured).
     threads: int = Field(default=min(2, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_WORKER_THREADS")
+    otel_endpoint: str | None = Field(
+        default=None, pattern=r"^https?://", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", validation_alias="LIPSWAP_LOG_LEVEL")
 
 

@@ -49,6 +49,11 @@ class PlayedFlow:
     async def enter(self, task_id: str, stage: Stage) -> TaskRecord:
         return await self._change(task_id, lambda record: record_changes.entered(record, stage, now=_now()))
 
+    async def charge(self, task_id: str, stage: Stage, gpu_seconds: float) -> TaskRecord:
+        return await self._change(
+            task_id, lambda record: record_changes.charged(record, stage, gpu_seconds, now=_now())
+        )
+
     async def complete(self, task_id: str, result: ResultRecord = RESULT) -> TaskRecord:
         return await self._change(task_id, lambda record: record_changes.completed(record, result, now=_now()))
 
