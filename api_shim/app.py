@@ -20,6 +20,7 @@ from api_shim import (
 )
 from api_shim.auth import RequireCaller
 from api_shim.errors import add_error_handlers
+from api_shim.examples import add_examples
 from api_shim.limits import BodyLimit, SecurityHeaders
 from api_shim.metrics import Measured, Metrics
 from api_shim.services import open_services
@@ -62,6 +63,7 @@ def create_app(settings: ShimSettings) -> FastAPI:
         routes_service.router,
     ):
         app.include_router(router)
+    add_examples(app)
     add_error_handlers(app)
     # Outermost last: headers on every answer, then who calls, and only then is a body read.
     app.add_middleware(

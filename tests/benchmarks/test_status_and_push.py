@@ -188,9 +188,7 @@ async def test_five_hundred_listeners_take_little_memory(shim: tuple[str, Path],
             task.cancel()
         await asyncio.gather(*listening, return_exceptions=True)
     grown = (after - before) / 1e6
-    say(
-        f"{LISTENERS} listeners of {LISTENED_TASKS} tasks: +{grown:.0f} MB ({after / 1e6:.0f} in all), {pushed:.1f} s"
-    )
+    say(f"{LISTENERS} listeners of {LISTENED_TASKS} tasks: +{grown:.0f} MB ({after / 1e6:.0f} in all), {pushed:.1f} s")
     assert grown < 150
 
 

@@ -1,7 +1,7 @@
 """Webhooks from the real worker to a real receiver, which verifies them with the public package."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -62,7 +62,9 @@ async def _ended(prefect: PrefectClient, run_id: UUID) -> FlowRun:
         run = await prefect.read_flow_run(run_id)
         return run if run.state_type in {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED} else None
 
-    return await await_until(is_over, seconds=90, what="the delivery has ended")
+    look: Callable[[], Awaitable[FlowRun | None]] = is_over
+    ended: FlowRun = await await_until(look, seconds=90, what="the delivery has ended")
+    return ended
 
 
 async def test_a_run_tells_its_start_and_why_it_failed(receiver: Receiver, orchestra: Orchestra) -> None:
@@ -74,7 +76,8 @@ async def test_a_run_tells_its_start_and_why_it_failed(receiver: Receiver, orche
         "labels": {"order": "17"},
     }
     record: TaskRecord = await orchestra.run(request)
-    taken = await await_until(lambda: len(receiver.taken) == 2 and receiver.taken, seconds=60, what="both are told")
+    assert await await_until(lambda: len(receiver.taken) == 2, seconds=60, what="both are told")
+    taken = receiver.taken
     messages: dict[str, Any] = {message["type"]: message for _, message, _ in taken}
     assert messages["task.started"]["data"]["status"] == "running"
     failed = messages["task.failed"]["data"]
@@ -115,7 +118,9 @@ async def test_what_was_never_taken_is_a_dead_letter_that_can_be_replayed(
     async def is_delivered() -> bool:
         return (await prefect.read_flow_run(run.id)).state_type is StateType.COMPLETED
 
-    assert await await_until(is_delivered, seconds=60, what="the replay is delivered")
+    look: Callable[[], Awaitable[bool | None]] = is_delivered
+    seen: bool = await await_until(look, seconds=60, what="the replay is delivered")
+    assert seen
     assert receiver.statuses(delivery.id) == [500, 500, 500, 200]
 
 
