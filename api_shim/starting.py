@@ -6,11 +6,10 @@ from io import BytesIO
 from typing import Any
 
 from api_shim.api_keys import ApiKey
-from api_shim.door import check_objects, check_request, declare
+from api_shim.door import check_objects, check_request, check_webhook, declare
 from api_shim.idempotency import Idempotency
 from api_shim.services import Services
 from api_shim.wire import RunBody
-from blocks import webhook_address
 from flows.request import PipelineRequest
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.records import TaskRecord
@@ -35,7 +34,7 @@ async def taken_in(services: Services, body: RunBody, *, is_declared: bool = Fal
     request = body.as_request(audio_key=_INLINE if audio else body.audio_key)
     check_request(request, services.settings, is_declared=is_declared)
     if request.webhook_url is not None:
-        await webhook_address.check(request.webhook_url, allow_loopback=services.settings.webhook_loopback)
+        await check_webhook(request.webhook_url, services.settings)
     if audio is None:
         await check_objects(request, services.bucket, services.settings)
         return request

@@ -39,6 +39,7 @@ class Commands(LazyGroup):
         "verify": "deployments.command.verifying:verify",
         "audit": "deployments.command.auditing:audit",
         "keys": "deployments.command.keys:keys",
+        "ledger": "deployments.command.accounting:ledger",
         "models": "deployments.command.models:models",
         "samples": "deployments.command.sampling:samples",
         "doctor": "deployments.command.examining:doctor",

@@ -25,7 +25,7 @@ from flows.estimate import estimate
 from flows.faces import faces
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
-from flows.pools import POOLS
+from flows.pools import POOLS, QUICK_QUEUE
 from flows.preview import preview
 from flows.request import (
     DEPLOYMENT,
@@ -47,6 +47,9 @@ _FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
     PREVIEW_DEPLOYMENT: (preview, "flows.preview.preview"),
     ESTIMATE_DEPLOYMENT: (estimate, "flows.estimate.estimate"),
 }
+
+# These do not wait behind whole videos.
+_QUICK = frozenset(_FLOWS) - {DEPLOYMENT}
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
     WorkerType.INPROCESS: InProcessWorker,
@@ -72,6 +75,7 @@ async def _deploy_flow(client: PrefectClient, name: str, worker_type: WorkerType
         description=flow.description,
         entrypoint=entrypoint,
         work_pool_name=POOLS[worker_type],
+        work_queue_name=QUICK_QUEUE if name in _QUICK else None,
         job_variables=_job_variables(worker_type),
         parameter_openapi_schema=parameter_schema(flow).model_dump(),
         # The door has checked the request with the same model; an operator's run is checked by the flow.

@@ -7,9 +7,9 @@ import typer
 from pydantic import ValidationError
 
 from blocks.audit import AuditLog
-from deployments.command.bucket import bucket_settings
 from deployments.command.exits import Exit, told_errors, told_in
 from deployments.command.options import DEFAULT_DATA, AsJson, Data
+from deployments.command.reaching import bucket_of
 from deployments.wording.messages import Message
 from gpu_tasks.contract.audit import Tip
 from gpu_tasks.storage import connect
@@ -27,7 +27,7 @@ def audit(
     """Walk along the audit chain and say what is wrong with it; exits with 0 when it is whole."""
     told = told_in(context)
     with told_errors(told, as_json=as_json):
-        report = AuditLog(connect(bucket_settings(data))).verify_chain(known=_tip(known))
+        report = AuditLog(connect(bucket_of(data))).verify_chain(known=_tip(known))
     told.say(Message.AUDIT_ENTRIES, entries=report.entries, erased=report.erased_consents)
     for found in report.breaks:
         told.line(f"{found.kind}: {found.key}. {found.sentence}", style="red")
