@@ -9,6 +9,7 @@ import uvicorn.config
 
 from api_shim.app import create_app
 from api_shim.auth import HOOKS
+from api_shim.patience import protocol
 from api_shim.settings import ShimSettings
 from blocks.logs import JsonLines, LogFormat, Redacting
 from gpu_tasks import tracing
@@ -53,6 +54,7 @@ def main() -> None:
         host=settings.host,
         port=settings.port,
         log_config=_log_config(settings.log_format),
+        http=protocol(settings.head_seconds),
         # Whoever waits with wait=true asks again elsewhere.
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         server_header=False,

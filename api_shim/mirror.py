@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from api_shim.rebuild import GRACE
 from api_shim.records import Records
 from api_shim.runs import Runs
 from blocks import record_changes
-from blocks.job_store import JobStore
+from blocks.job_store import JobStore, JobStoreError
 from blocks.logs import about_task
 from flows.request import DEPLOYMENT
 from gpu_tasks.contract.faults import FaultCode, FaultError
@@ -90,7 +91,9 @@ class Mirror:
         for pause in (0.0, GRACE.total_seconds()):
             await asyncio.sleep(pause)
             async with self._few_at_once:
-                mirrored = await self._store.read(task_id)
+                mirrored = None
+                with suppress(JobStoreError):
+                    mirrored = await self._store.read(task_id)
                 if mirrored is None or not mirrored.status.is_final:
                     mirrored = await self._records.rebuild(task_id, mirrored)
                 if mirrored.status.is_final:

@@ -72,7 +72,7 @@ async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterat
     bucket = connect_store(settings.r2, attempts=_STORE_ATTEMPTS, connect_seconds=_STORE_CONNECT_SECONDS)
     async with connect(settings.prefect_api_url) as client:
         runs, lists = Runs(client), RunLists(client)
-        owners = Owners(store, runs)
+        owners = Owners(store, runs, bucket)
         callers = Callers(KeyRing(bucket), secret=settings.api_secret, needs_key=settings.require_key)
         records = Records(store, runs, bucket, settings)
         feed = store.feed()

@@ -26,7 +26,8 @@ class ShimSettings(OrchestratorSettings):
     requests_per_minute: int = Field(default=600, gt=0, validation_alias="LIPSWAP_API_REQUESTS_PER_MINUTE")
     max_tasks_per_key: int = Field(default=20, gt=0, le=150, validation_alias="LIPSWAP_API_MAX_TASKS_PER_KEY")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="LIPSWAP_API_CORS_ORIGINS")
-    # A body that comes more slowly holds a connection for nothing.
+    # Whoever sends the head or the body of a request more slowly holds a connection for nothing.
+    head_seconds: float = Field(default=10.0, gt=0, validation_alias="LIPSWAP_API_HEAD_SECONDS")
     body_seconds: float = Field(default=30.0, gt=0, validation_alias="LIPSWAP_API_BODY_SECONDS")
     host: str = Field(default="127.0.0.1", validation_alias="LIPSWAP_API_HOST")
     port: int = Field(default=8000, ge=0, le=65535, validation_alias="LIPSWAP_API_PORT")

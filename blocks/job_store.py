@@ -190,6 +190,20 @@ class JobStore(Block):
             # Of another version of us: it is gone in a moment.
             return None
 
+    async def note_key_refused(self) -> None:
+        """Tell every process of the deployment that RunPod has refused the key; it is forgotten after a while."""
+        with _answered():
+            await self._commands().set(self._key("runpod-key-refused"), "1", ex=READING_SECONDS)
+
+    async def is_key_refused(self) -> bool:
+        """Tell whether RunPod has refused the key lately.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            return bool(await self._commands().exists(self._key("runpod-key-refused")))
+
     async def read_many(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
         """Return the records of many runs in one answer, None for each that is not there or no record.
 
@@ -201,15 +215,6 @@ class JobStore(Block):
         with _answered():
             stored = await self._commands().mget([self._key(task_id) for task_id in task_ids])
         return [_record_or_none(text) for text in stored]
-
-    async def forget(self, task_id: str) -> None:
-        """Remove the record of a run.
-
-        Raises:
-            JobStoreError: Redis is away.
-        """
-        with _answered():
-            await self._commands().delete(self._key(task_id))
 
     async def ping(self) -> None:
         """Return when Redis answers.

@@ -1,6 +1,7 @@
 """Behind `POST /estimate`: how long a run would take and what it would cost, stage by stage."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 from prefect import flow
@@ -12,6 +13,7 @@ from blocks import registry
 from blocks.job_store import JobStoreError, parse_record
 from blocks.policy import PipelinePolicy
 from blocks.r2 import R2Bucket
+from blocks.runpod import RunPodEndpoint
 from flows import looking, planning
 from flows.answering import answer_with
 from flows.cpu_pool import CPU_POOL
@@ -22,6 +24,7 @@ from gpu_tasks.contract.answers import RECORD_ARTIFACT
 from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage, Wav2LipJob, keys_of
 from gpu_tasks.contract.looks import Estimate, Notice, StageEstimate
 from gpu_tasks.contract.manifest import resolve_engine
+from gpu_tasks.contract.prices import price_table
 from gpu_tasks.contract.receipts import Receipt
 from gpu_tasks.contract.records import TaskRecord
 from gpu_tasks.storage import ArtifactStore
@@ -58,9 +61,13 @@ async def _reckoned(request: PipelineRequest) -> Estimate:
     cached = await asyncio.to_thread(_cached, store, request, look, engine)
     paces = {stage: pace_of(engine, stage, records) for stage in request.gpu_stages}
     frame_count = look.timeline.frame_count
-    stages = tuple(_stage(stage, pace, frame_count, is_cached=stage in cached) for stage, pace in paces.items())
+    prices = {stage: await _price(stage) for stage in paces}
+    stages = tuple(
+        _stage(stage, pace, frame_count, usd_per_second=prices[stage], is_cached=stage in cached)
+        for stage, pace in paces.items()
+    )
     gpu_seconds = round(sum(stage.gpu_seconds for stage in stages), 3)
-    notices = []
+    table, notices = price_table(), []
     if not all(pace.is_measured for pace in paces.values()):
         notices.append(_NOT_MEASURED)
     if look.footage is None:
@@ -73,14 +80,26 @@ async def _reckoned(request: PipelineRequest) -> Estimate:
         height=look.video.height,
         stages=stages,
         gpu_seconds=gpu_seconds,
+        usd=None if None in prices.values() else round(sum(stage.usd or 0.0 for stage in stages), 6),
+        price_table=f"{table.source}, read on {table.read_on}" if any(prices.values()) else None,
         wall_seconds=round(gpu_seconds + seconds_besides(frame_count, records), 3),
         warnings=tuple(notices),
     )
 
 
-def _stage(stage: Stage, pace: Pace, frame_count: int, *, is_cached: bool) -> StageEstimate:
+async def _price(stage: Stage) -> float | None:
+    """Return US dollars per second at a stage's endpoint, None when nobody has said which GPU it has."""
+    endpoint: RunPodEndpoint = await RunPodEndpoint.aload(registry.ENDPOINTS[stage])
+    return endpoint.price(is_needed=False)
+
+
+def _stage(
+    stage: Stage, pace: Pace, frame_count: int, *, usd_per_second: float | None, is_cached: bool
+) -> StageEstimate:
     seconds = 0.0 if is_cached else round(pace.seconds_per_frame * frame_count, 3)
-    return StageEstimate(stage=stage, gpu_seconds=seconds, cached=is_cached)
+    # RunPod bills full seconds.
+    usd = None if usd_per_second is None else round(math.ceil(seconds) * usd_per_second, 6)
+    return StageEstimate(stage=stage, gpu_seconds=seconds, usd=usd, cached=is_cached)
 
 
 def _cached(store: ArtifactStore, request: PipelineRequest, look: looking.Look, engine: Engine) -> frozenset[Stage]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 
 from blocks import record_changes, registry
 from blocks.audit import AuditLog
-from blocks.job_store import JobStore
+from blocks.job_store import JobStore, JobStoreError
 from blocks.patience import patiently
 from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
@@ -251,6 +251,10 @@ class Run:
 
     async def fail(self, fault: Fault, log_tail: tuple[str, ...] = ()) -> None:
         """Close the record with the reason why there is no result."""
+        if fault.code is FaultCode.RUNPOD_KEY_REFUSED:
+            # The door then says so at once, instead of taking in what is going to fail.
+            with suppress(JobStoreError):
+                await self.jobs.note_key_refused()
         error = ErrorRecord(error=fault.code, detail=fault.detail, stage=fault.stage, retryable=fault.is_retryable)
         details = {"log_tail": list(log_tail)} if log_tail else {}
         await self.record.finish(

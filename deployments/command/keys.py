@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from api_shim.api_keys import DEFAULT_SCOPES, ApiKey, KeyRing, LastUse, Scope
-from deployments.command.bucket import bucket_settings
 from deployments.command.exits import Exit, told_errors, told_in
 from deployments.command.options import DEFAULT_DATA, AsJson, Data
+from deployments.command.reaching import bucket_of
 from deployments.wording.messages import Message
 from gpu_tasks.storage import connect
 
@@ -77,7 +77,7 @@ def revoke(
 
 
 def _ring(data: Path) -> KeyRing:
-    return KeyRing(connect(bucket_settings(data)))
+    return KeyRing(connect(bucket_of(data)))
 
 
 def _shown(key: ApiKey, used: LastUse | None) -> dict[str, object]:

@@ -163,7 +163,7 @@ def _swap(order: DraftOrder, models: FaceModels, *, is_moved: bool) -> Iterator[
             faces = tuple(with_mouth_of(pixels, face, models.mesh) for face in tracked) if is_moved else tracked
             for face in faces:
                 # Settled tracks keep the light steady by themselves; memory of it would tell parts apart.
-                pixels = swaps[casting.part_of(face)].apply(pixels, face.mesh_468, track_id=None)
+                pixels = swaps[casting.part_of(face.track_id)].apply(pixels, face.mesh_468, track_id=None)
             return _Done(pixels, has_face=bool(faces))
 
         yield put_in

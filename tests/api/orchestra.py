@@ -57,6 +57,16 @@ class PlayedFlow:
     async def complete(self, task_id: str, result: ResultRecord = RESULT) -> TaskRecord:
         return await self._change(task_id, lambda record: record_changes.completed(record, result, now=_now()))
 
+    async def complete_anew(self, task_id: str, result: ResultRecord) -> TaskRecord:
+        """Complete a task whose record Redis may have lost, as a flow does that holds its own."""
+        run = await self.run_of(task_id)
+        first = record_changes.queued(task_id, run.parameters["request"], now=run.created or _now())
+        changed = await self._store.change(
+            task_id, lambda stored: record_changes.completed(stored or first, result, now=_now())
+        )
+        assert changed is not None
+        return changed
+
     async def fail(self, task_id: str, code: FaultCode) -> TaskRecord:
         error = ErrorRecord(error=code, detail="Why.")
         return await self._change(task_id, lambda record: record_changes.failed(record, error, now=_now()))

@@ -14,6 +14,7 @@ import httpx
 import uvicorn
 
 from api_shim.app import create_app
+from api_shim.patience import protocol
 from api_shim.settings import ShimSettings
 from deployments.local.addresses import StackAddresses
 from tests.waiting import wait_until
@@ -87,7 +88,13 @@ def shim_process(environment: Environment, folder: Path) -> Iterator[tuple[str, 
 @contextmanager
 def shim_thread(settings: ShimSettings) -> Iterator[str]:
     """The same app under uvicorn in a thread; yields its address."""
-    config = uvicorn.Config(create_app(settings), port=0, log_config=None, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        create_app(settings),
+        port=0,
+        http=protocol(settings.head_seconds),
+        log_config=None,
+        timeout_graceful_shutdown=1,
+    )
     server = uvicorn.Server(config)
     # uvicorn would take the signals of the whole test run.
     thread = threading.Thread(target=server.run, daemon=True)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from io import BytesIO
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from redis.asyncio import Redis
 
 from api_shim.api_keys import DEFAULT_SCOPES, Created, KeyRing, Scope, parse
 from gpu_tasks.contract.artifacts import KEYS
+from gpu_tasks.contract.ownership import OutputOwner, marker_of
 from gpu_tasks.storage import ArtifactStore
 from tests.api.orchestra import PlayedFlow
 from tests.api.shim import NOBODY, PREFIX, Environment, settings_of, shim_thread
@@ -65,6 +68,28 @@ async def test_a_key_sees_its_own_tasks_and_hears_of_no_other(
     for made, seen in ((mine, [task_id]), (yours, [])):
         page = (await door.get("/tasks", params={"label": label}, headers=bearing(made))).json()
         assert [task["task_id"] for task in page["tasks"]] == seen
+
+
+async def test_a_key_reads_the_results_of_its_own_tasks_only(
+    door: httpx.AsyncClient, ring: KeyRing, body: Body, bucket: ArtifactStore
+) -> None:
+    mine, yours = ring.create("mine"), ring.create("yours")
+    task_id = (await door.post("/run", json=body, headers=bearing(mine))).json()["task_id"]
+    usual, chosen = f"outputs/{task_id}/result.mp4", f"outputs/{uuid4().hex}.mp4"
+    for key in (usual, chosen):
+        bucket.put_stream(BytesIO(b"video"), key, "video/mp4")
+    bucket.put_json(marker_of(chosen), OutputOwner(output_key=chosen, task_id=task_id), if_absent=True)
+    for key in (usual, chosen):
+        asked: tuple[tuple[str, Body], ...] = (
+            ("/storage/presign", {"intent": "download", "key": key}),
+            ("/run", {**body, "target_key": key}),
+        )
+        for path, question in asked:
+            foreign = await door.post(path, json=question, headers=bearing(yours))
+            assert (foreign.status_code, foreign.json()["error"]) == (422, "object_missing"), path
+            assert (await door.post(path, json=question, headers=bearing(mine))).is_success
+        for path, question in (("/verify", {"key": key}), ("/faces", {"target_key": key})):
+            assert (await door.post(path, json=question, headers=bearing(yours))).json()["error"] == "object_missing"
 
 
 async def test_whose_a_task_is_outlives_redis(
@@ -155,7 +180,8 @@ async def test_the_bucket_holds_no_secret_and_when_a_key_was_used(
     head = bucket.head(f"{KEYS}{made.key.id}.json")
     assert head is not None
     stored = ring.find(made.key.id)
-    assert stored == made.key
+    assert stored is not None
+    assert stored.model_dump(mode="json") == made.key.model_dump(mode="json")
     assert stored.scopes == DEFAULT_SCOPES
     assert told.secret.get_secret_value() not in stored.model_dump_json()
     assert made.text.get_secret_value() not in repr(made)

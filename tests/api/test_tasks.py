@@ -117,6 +117,15 @@ async def test_a_list_is_right_when_redis_has_lost_everything(
     assert tasks[done]["output_key"] == f"outputs/{done}/result.mp4"
 
 
+async def test_times_beyond_all_tasks_are_no_error(http: httpx.AsyncClient, body: Body) -> None:
+    label = f"test:{body['labels']['test']}"
+    made = await submitted(http, body)
+    for after, before in (("0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00"),):
+        tasks = await listed(http, label=label, created_after=after, created_before=before)
+        assert [task["task_id"] for task in tasks] == [made]
+    assert await listed(http, label=label, created_after="9999-12-31T23:59:59Z") == []
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

@@ -1,6 +1,7 @@
 """Shim, flows, workers and bucket together: the original's client, and the looks before anything is paid for."""
 
 import asyncio
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,3 +167,27 @@ async def test_an_estimate_knows_what_lies_in_the_cache(
         assert 0 < stage["gpu_seconds"] == pytest.approx(paid[stage["stage"]], rel=0.5)
     assert fresh["gpu_seconds"] == pytest.approx(sum(stage["gpu_seconds"] for stage in fresh["stages"]), abs=0.01)
     assert fresh["wall_seconds"] > fresh["gpu_seconds"]
+
+
+@pytest.mark.bench
+async def test_how_long_looks_take(door: str, keys: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    asked: dict[str, tuple[str, dict[str, Any]]] = {
+        "faces": ("/faces", {"target_key": keys["target_key"]}),
+        "preview, frame": ("/preview", {"request": dict(keys), "kind": "frame", "at_seconds": 0.5}),
+        "preview, clip": ("/preview", {"request": dict(keys), "kind": "clip"}),
+        "estimate": ("/estimate", dict(keys)),
+    }
+    figures = {}
+    async with httpx.AsyncClient(base_url=door, timeout=120) as http:
+        for what, (path, body) in asked.items():
+            took = []
+            for _ in range(5):
+                began = time.monotonic()
+                assert (await http.post(path, json=body)).status_code == 200
+                took.append(time.monotonic() - began)
+            figures[what] = took
+    with capsys.disabled():
+        for what, took in figures.items():
+            shown = f"first {took[0]:.2f} s, then {statistics.median(took[1:]):.2f} s"
+            print(f"\n  {what:16} {shown}", end="")  # noqa: T201  # the figures
+        print()  # noqa: T201  # the same
