@@ -10,7 +10,7 @@ UV_COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet
 # Test folders that run side by side; each brings servers of its own.
 JOBS ?= 2
 
-.PHONY: demo test check bench bench-scale chaos up clean lock
+.PHONY: demo test check bench bench-scale fuzz chaos up clean lock
 
 demo: $(VENV)/local
 	$(BIN)/lipswap demo $(ARGS)
@@ -19,7 +19,7 @@ up: $(VENV)/local
 	$(BIN)/lipswap up $(ARGS)
 
 test: $(VENV)/torch check
-	$(BIN)/pytest -m "not bench and not scale" -n $(JOBS) $(ARGS)
+	$(BIN)/pytest -m "not bench and not scale and not fuzz" -n $(JOBS) $(ARGS)
 
 check: $(VENV)/torch
 	$(BIN)/ruff format --check .
@@ -29,6 +29,10 @@ check: $(VENV)/torch
 
 bench: $(VENV)/torch
 	$(BIN)/pytest -m bench -s $(ARGS)
+
+# FUZZ_EXAMPLES: requests per route and phase; FUZZ_REPORT: a file for the report.
+fuzz: $(VENV)/torch
+	$(BIN)/pytest -m fuzz -s tests/api $(ARGS)
 
 # Three hundred runs at once on one orchestrator; about ten minutes.
 bench-scale: $(VENV)/torch

@@ -3,6 +3,7 @@
 import asyncio
 
 from api_shim.settings import ShimSettings
+from blocks import webhook_address
 from blocks.audit import AuditLog
 from flows.request import PipelineRequest, beyond, unsupported
 from gpu_tasks.contract.audit import AuditEvent, AuditFact
@@ -58,6 +59,21 @@ def _expect_models(request: PipelineRequest, weights: WeightStore) -> None:
     recognises = bool(request.reference_keys)
     for model in models_named(request.gpu_stages, request.wav2lip, request.facefusion, recognises=recognises):
         weights.expect(model)
+
+
+async def check_webhook(url: str, settings: ShimSettings) -> None:
+    """Refuse a webhook that could not be signed, or whose address may not be called.
+
+    Raises:
+        FaultError: OPTION_UNSUPPORTED or WEBHOOK_REFUSED.
+    """
+    if not settings.webhook_secrets.get_secret_value():
+        raise FaultError(
+            FaultCode.OPTION_UNSUPPORTED,
+            "Field: webhook_url; it needs a secret to sign with, LIPSWAP_WEBHOOK_SECRET.",
+            field="webhook_url",
+        )
+    await webhook_address.check(url, allow_loopback=settings.webhook_loopback)
 
 
 def configuration_gap(settings: ShimSettings) -> str | None:

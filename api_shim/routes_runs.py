@@ -145,7 +145,7 @@ async def _told(
 
 async def _waited(http: Request, services: Services, task_id: str, seconds: float | None) -> Response:
     limit = services.settings.max_wait_seconds
-    waiting = services.records.wait(task_id, seconds=min(seconds or limit, limit))
+    waiting = services.watching.end_of(task_id, seconds=min(seconds or limit, limit))
     record = await _while_connected(http, waiting)
     if record is None:
         return Response(status_code=_CLIENT_CLOSED_REQUEST)

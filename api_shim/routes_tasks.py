@@ -1,10 +1,12 @@
 """Tasks that were: lists of them, running one again with changes, deleting one."""
 
+import re
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import BeforeValidator
 
 from api_shim import auth
 from api_shim.bodies import changes
@@ -19,6 +21,8 @@ from api_shim.starting import changed, declared_before, start
 from api_shim.wire import Deleted, RunBody, RunSummary, TaskPage
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.records import Status
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 router = APIRouter(
     prefix="/tasks",
@@ -43,6 +47,18 @@ Labels = Annotated[
 ]
 
 
+def _is_written_out(told: object) -> object:
+    # A bare number would be taken for seconds since 1970.
+    if isinstance(told, str) and not _DATE.match(told):
+        raise ValueError("it has the form 2026-01-02T03:04:05Z")
+    return told
+
+
+Moment = Annotated[
+    datetime | None, BeforeValidator(_is_written_out), Query(description="A time with its zone: 2026-01-02T03:04:05Z.")
+]
+
+
 @router.get("")
 async def tasks(  # noqa: PLR0913  # each is a part of the query
     services: Provided,
@@ -52,8 +68,8 @@ async def tasks(  # noqa: PLR0913  # each is a part of the query
     cursor: Cursor = None,
     statuses: Statuses = None,
     labels: Labels = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
+    created_after: Moment = None,
+    created_before: Moment = None,
 ) -> TaskPage:
     """List tasks, newest first. A key sees its own."""
     query = RunQuery(

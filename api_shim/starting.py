@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any
 
 from api_shim.callers import Caller
-from api_shim.door import check_objects, check_request, declare
+from api_shim.door import check_objects, check_request, check_webhook, declare
 from api_shim.gaps import check_endpoints
 from api_shim.idempotency import Idempotency
 from api_shim.services import Services
@@ -35,6 +35,8 @@ async def taken_in(services: Services, body: RunBody, caller: Caller, *, is_decl
     # The place of the inline audio is known only after it was stored, which is the last thing before the run.
     request = body.as_request(audio_key=_INLINE if audio else body.audio_key)
     check_request(request, services.settings, is_declared=is_declared)
+    if request.webhook_url is not None:
+        await check_webhook(request.webhook_url, services.settings)
     await services.owners.check_inputs(caller, inputs_of(request))
     if audio is None:
         await check_objects(request, services.bucket, services.settings)

@@ -7,11 +7,13 @@ import os
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from blocks.bounds import BudgetBounds, MediaBounds, SegmentBounds
+from blocks.logs import LogFormat
 from blocks.redis_url import check_redis_url
+from blocks.webhooks import RETRY_SECONDS, WebhookSecrets
 from gpu_tasks.contract.consent import ConsentPolicy
 from gpu_tasks.settings import QualitySettings, R2Settings
 
@@ -25,6 +27,10 @@ class WorkerType(StrEnum):
 
 def _without_slash(address: str) -> str:
     return address.rstrip("/")
+
+
+def _by_commas(told: object) -> object:
+    return tuple(told.split(",")) if isinstance(told, str) else told
 
 
 class OrchestratorSettings(MediaBounds, BudgetBounds, SegmentBounds, BaseSettings):
@@ -63,6 +69,19 @@ class OrchestratorSettings(MediaBounds, BudgetBounds, SegmentBounds, BaseSetting
     )
     runpod_hook_token: SecretStr | None = Field(
         default=None, min_length=16, validation_alias="LIPSWAP_RUNPOD_HOOK_TOKEN"
+    )
+
+    log_format: LogFormat = Field(default=LogFormat.TEXT, validation_alias="LIPSWAP_LOG_FORMAT")
+    # Where traces are collected, by OpenTelemetry's own name; nowhere when it is not set.
+    otel_endpoint: str | None = Field(
+        default=None, pattern=r"^https?://", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
+
+    # What callers' webhooks are signed with: whsec_..., several separated by spaces. Without one none can be asked for.
+    webhook_secrets: WebhookSecrets = Field(default=SecretStr(""), validation_alias="LIPSWAP_WEBHOOK_SECRET")
+    webhook_loopback: bool = Field(default=False, validation_alias="LIPSWAP_WEBHOOK_LOOPBACK")
+    webhook_retry_seconds: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_by_commas)] = Field(
+        default=RETRY_SECONDS, max_length=20, validation_alias="LIPSWAP_WEBHOOK_RETRY_SECONDS"
     )
 
     # A password stands in the address: SecretStr keeps it out of logs and of the Prefect UI.

@@ -18,9 +18,11 @@ from prefect.workers.base import BaseWorker
 from prefect.workers.process import ProcessWorker
 
 from blocks import registry
+from blocks.deliveries import DELIVERY_DEPLOYMENT
 from blocks.provenance import ProvenancePolicy
 from blocks.settings import OrchestratorSettings, WorkerType
 from deployments.automations import deploy_automations
+from flows.delivering import deliver_webhook
 from flows.estimate import estimate
 from flows.faces import faces
 from flows.inprocess_worker import InProcessWorker
@@ -44,13 +46,14 @@ _FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
     DEPLOYMENT: (pipeline, "flows.pipeline.pipeline"),
     VERIFY_DEPLOYMENT: (verify, "flows.verifying.verify"),
     REPROCESS_DEPLOYMENT: (reprocess, "flows.reprocess.reprocess"),
+    DELIVERY_DEPLOYMENT: (deliver_webhook, "flows.delivering.deliver_webhook"),
     FACES_DEPLOYMENT: (faces, "flows.faces.faces"),
     PREVIEW_DEPLOYMENT: (preview, "flows.preview.preview"),
     ESTIMATE_DEPLOYMENT: (estimate, "flows.estimate.estimate"),
 }
 
 # These do not wait behind whole videos.
-_QUICK = frozenset({VERIFY_DEPLOYMENT, FACES_DEPLOYMENT, PREVIEW_DEPLOYMENT, ESTIMATE_DEPLOYMENT})
+_QUICK = frozenset(_FLOWS) - {DEPLOYMENT}
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
     WorkerType.INPROCESS: InProcessWorker,

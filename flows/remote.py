@@ -31,6 +31,7 @@ from flows.retrying import RETRIES, Retry, is_worth_another_attempt
 from flows.stopping import attempt_end
 from flows.terms import policy_of, terms_of
 from flows.verdict import End
+from gpu_tasks import tracing
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
 from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob, keys_of
 from gpu_tasks.contract.receipts import Claim, Receipt
@@ -182,7 +183,9 @@ class RemoteJob:
             raise
 
     async def _submit(self, claim: Claim) -> Claim:
-        job = self.job.as_attempt(claim.attempt).model_copy(update={"task_id": self.task_id})
+        job = self.job.as_attempt(claim.attempt).model_copy(
+            update={"task_id": self.task_id, "traceparent": tracing.here()}
+        )
         try:
             async with asyncio.timeout(SUBMIT_SECONDS):
                 job_id = await self._client.submit(

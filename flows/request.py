@@ -19,6 +19,7 @@ from gpu_tasks.contract.options import (
     SyncMode,
     Wav2LipOptions,
 )
+from gpu_tasks.contract.webhooks import ENDS, WebhookEvent
 
 MAX_SOURCES = 16
 
@@ -68,7 +69,8 @@ class PipelineRequest(BaseModel):
     face_selection: FaceSelection = FaceSelection()
     face_map: tuple[FaceMapping, ...] = Field(default=(), max_length=MAX_SOURCES)
     consent: OptionalConsent = None
-    webhook_url: str | None = Field(default=None, max_length=2048)
+    webhook_url: str | None = Field(default=None, min_length=1, max_length=2048)
+    webhook_events: tuple[WebhookEvent, ...] = Field(default=ENDS, min_length=1, max_length=len(WebhookEvent))
     priority: int = Field(default=0, ge=-10, le=10)
     deadline_seconds: float | None = Field(default=None, gt=0, le=7 * 24 * 3600, allow_inf_nan=False)
     labels: dict[_Label, Annotated[str, StringConstraints(max_length=256)]] = Field(default_factory=dict, max_length=16)
@@ -143,13 +145,7 @@ class PreviewRequest(BaseModel):
 
 
 def unsupported(request: PipelineRequest) -> FaultError | None:
-    """Return the refusal of the first field that this version does not act on, None when it acts on all."""
-    not_built = {
-        "webhook_url": request.webhook_url is not None,
-    }
-    field = next((name for name, is_asked in not_built.items() if is_asked), None)
-    if field is not None:
-        return FaultError(FaultCode.OPTION_UNSUPPORTED, f"Field: {field}.")
+    """Return the refusal of faces that cannot be chosen so, None when all fields can be acted on."""
     return _refusal_of(uncastable(request.face_selection, request.face_map, len(request.source_keys)))
 
 

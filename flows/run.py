@@ -20,6 +20,7 @@ from blocks.runpod import RunPodEndpoint
 from blocks.runpod_client import JobStatus
 from flows import alerts
 from flows.accounts import JobAccount, Spent
+from flows.announcing import announce
 from flows.board import Board
 from flows.budget import Budget
 from flows.errors import JobError, PipelineError
@@ -192,6 +193,8 @@ class Run:
                 record, stage, now=datetime.now(UTC), message=message, percent=percent
             )
         )
+        if stage is Stage.INGEST:
+            await announce(self.record.record)
 
     async def note(
         self,

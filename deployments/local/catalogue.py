@@ -44,6 +44,9 @@ def services_of(  # noqa: PLR0913 - each is one separate fact a stack is made of
         valkey=valkey,
         worker_type=worker_type,
         api_secret=credentials.api_secret if protect_api else None,
+        webhook_secret=credentials.webhook_secret(),
+        hook_token=credentials.hook_token(),
+        api_url=f"http://{HOST}:{ports.api}",
         wishes=wishes,
     )
     pages = (ports.page, ports.api)

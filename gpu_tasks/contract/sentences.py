@@ -122,6 +122,9 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.UNAUTHORIZED: "API キーがないか、正しくありません。",
     FaultCode.TASK_UNKNOWN: "この ID のタスクはありません。",
     FaultCode.ROUTE_UNKNOWN: "このアドレスには何もありません。/docs をご覧ください。",
+    FaultCode.WEBHOOK_REFUSED: "このアドレスは Webhook として呼び出せません。",
+    FaultCode.WEBHOOK_FAILED: "Webhook が受け取られませんでした。",
+    FaultCode.DELIVERY_UNKNOWN: "この ID の配信はありません。",
     FaultCode.PAYLOAD_TOO_LARGE: "リクエストの本文が上限より大きいです。",
     FaultCode.INTERNAL: "こちら側で問題が起きました。詳細はログにあります。",
 }

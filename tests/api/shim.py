@@ -23,6 +23,8 @@ Environment = dict[str, str]
 # Nothing listens on port 1: a connection is refused at once.
 NOBODY = "127.0.0.1:1"
 PREFIX = "ff:task"
+HOOK_TOKEN = "a-token-that-nobody-guesses"
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def environment_of(addresses: StackAddresses) -> Environment:
@@ -39,6 +41,9 @@ def environment_of(addresses: StackAddresses) -> Environment:
         "RUNPOD_WAV2LIP_ENDPOINT": "wav2lip",
         "RUNPOD_FACEFUSION_ENDPOINT": "facefusion",
         "LIPSWAP_ALLOW_DRAFT": "true",
+        "LIPSWAP_RUNPOD_HOOK_TOKEN": HOOK_TOKEN,
+        "LIPSWAP_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "LIPSWAP_WEBHOOK_LOOPBACK": "true",
         "LIPSWAP_MAX_IMAGE_BYTES": "4096",
         "LIPSWAP_MAX_AUDIO_BYTES": str(2 * 1024 * 1024),
         "LIPSWAP_MAX_VIDEO_BYTES": str(2 * 1024 * 1024),
