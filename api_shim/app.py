@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api_shim import routes_provenance, routes_runs, routes_service, routes_storage
+from api_shim import routes_events, routes_provenance, routes_runs, routes_service, routes_storage
 from api_shim.auth import RequireSecret
 from api_shim.errors import add_error_handlers
 from api_shim.limits import BodyLimit, SecurityHeaders
@@ -37,7 +37,13 @@ def create_app(settings: ShimSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for router in (routes_runs.router, routes_storage.router, routes_provenance.router, routes_service.router):
+    for router in (
+        routes_runs.router,
+        routes_events.router,
+        routes_storage.router,
+        routes_provenance.router,
+        routes_service.router,
+    ):
         app.include_router(router)
     add_error_handlers(app)
     # Outermost last: headers on every answer, then the secret, and only then is a body read.

@@ -141,7 +141,7 @@ async def _start(services: Services, body: RunBody, idempotency: Idempotency | N
 
 async def _waited(http: Request, services: Services, task_id: str, seconds: float | None) -> Response:
     limit = services.settings.max_wait_seconds
-    waiting = services.records.wait(task_id, seconds=min(seconds or limit, limit))
+    waiting = services.watching.end_of(task_id, seconds=min(seconds or limit, limit))
     record = await _while_connected(http, waiting)
     if record is None:
         return Response(status_code=_CLIENT_CLOSED_REQUEST)

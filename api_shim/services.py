@@ -14,6 +14,7 @@ from api_shim.records import Records
 from api_shim.runs import Runs, connect
 from api_shim.settings import ShimSettings
 from api_shim.uploads import Uploads
+from api_shim.watching import Watching
 from blocks.audit import AuditLog
 from blocks.connections import close_shared
 from blocks.job_store import JobStore
@@ -34,6 +35,7 @@ class Services:
     store: JobStore
     bucket: ArtifactStore
     records: Records
+    watching: Watching
     uploads: Uploads
     questions: Questions
     audit: AuditLog
@@ -49,7 +51,8 @@ async def open_services(settings: ShimSettings) -> AsyncIterator[Services]:
     async with connect(settings.prefect_api_url) as client:
         runs = Runs(client)
         records = Records(store, runs, bucket, settings)
-        following = asyncio.create_task(Mirror(settings.prefect_api_url, store, records).follow())
+        feed = store.feed()
+        following = asyncio.gather(Mirror(settings.prefect_api_url, store, records).follow(), feed.run())
         try:
             yield Services(
                 settings=settings,
@@ -57,6 +60,7 @@ async def open_services(settings: ShimSettings) -> AsyncIterator[Services]:
                 store=store,
                 bucket=bucket,
                 records=records,
+                watching=Watching(records, feed),
                 uploads=Uploads(bucket, settings),
                 questions=Questions(runs, store),
                 audit=AuditLog(bucket),

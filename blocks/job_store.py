@@ -13,10 +13,11 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import RedisError
 
 from blocks.connections import shared
+from blocks.record_feed import RecordFeed
 from blocks.redis_url import check_redis_url
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.records import TaskRecord
@@ -118,6 +119,19 @@ class JobStore(Block):
                         return
                 # A message lost with its connection is made up for by reading again after a while.
                 await _next_message(messages, _REREAD_SECONDS)
+
+    def feed(self) -> RecordFeed:
+        """Return what tells of changed records over one connection; who asks for it runs it."""
+        url = self.redis_url.get_secret_value()
+        # It connects again by itself, and has to know when it does: what was told meanwhile is lost.
+        redis = Redis.from_url(
+            url,
+            socket_timeout=None,
+            socket_connect_timeout=_SOCKET_SECONDS,
+            health_check_interval=30,
+            retry=Retry(NoBackoff(), 0),
+        )
+        return RecordFeed(redis, self._channel)
 
     async def wake(self, fingerprint: str) -> None:
         """Tell whoever waits for a job that its status is worth reading now."""
