@@ -148,7 +148,7 @@ class Controller:
 
     async def run(self) -> None:
         """Send what is on the page; afterwards the page shows the task."""
-        if missing(self.state) or Work.SENDING in self.state.busy:
+        if missing(self.state):
             return
         summary = await self._door.run(compose(self.state))
         self._remember(summary.task_id)
@@ -248,7 +248,7 @@ class Controller:
 
     async def _plain(self, message: said.Plain) -> None:
         match message.type:
-            case "run":
+            case "run" if Work.SENDING not in self.state.busy:
                 await self._asking(Work.SENDING, self.run())
             case "more":
                 await self._asking(Work.HISTORY, self._history.load(more=True))

@@ -1,13 +1,15 @@
 """What the API behind the page offers, asked for once and remembered for a while: it may be replaced by a newer one."""
 
 import time
+from http import HTTPStatus
 
-from api_shim.calls import ClientError
+from api_shim.calls import ApiError, ClientError
 from ui_panel.door import Door
 from ui_panel.state import Route
 
 _REMEMBERED_SECONDS = 60.0
 _PARTS = "/storage/uploads"
+_ALWAYS = frozenset({Route.CANCEL.value, Route.VERIFY.value})
 
 
 class Offers:
@@ -47,6 +49,12 @@ class Offers:
 
     async def _all(self) -> frozenset[str]:
         if time.monotonic() > self._until:
-            self._paths = await self._door.routes()
+            try:
+                self._paths = await self._door.routes()
+            except ApiError as error:
+                if error.fault.is_retryable and error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise
+                # It answers and does not say what it offers: then only what every version has.
+                self._paths = _ALWAYS
             self._until = time.monotonic() + _REMEMBERED_SECONDS
         return self._paths

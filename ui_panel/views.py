@@ -55,7 +55,11 @@ def page_of(islands: Mapping[str, Island], state: PageState, assets: Assets, *, 
         dark_theme=is_dark,
         theme_config=_THEME,
         # Our own header stands in `frame`; Material's, and the room that it would take, are not shown.
-        sx={"& .header, & .MuiToolbar-root": {"display": "none"}, "& .main-content": {"padding": "0 16px"}},
+        sx={
+            "&, & .main": {"backgroundColor": "var(--ground)"},
+            "& .header, & .MuiToolbar-root": {"display": "none"},
+            "& .main-content": {"padding": "0 16px"},
+        },
         favicon=assets.path("icon.svg"),
         template=_template(state.language, assets.path("")),
     )

@@ -13,6 +13,7 @@ ENGLISH: Mapping[Message, str] = {
     Message.WROTE: "wrote {path}",
     Message.AUDIT_ENTRIES: "{entries} entries, {erased} declarations of consent erased",
     Message.AUDIT_WHOLE: "The audit chain is whole.",
+    Message.ADDRESS_PAGE: "Page         {url}",
     Message.ADDRESS_API: "API          {url}   (docs: {url}/docs)",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",

@@ -13,6 +13,7 @@ JAPANESE: Mapping[Message, str] = {
     Message.AUDIT_ENTRIES: "記録 {entries} 件、消去された同意の宣言 {erased} 件",
     Message.AUDIT_WHOLE: "監査記録の鎖に欠けはありません。",
     Message.WROTE: "{path} を書き出しました",
+    Message.ADDRESS_PAGE: "ページ       {url}",
     Message.ADDRESS_API: "API          {url}   （ドキュメント: {url}/docs）",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",

@@ -16,6 +16,7 @@ class Message(StrEnum):
     WROTE = "wrote"
     AUDIT_ENTRIES = "audit_entries"
     AUDIT_WHOLE = "audit_whole"
+    ADDRESS_PAGE = "address_page"
     ADDRESS_API = "address_api"
     ADDRESS_PREFECT = "address_prefect"
     SERVICE = "service"

@@ -1,5 +1,5 @@
 // What all components stand on: templates (Preact and htm, vendored), words, styles, and how lengths and sizes are told.
-import {html, render as draw} from './vendor/preact.js';
+import {html, render as draw, useEffect, useRef, useState} from './vendor/preact.js';
 
 export * from './vendor/preact.js';
 
@@ -22,6 +22,14 @@ export async function mount({model, el, view}, Component) {
   const show = () => draw(html`<${Component} shown=${model.shown} t=${t} send=${send} view=${view} />`, root);
   model.on('shown', show);
   show();
+}
+
+/** What a person just chose counts at once; what the server says afterwards counts as soon as it says something new. */
+export function useEcho(told) {
+  const [own, setOwn] = useState(told);
+  const before = useRef(told);
+  useEffect(() => { if (before.current !== told) { before.current = told; setOwn(told); } }, [told]);
+  return [own, setOwn];
 }
 
 export const language = () => document.documentElement.lang || 'en';

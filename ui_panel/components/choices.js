@@ -1,5 +1,5 @@
 // What can be chosen between the inputs and the button, a look at what would come out, and the button.
-import {html, mount, clock, useEffect, useRef, useState, Icon} from './base.js';
+import {html, mount, clock, useEcho, useEffect, useRef, useState, Icon} from './base.js';
 
 export const render = given => mount(given, Choices);
 
@@ -63,40 +63,48 @@ function Cast({cast, t, send}) {
             <span class="tiny">${face.position + 1}</span>
           </button>`)}
       </div>
-      ${open && html`
-        <fieldset class="options">
-          <legend>${t('cast.becomes', {number: open.position + 1})}</legend>
-          ${[null, ...cast.sources.keys()].map(source => html`
-            <label key=${source} class="chip">
-              <input type="radio" name=${`cast-${open.position}`} checked=${open.source === source}
-                onChange=${() => send({type: 'cast', position: open.position, source})} />
-              ${source === null ? t('cast.stays') : html`${cast.sources[source].url && html`<img src=${cast.sources[source].url} alt="" width="28" height="28" />`} ${t('cast.as', {number: source + 1, name: cast.sources[source].name})}`}
-            </label>`)}
-        </fieldset>`}
+      ${open && html`<${Becomes} key=${open.position} face=${open} sources=${cast.sources} t=${t} send=${send} />`}
     </section>`;
 }
 
+function Becomes({face, sources, t, send}) {
+  const [chosen, choose] = useEcho(face.source);
+  return html`
+    <fieldset class="options">
+      <legend>${t('cast.becomes', {number: face.position + 1})}</legend>
+      ${[null, ...sources.keys()].map(source => html`
+        <label key=${source} class=${`chip ${chosen === source ? 'chosen' : ''}`}>
+          <input type="radio" name=${`cast-${face.position}`} checked=${chosen === source}
+            onChange=${() => { choose(source); send({type: 'cast', position: face.position, source}); }} />
+          ${source === null ? t('cast.stays') : html`${sources[source].url && html`<img src=${sources[source].url} alt="" width="28" height="28" />`} ${t('cast.as', {number: source + 1, name: sources[source].name})}`}
+        </label>`)}
+    </fieldset>`;
+}
+
 function Quality({shown, t, send}) {
+  const [chosen, choose] = useEcho(shown.quality.find(one => one.is_chosen)?.value);
+  const [retains, retain] = useEcho(shown.retains);
   return html`
     <fieldset class="card">
       <legend>${t('quality.title')}</legend>
       ${!shown.tells_costs && html`<p class="soft">${t('quality.missing')}</p>`}
       <div class="options tall">
         ${shown.quality.map(one => html`
-          <label key=${one.value} class=${`option ${one.is_chosen ? 'chosen' : ''}`}>
-            <input type="radio" name="preset" value=${one.value} checked=${one.is_chosen} onChange=${() => send({type: 'chosen', preset: one.value})} />
+          <label key=${one.value} class=${`option ${chosen === one.value ? 'chosen' : ''}`}>
+            <input type="radio" name="preset" value=${one.value} checked=${chosen === one.value} onChange=${() => { choose(one.value); send({type: 'chosen', preset: one.value}); }} />
             <span class="grow"><span class="strong">${one.title}</span><span class="soft">${one.words}</span>
               ${one.reason && html`<span class="warned">${one.reason}</span>`}</span>
             <span class="price">${one.cost || (one.is_asking ? html`<span class="spin" role="img" aria-label=${t('quality.asking')}></span>` : '')}</span>
           </label>`)}
       </div>
       ${shown.retains !== null && html`
-        <label class="line"><input type="checkbox" checked=${shown.retains} onChange=${event => send({type: 'chosen', retains: event.target.checked})} />
+        <label class="line"><input type="checkbox" checked=${retains} onChange=${event => { retain(event.target.checked); send({type: 'chosen', retains: event.target.checked}); }} />
           <span class="soft">${t('quality.retain')}</span></label>`}
     </fieldset>`;
 }
 
 function Sync({sync, t, send}) {
+  const [chosen, choose] = useEcho(sync.value);
   const isSame = sync.voice && sync.video && Math.abs(sync.voice - sync.video) < 0.05;
   return html`
     <fieldset class="card">
@@ -109,10 +117,10 @@ function Sync({sync, t, send}) {
         : html`<p class="soft">${t('sync.unknown')}</p>`}
       <div class=${`options tall ${isSame ? 'soft' : ''}`}>
         ${sync.modes.map(mode => html`
-          <label key=${mode.value} class=${`option ${sync.value === mode.value ? 'chosen' : ''}`}>
-            <input type="radio" name="sync" value=${mode.value} checked=${sync.value === mode.value} onChange=${() => send({type: 'chosen', sync_mode: mode.value})} />
+          <label key=${mode.value} class=${`option ${chosen === mode.value ? 'chosen' : ''}`}>
+            <input type="radio" name="sync" value=${mode.value} checked=${chosen === mode.value} onChange=${() => { choose(mode.value); send({type: 'chosen', sync_mode: mode.value}); }} />
             <span class="grow"><span class="strong">${mode.title}</span>
-              ${sync.value === mode.value && html`<span class="soft">${mode.words}</span>`}</span>
+              ${chosen === mode.value && html`<span class="soft">${mode.words}</span>`}</span>
             <span class="price">${mode.length}</span>
           </label>`)}
       </div>
@@ -147,6 +155,7 @@ function Preview({preview, t, send}) {
 }
 
 function ConsentCard({consent, t, send}) {
+  const [chosen, choose] = useEcho(consent.basis);
   const [name, setName] = useState(consent.name);
   const typing = useRef(null);
   const told = useRef(consent.name);
@@ -162,8 +171,8 @@ function ConsentCard({consent, t, send}) {
       <p class="soft">${t('consent.lead')}</p>
       <div class="options tall">
         ${consent.bases.map(basis => html`
-          <label key=${basis.value} class=${`option ${consent.basis === basis.value ? 'chosen' : ''}`}>
-            <input type="radio" name="basis" value=${basis.value} checked=${consent.basis === basis.value} onChange=${() => send({type: 'chosen', basis: basis.value})} />
+          <label key=${basis.value} class=${`option ${chosen === basis.value ? 'chosen' : ''}`}>
+            <input type="radio" name="basis" value=${basis.value} checked=${chosen === basis.value} onChange=${() => { choose(basis.value); send({type: 'chosen', basis: basis.value}); }} />
             <span class="grow">${basis.words}</span>
           </label>`)}
       </div>

@@ -59,7 +59,7 @@ function Frame({shown, t, send, view}) {
   return html`
     <div class="frame" ref=${top}>
       <header class="bar">
-        <h1 class="brand"><img src=${new URL('./icon.svg', import.meta.url)} alt="" width="30" height="30" /> ${t('page.title')}</h1>
+        <h1 class="brand"><img src=${new URL('./icon.svg', import.meta.url)} alt="" width="30" height="30" /> <span>${t('page.title')}</span></h1>
         <nav aria-label=${t('page.nav')}>
           ${['compose', 'history'].map(place => html`
             <button key=${place} type="button" class="tab" aria-current=${shown.place === place ? 'page' : undefined}

@@ -1,17 +1,18 @@
 // All tasks as cards, newest first.
-import {html, mount, when, useEffect, useRef, useState, Icon} from './base.js';
+import {html, mount, when, useEcho, useEffect, useRef, useState, Icon} from './base.js';
 
 export const render = given => mount(given, History);
 
 function History({shown, t, send}) {
+  const [filter, choose] = useEcho(shown.filter);
   if (!shown.is_here) return null;
   return html`
     <div class="stack">
       <div class="line wrap between"><h2>${t('history.title')}</h2>
         <fieldset class="options" role="group"><legend class="veiled">${t('history.filter')}</legend>
           ${shown.filters.map(one => html`
-            <label key=${one.value} class=${`chip ${shown.filter === one.value ? 'chosen' : ''}`}>
-              <input class="veiled" type="radio" name="filter" checked=${shown.filter === one.value} onChange=${() => send({type: 'filtered', status: one.value})} />${one.words}</label>`)}
+            <label key=${one.value} class=${`chip ${filter === one.value ? 'chosen' : ''}`}>
+              <input class="veiled" type="radio" name="filter" checked=${filter === one.value} onChange=${() => { choose(one.value); send({type: "filtered", status: one.value}); }} />${one.words}</label>`)}
         </fieldset></div>
       ${shown.is_missing && html`<p class="soft">${t('history.missing')}</p>`}
       ${shown.trouble && html`<div class="notice bad" role="alert">${shown.trouble}</div>`}
