@@ -5,9 +5,18 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
-from api_shim import routes_events, routes_provenance, routes_runs, routes_service, routes_storage
-from api_shim.auth import RequireSecret
+from api_shim import (
+    routes_events,
+    routes_looks,
+    routes_provenance,
+    routes_runs,
+    routes_service,
+    routes_storage,
+    routes_tasks,
+)
+from api_shim.auth import RequireCaller
 from api_shim.errors import add_error_handlers
 from api_shim.limits import BodyLimit, SecurityHeaders
 from api_shim.services import open_services
@@ -40,18 +49,29 @@ def create_app(settings: ShimSettings) -> FastAPI:
     for router in (
         routes_runs.router,
         routes_events.router,
+        routes_tasks.router,
+        routes_looks.router,
         routes_storage.router,
         routes_provenance.router,
         routes_service.router,
     ):
         app.include_router(router)
     add_error_handlers(app)
-    # Outermost last: headers on every answer, then the secret, and only then is a body read.
+    # Outermost last: headers on every answer, then who calls, and only then is a body read.
     app.add_middleware(
         BodyLimit,
         max_bytes=settings.max_json_bytes,
         max_bytes_by_path={"/storage/upload": settings.max_upload_bytes},
+        body_seconds=settings.body_seconds,
     )
-    app.add_middleware(RequireSecret, secret=settings.api_secret)
+    app.add_middleware(RequireCaller)
+    # Before the secret: a browser asks without one whether it may ask at all.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key"],
+        expose_headers=["Location", "Retry-After"],
+    )
     app.add_middleware(SecurityHeaders)
     return app

@@ -12,8 +12,13 @@ from gpu_tasks.contract.manifest import resolve_engine
 from gpu_tasks.storage import ArtifactStore
 
 
-def check_request(request: PipelineRequest, settings: ShimSettings) -> None:
+def check_request(request: PipelineRequest, settings: ShimSettings, *, is_declared: bool = False) -> None:
     """Refuse what can be known to fail from the request and the settings alone.
+
+    Args:
+        request: What is asked.
+        settings: What the service can do.
+        is_declared: Consent to the very same inputs stands in the audit chain already.
 
     Raises:
         FaultError: MISSING_AUDIO_KEY, REQUEST_INVALID, OPTION_UNSUPPORTED, CONSENT_REQUIRED, ENGINE_UNAVAILABLE,
@@ -37,7 +42,8 @@ def check_request(request: PipelineRequest, settings: ShimSettings) -> None:
         neural_ready=settings.neural_ready,
         stages=request.gpu_stages,
     )
-    consent_to_record(request.consent, settings.consent_policy)
+    if not is_declared:
+        consent_to_record(request.consent, settings.consent_policy)
 
 
 def configuration_gap(settings: ShimSettings) -> str | None:
@@ -96,13 +102,13 @@ async def check_stored(store: ArtifactStore, field: str, key: str, max_bytes: in
     """
     head = await asyncio.to_thread(store.head, key)
     if head is None:
-        raise FaultError(FaultCode.OBJECT_MISSING, f"{field}: {key}.")
+        raise FaultError(FaultCode.OBJECT_MISSING, f"{field}: {key}.", field=field)
     if head.size_bytes == 0:
-        raise FaultError(FaultCode.OBJECT_EMPTY, f"{field}: {key}.")
+        raise FaultError(FaultCode.OBJECT_EMPTY, f"{field}: {key}.", field=field)
     if head.size_bytes > max_bytes:
-        raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"{field}: the limit is {max_bytes} bytes.")
+        raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"{field}: the limit is {max_bytes} bytes.", field=field)
 
 
 async def _check_output(store: ArtifactStore, field: str, key: str) -> None:
     if await asyncio.to_thread(store.head, key) is not None:
-        raise FaultError(FaultCode.OUTPUT_EXISTS, f"{field}: {key}.")
+        raise FaultError(FaultCode.OUTPUT_EXISTS, f"{field}: {key}.", field=field)

@@ -105,6 +105,14 @@ class Records:
             )
         return record.model_copy(update=changes)
 
+    def url_of(self, key: str) -> str:
+        """Return the address of a result, the public one where there is one."""
+        return public_url(self._settings, key) or self._presigned(key)
+
+    def signed_url(self, key: str) -> str:
+        """Return an address of an object that is nobody else's to see."""
+        return self._presigned(key)
+
     async def _left_record(self, run: FlowRun) -> TaskRecord | None:
         left = await self._runs.record_artifact(run.id)
         if left is None:

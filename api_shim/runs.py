@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -16,38 +16,42 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterIdempotencyKey,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
 from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 from pydantic import BaseModel
 
+from api_shim.idempotency import OTHER_BODY, Idempotency
+from api_shim.tags import OURS, owner_in, owner_tag, tags_of
 from flows.request import DEPLOYMENT, PipelineRequest
 from gpu_tasks.contract.answers import ANSWER_ARTIFACT, RECORD_ARTIFACT, Answer
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import digest_of
 
 _BODY_LABEL: Final = "lipswap.body"
 _REPLAY_WINDOW = timedelta(hours=24)
 # Prefect's client repeats by itself for a minute and more; a caller at the door is not kept that long.
 _ANSWER_SECONDS = 8.0
 _MAX_TASK_RUNS = 200
+# Prefect's own limit of a page, and more than any key may have at once.
+_MAX_UNFINISHED = 200
+UNFINISHED: Final = (
+    StateType.SCHEDULED,
+    StateType.PENDING,
+    StateType.RUNNING,
+    StateType.PAUSED,
+    StateType.CANCELLING,
+)
 
 
 class RunsError(FaultError):
     """Prefect does not answer, or has no such run or deployment."""
-
-
-class Idempotency:
-    """An Idempotency-Key header and the body it came with, as digests."""
-
-    def __init__(self, header: str, body: object) -> None:
-        self.body_digest = digest_of(body)
-        # A digest, because Prefect shows its keys to operators and a caller may put anything into the header.
-        self.key = digest_of(["idempotency-key", header])
 
 
 def connect(api_url: str) -> PrefectClient:
@@ -92,7 +96,7 @@ class Runs:
         async with self._answered():
             found = await self._client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(
-                    idempotency_key=FlowRunFilterIdempotencyKey(any_=_window_keys(idempotency.key))
+                    idempotency_key=FlowRunFilterIdempotencyKey(any_=idempotency.window_keys())
                 )
             )
         recent = [run for run in found if run.created and datetime.now(UTC) - run.created < _REPLAY_WINDOW]
@@ -107,6 +111,7 @@ class Runs:
         *,
         consent: DeclaredConsent | None = None,
         idempotency: Idempotency | None = None,
+        owner: str | None = None,
     ) -> FlowRun:
         """Create a run of the pipeline; two requests with one idempotency key make one run.
 
@@ -126,9 +131,9 @@ class Runs:
                     "request": request.model_dump(mode="json", exclude={"consent"}),
                     "consent": consent and consent.model_dump(mode="json"),
                 },
-                tags=["lipswap"],
+                tags=tags_of(request, owner),
                 labels=dict(labels),
-                idempotency_key=_window_keys(idempotency.key)[0] if idempotency else None,
+                idempotency_key=idempotency.window_keys()[0] if idempotency else None,
             )
         if idempotency is not None:
             _check_same_body(run, idempotency)
@@ -139,7 +144,7 @@ class Runs:
         deployment_id = await self.deployment_id(deployment)
         async with self._answered():
             return await self._client.create_flow_run_from_deployment(
-                deployment_id, parameters={"asked": asked.model_dump(mode="json")}, tags=["lipswap"]
+                deployment_id, parameters={"asked": asked.model_dump(mode="json")}, tags=[OURS]
             )
 
     async def answer(self, run_id: UUID) -> Answer | None:
@@ -175,6 +180,18 @@ class Runs:
             raise RunsError(FaultCode.TASK_UNKNOWN)
         return run
 
+    async def unfinished(self, key_id: str) -> list[str]:
+        """Return the ids of the runs of an API key that have not ended."""
+        async with self._answered():
+            found = await self._client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(
+                    tags=FlowRunFilterTags(all_=[owner_tag(key_id)]),
+                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(UNFINISHED))),
+                ),
+                limit=_MAX_UNFINISHED,
+            )
+        return [str(run.id) for run in found]
+
     async def task_runs(self, run_id: UUID) -> list[TaskRun]:
         """Return the newest task runs of a run, newest first."""
         async with self._answered():
@@ -209,14 +226,24 @@ class Runs:
         )
         return found[0].data if found else None
 
-    @asynccontextmanager
-    async def _answered(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._answer_seconds):
-                yield
-        # PrefectHTTPStatusError is an httpx.HTTPError, too.
-        except (TimeoutError, httpx.HTTPError, OSError) as error:
-            raise RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "It is the Prefect server.") from error
+    def _answered(self) -> AbstractAsyncContextManager[None]:
+        return answered(self._answer_seconds)
+
+
+@asynccontextmanager
+async def answered(seconds: float = _ANSWER_SECONDS) -> AsyncIterator[None]:
+    """Turn what Prefect's client raises, or does not answer in time, into a RunsError."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    # PrefectHTTPStatusError is an httpx.HTTPError, too.
+    except (TimeoutError, httpx.HTTPError, OSError) as error:
+        raise RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "It is the Prefect server.") from error
+
+
+def owner_of(run: FlowRun) -> str | None:
+    """Return the API key that started a run, None when it was started without."""
+    return owner_in(run.tags)
 
 
 def parse_task_id(task_id: str) -> UUID:
@@ -234,14 +261,6 @@ def parse_task_id(task_id: str) -> UUID:
     return parsed
 
 
-def _window_keys(key: str) -> list[str]:
-    """Return today's key and yesterday's: Prefect keeps a key for ever, with the day in it it is free again."""
-    today = datetime.now(UTC).date()
-    return [f"{key}:{today - timedelta(days=days)}" for days in (0, 1)]
-
-
 def _check_same_body(run: FlowRun, idempotency: Idempotency) -> None:
     if run.labels.get(_BODY_LABEL) != idempotency.body_digest:
-        raise RunsError(
-            FaultCode.REQUEST_INVALID, "Idempotency-Key: it was used with another body in the last 24 hours."
-        )
+        raise RunsError(FaultCode.REQUEST_INVALID, OTHER_BODY, field="Idempotency-Key")

@@ -11,13 +11,16 @@ from api_shim.settings import ShimSettings
 from api_shim.wire import Intent, PresignAnswer, PresignRequest, UploadAnswer
 from gpu_tasks.contract.artifacts import UPLOADS, check_key
 from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.sniffing import Content, may_be, media_type_of
 from gpu_tasks.storage import ArtifactStore
 
 KINDS = ("audio", "video", "source")
+_CONTENT_OF_KIND = {"audio": Content.AUDIO, "video": Content.VIDEO, "source": Content.PICTURE}
 _KIND_OF_TYPE = {"audio": "audio", "video": "video", "image": "source"}
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}$")
 # Only these are served back under their own type: a page or a drawing with scripts never is.
 _SAFE_TYPE = re.compile(r"^(audio|video|image)/(?!svg)[a-z0-9.+\-]{1,80}$")
+_UNBOUND_SECONDS = 900
 _ANY_BYTES = "application/octet-stream"
 
 
@@ -58,7 +61,7 @@ class Uploads:
         expires_in = asked.expires_in or self._settings.r2.presign_expiry
         if asked.intent is Intent.DOWNLOAD:
             return await self._presign_download(asked.key, expires_in)
-        return self._presign_upload(asked, expires_in)
+        return await self._presign_upload(asked, expires_in)
 
     async def _presign_download(self, key: str | None, expires_in: int) -> PresignAnswer:
         if key is None:
@@ -75,20 +78,26 @@ class Uploads:
             public_url=public_url(self._settings, key),
         )
 
-    def _presign_upload(self, asked: PresignRequest, expires_in: int) -> PresignAnswer:
+    async def _presign_upload(self, asked: PresignRequest, expires_in: int) -> PresignAnswer:
         media_type = safe_media_type(asked.content_type, asked.key)
         key = asked.key or new_key(None, None, media_type)
         if not key.startswith(UPLOADS):
-            raise FaultError(FaultCode.KEY_NOT_ALLOWED, f"key: an upload starts with {UPLOADS}.")
+            raise FaultError(FaultCode.KEY_NOT_ALLOWED, f"key: an upload starts with {UPLOADS}.", field="key")
         limit = self._settings.max_bytes_of(key)
         if asked.size is not None and asked.size > limit:
-            raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"size: the limit is {limit} bytes.")
+            raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"size: the limit is {limit} bytes.", field="size")
+        if asked.key is not None and await asyncio.to_thread(self._store.head, key) is not None:
+            raise FaultError(FaultCode.KEY_NOT_ALLOWED, "key: there is an object already; leave key out.", field="key")
+        if asked.size is None:
+            # Nothing in a signature bounds a body of unknown size, so it does not live long; `/run` looks at the size.
+            expires_in = min(expires_in, _UNBOUND_SECONDS)
         url, headers = self._store.presign_put(
             key,
             expires_seconds=expires_in,
             media_type=media_type,
             size_bytes=asked.size,
             sha256_hex=asked.sha256,
+            if_absent=True,
         )
         return PresignAnswer(
             key=key,
@@ -121,6 +130,23 @@ def new_key(prefix: str | None, filename: str | None, media_type: str) -> str:
         return check_key(f"{UPLOADS}{folder}/{uuid4().hex}{suffix.group() if suffix else ''}")
     except ValueError as error:
         raise FaultError(FaultCode.KEY_NOT_ALLOWED, f"prefix: {error}.") from error
+
+
+def check_content(key: str, head: bytes) -> None:
+    """Look whether a file can be what the folder of its key says; its name and declared type count for nothing.
+
+    Args:
+        key: `uploads/{audio,video,source}/...`.
+        head: The first bytes of the file.
+
+    Raises:
+        FaultError: MEDIA_UNSUPPORTED.
+    """
+    wanted = _CONTENT_OF_KIND[key.removeprefix(UPLOADS).partition("/")[0]]
+    found = media_type_of(head)
+    if not may_be(found, wanted):
+        seen = f"Its content is {found}." if found else "Its content is neither sound, video nor picture."
+        raise FaultError(FaultCode.MEDIA_UNSUPPORTED, f"{seen} Asked: {wanted}.")
 
 
 def safe_media_type(content_type: str | None, filename: str | None) -> str:

@@ -4,9 +4,9 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 from prefect.blocks.core import Block
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -148,6 +148,46 @@ class JobStore(Block):
                 messages = await stack.enter_async_context(self._subscribed(self._wake_channel(fingerprint)))
             yield Waker(messages)
 
+    @asynccontextmanager
+    async def commands(self) -> AsyncIterator[Redis]:
+        """Give the connection to what else is kept beside the records, under this store's prefix.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            yield self._commands()
+
+    async def run_script(self, script: str, *, keys: list[str], args: list[str | float]) -> Any:  # noqa: ANN401  # Redis' answers
+        """Run a Lua script in one step and return its answer.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            return await self._commands().register_script(script)(keys=keys, args=args)
+
+    async def read_many(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
+        """Return the records of many runs in one answer, None for each that is not there or no record.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        if not task_ids:
+            return []
+        with _answered():
+            stored = await self._commands().mget([self._key(task_id) for task_id in task_ids])
+        return [_record_or_none(text) for text in stored]
+
+    async def forget(self, task_id: str) -> None:
+        """Remove the record of a run.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            await self._commands().delete(self._key(task_id))
+
     async def ping(self) -> None:
         """Return when Redis answers.
 
@@ -251,6 +291,13 @@ def parse_record(stored: bytes | str) -> TaskRecord:
         return TaskRecord.model_validate_json(stored)
     except ValidationError as error:
         raise JobStoreError(FaultCode.INTERNAL, "The stored record could not be read.") from error
+
+
+def _record_or_none(stored: bytes | str | None) -> TaskRecord | None:
+    try:
+        return parse_record(stored) if stored else None
+    except JobStoreError:
+        return None
 
 
 async def _next_message(messages: PubSub, seconds: float) -> bool:

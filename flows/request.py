@@ -108,6 +108,14 @@ class FacesRequest(BaseModel):
     at_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
+class EstimateRequest(BaseModel):
+    """How long would this take, and what would it cost?"""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request: PipelineRequest
+
+
 class PreviewKind(StrEnum):
     FRAME = "frame"
     CLIP = "clip"

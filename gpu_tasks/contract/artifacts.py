@@ -17,7 +17,8 @@ WORK = "work/"  # workers and CPU stages: content-addressed, expired by lifecycl
 OUTPUTS = "outputs/"  # results
 RESULTS = "results/"  # Prefect's task results: JSON of keys and digests
 AUDIT = "audit/"  # what was asked, signed and deleted: hash-chained, never a client's to read or write
-PREFIXES = (UPLOADS, WORK, OUTPUTS, RESULTS, AUDIT)
+KEYS = "keys/"  # API keys by id, hashed: never a client's to read or write
+PREFIXES = (UPLOADS, WORK, OUTPUTS, RESULTS, AUDIT, KEYS)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

@@ -61,8 +61,6 @@ class FaultCode(StrEnum):
     ORCHESTRATOR_UNAVAILABLE = "orchestrator_unavailable"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
-    RUNPOD_KEY_REFUSED = "runpod_key_refused"
-    ENDPOINT_WITHOUT_WORKERS = "endpoint_without_workers"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
     RATE_LIMITED = "rate_limited"
@@ -156,10 +154,6 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.ORCHESTRATOR_UNAVAILABLE: FaultMeaning("The orchestrator does not answer; try again.", retryable=True),
     FaultCode.DEADLINE_EXCEEDED: FaultMeaning("The deadline of the request has passed.", retryable=False),
     FaultCode.CANCELLED: FaultMeaning("The task was cancelled.", retryable=False),
-    FaultCode.RUNPOD_KEY_REFUSED: FaultMeaning("RunPod refuses the key; check RUNPOD_API_KEY.", retryable=True),
-    FaultCode.ENDPOINT_WITHOUT_WORKERS: FaultMeaning(
-        "An endpoint has no worker at all; check it on RunPod.", retryable=True
-    ),
     FaultCode.UNAUTHORIZED: FaultMeaning("The API key is missing or wrong.", retryable=False),
     FaultCode.FORBIDDEN: FaultMeaning("This API key may not do that.", retryable=False),
     FaultCode.RATE_LIMITED: FaultMeaning("Too many requests with this API key; slow down.", retryable=True),

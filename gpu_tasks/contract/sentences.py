@@ -69,8 +69,6 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.ORCHESTRATOR_UNAVAILABLE: "オーケストレーターが応答しません。もう一度お試しください。",
     FaultCode.DEADLINE_EXCEEDED: "リクエストの期限が過ぎました。",
     FaultCode.CANCELLED: "タスクは取り消されました。",
-    FaultCode.RUNPOD_KEY_REFUSED: "RunPod がキーを拒否しています。RUNPOD_API_KEY を確認してください。",
-    FaultCode.ENDPOINT_WITHOUT_WORKERS: "ワーカーのないエンドポイントがあります。RunPod で確認してください。",
     FaultCode.FORBIDDEN: "この API キーではその操作はできません。",
     FaultCode.RATE_LIMITED: "この API キーのリクエストが多すぎます。間隔を空けてください。",
     FaultCode.QUOTA_EXCEEDED: (
