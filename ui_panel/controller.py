@@ -200,7 +200,7 @@ class Controller:
             self.state.target_url = url
 
     async def _restore(self, kept: said.Kept) -> None:
-        """Put back what a tab had kept; a signed URL is asked for anew, and what is gone from the bucket is left out."""
+        """Put back what a tab had kept: URLs are signed anew, and what is gone from the bucket is left out."""
 
         async def seen(media: Media | None) -> Media | None:
             if media is None:
@@ -267,8 +267,14 @@ class Controller:
         signed = {slot: media.seen_at(await self._door.look_up(media.key)) for slot, media in found.items()}
         faces = (signed[Slot.FACES],) if Slot.FACES in signed else ()
         self.state.param.update(
-            **{"voice": signed.get(Slot.VOICE), "video": signed.get(Slot.VIDEO), "faces": faces},
-            **{"span": Span(), "found": None, "cast": {}, "preview": None},
+            voice=signed.get(Slot.VOICE),
+            video=signed.get(Slot.VIDEO),
+            faces=faces,
+            span=Span(),
+            found=None,
+            cast={},
+            preview=None,
+            extra={},
         )
         self._looks.refresh()
 

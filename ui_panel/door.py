@@ -136,7 +136,8 @@ def _record(data: str, status: int) -> TaskRecord:
     try:
         return TaskRecord.model_validate(json.loads(data))
     except (ValidationError, ValueError) as error:
-        raise calls.ApiError(Fault(code=FaultCode.INTERNAL, detail="The answer is no record."), status=status) from error
+        fault = Fault(code=FaultCode.INTERNAL, detail="The answer is no record.")
+        raise calls.ApiError(fault, status=status) from error
 
 
 def _body(asked: BaseModel) -> dict[str, Any]:

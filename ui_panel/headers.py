@@ -50,7 +50,11 @@ def secured(bucket: Callable[[], str | None]) -> Callable[[HTTPServerRequest], O
             pass
 
         def transform_first_chunk(
-            self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+            self,
+            status_code: int,
+            headers: HTTPHeaders,
+            chunk: bytes,
+            finishing: bool,  # noqa: ARG002, FBT001  # as Tornado calls it
         ) -> tuple[int, HTTPHeaders, bytes]:
             for name, value in _FIXED.items():
                 headers[name] = value

@@ -110,7 +110,7 @@ async def serve(settings: PageSettings) -> None:
 
 
 async def _learn_bucket(offers: Offers) -> None:
-    while await offers.learn_bucket() is None:
+    while await offers.learn_bucket() is None:  # noqa: ASYNC110  # only asking tells whether the API is there
         await asyncio.sleep(_LEARN_SECONDS)
 
 
@@ -155,7 +155,8 @@ def _patterns(services: Services) -> list[tuple[Any, ...]]:
         (r"/door/download/([A-Za-z0-9-]{1,64})", DownloadHandler, shared),
     ]
     if settings.samples:
-        patterns.append((r"/samples/(speech\.wav|target\.mp4|source\.jpg)", StaticFileHandler, {"path": str(settings.samples)}))
+        samples = {"path": str(settings.samples)}
+        patterns.append((r"/samples/(speech\.wav|target\.mp4|source\.jpg)", StaticFileHandler, samples))
     return patterns
 
 

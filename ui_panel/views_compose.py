@@ -160,7 +160,8 @@ def _cost(estimate: Estimate, state: PageState) -> str:
         return said["quality.cached"]
     told = [said["quality.wall"].format(time=length(estimate.wall_seconds, said))]
     if estimate.usd is not None:
-        told.append(said["quality.usd"].format(usd=f"{estimate.usd:.3f}" if estimate.usd < 1 else f"{estimate.usd:.2f}"))
+        usd = f"{estimate.usd:.3f}" if estimate.usd < 1 else f"{estimate.usd:.2f}"
+        told.append(said["quality.usd"].format(usd=usd))
     elif estimate.gpu_seconds > 0:
         told.append(said["quality.gpu"].format(seconds=length(estimate.gpu_seconds, said)))
     else:
