@@ -6,12 +6,20 @@ from fastapi import APIRouter, Depends
 
 from api_shim import auth
 from api_shim.bodies import strictly
-from api_shim.door import check_stored
+from api_shim.door import check_stored, declare
 from api_shim.errors import responses
 from api_shim.services import Provided
 from api_shim.starting import taken_in
 from api_shim.wire import FaceAnswer, FacesAnswer, PreviewAnswer, PreviewBody, RunBody
-from flows.request import ESTIMATE_DEPLOYMENT, FACES_DEPLOYMENT, PREVIEW_DEPLOYMENT, EstimateRequest, FacesRequest
+from flows.request import (
+    ESTIMATE_DEPLOYMENT,
+    FACES_DEPLOYMENT,
+    PREVIEW_DEPLOYMENT,
+    EstimateRequest,
+    FacesRequest,
+    PipelineRequest,
+    PreviewRequest,
+)
 from gpu_tasks.contract.looks import Estimate, FoundFaces, MadePreview
 
 router = APIRouter(
@@ -47,7 +55,11 @@ async def faces(services: Provided, body: FacesRequest) -> FacesAnswer:
 @router.post("/preview", dependencies=[Depends(strictly(PreviewBody))])
 async def preview(services: Provided, body: PreviewBody) -> PreviewAnswer:
     """Show a frame or three seconds of the result as the draft engine makes it, signed as an AI-made preview."""
-    asked = body.as_asked(await taken_in(services, body.request))
+    request = await taken_in(services, body.request)
+    consent = await declare(request.consent, services.settings.consent_policy, services.audit)
+    asked = PreviewRequest(
+        request=_without_consent(request), kind=body.kind, at_seconds=body.at_seconds, consent=consent
+    )
     seconds = services.settings.max_answer_seconds
     made = await services.questions.ask(PREVIEW_DEPLOYMENT, asked, MadePreview, seconds=seconds)
     return PreviewAnswer(**made.model_dump(mode="json"), url=services.records.signed_url(made.key))
@@ -56,6 +68,11 @@ async def preview(services: Provided, body: PreviewBody) -> PreviewAnswer:
 @router.post("/estimate", dependencies=[Depends(strictly(RunBody))])
 async def estimate(services: Provided, body: RunBody) -> Estimate:
     """Tell how long a run would take and what it would cost, stage by stage."""
-    asked = EstimateRequest(request=await taken_in(services, body))
+    asked = EstimateRequest(request=_without_consent(await taken_in(services, body)))
     seconds = services.settings.max_answer_seconds
     return await services.questions.ask(ESTIMATE_DEPLOYMENT, asked, Estimate, seconds=seconds)
+
+
+def _without_consent(request: PipelineRequest) -> PipelineRequest:
+    """Return what Prefect may keep: of a declaration it gets the name, never the text."""
+    return request.model_copy(update={"consent": None})

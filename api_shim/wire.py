@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from flows.request import PipelineRequest, PreviewKind, PreviewRequest
+from flows.request import PipelineRequest, PreviewKind
 from gpu_tasks.contract.artifacts import Digest, InputKey, ObjectKey
 from gpu_tasks.contract.looks import Box, Notice
 from gpu_tasks.contract.records import ErrorRecord, RecordStage, Status, TaskRecord, UtcTime
@@ -210,10 +210,6 @@ class PreviewBody(_Model):
     request: RunBody
     kind: PreviewKind = PreviewKind.FRAME
     at_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-
-    def as_asked(self, request: PipelineRequest) -> PreviewRequest:
-        """Return the question with the request as it is without bytes."""
-        return PreviewRequest(request=request, kind=self.kind, at_seconds=self.at_seconds)
 
 
 class PreviewAnswer(_Model):

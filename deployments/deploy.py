@@ -19,10 +19,19 @@ from prefect.workers.process import ProcessWorker
 from blocks import registry
 from blocks.provenance import ProvenancePolicy
 from blocks.settings import OrchestratorSettings, WorkerType
+from flows.estimate import estimate
+from flows.faces import faces
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
 from flows.pools import POOLS
-from flows.request import DEPLOYMENT, VERIFY_DEPLOYMENT
+from flows.preview import preview
+from flows.request import (
+    DEPLOYMENT,
+    ESTIMATE_DEPLOYMENT,
+    FACES_DEPLOYMENT,
+    PREVIEW_DEPLOYMENT,
+    VERIFY_DEPLOYMENT,
+)
 from flows.verifying import verify
 from gpu_tasks.provenance.certificates import load_signatory
 from gpu_tasks.provenance.settings import SigningSettings
@@ -31,6 +40,9 @@ from gpu_tasks.provenance.settings import SigningSettings
 _FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
     DEPLOYMENT: (pipeline, "flows.pipeline.pipeline"),
     VERIFY_DEPLOYMENT: (verify, "flows.verifying.verify"),
+    FACES_DEPLOYMENT: (faces, "flows.faces.faces"),
+    PREVIEW_DEPLOYMENT: (preview, "flows.preview.preview"),
+    ESTIMATE_DEPLOYMENT: (estimate, "flows.estimate.estimate"),
 }
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {

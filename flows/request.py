@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from gpu_tasks.contract.artifacts import InputKey, OutputKey
-from gpu_tasks.contract.consent import OptionalConsent
+from gpu_tasks.contract.consent import DeclaredConsent, OptionalConsent
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.options import (
@@ -122,13 +122,17 @@ class PreviewKind(StrEnum):
 
 
 class PreviewRequest(BaseModel):
-    """What would a part of the result look like on the draft engine? `at_seconds` counts from the result's start."""
+    """What would a part of the result look like on the draft engine? `at_seconds` counts from the result's start.
+
+    `consent` names a declaration that the door has put into the audit chain; `request` holds none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     request: PipelineRequest
     kind: PreviewKind = PreviewKind.FRAME
     at_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    consent: DeclaredConsent | None = None
 
 
 def unsupported(request: PipelineRequest) -> FaultError | None:
