@@ -19,6 +19,8 @@ LastEventId = Annotated[
 
 @router.get(
     "/events/{task_id}",
+    # The documentation looks for a status in the response class, and this one takes none.
+    status_code=HTTPStatus.OK,
     response_class=EventStream,
     responses={
         200: {
