@@ -113,6 +113,9 @@ class Controller:
         match slot:
             case Slot.VOICE:
                 self.state.voice = media
+            case Slot.VIDEO if self.state.video and self.state.video.key == media.key:
+                # The same file, of which the browser has found out how long it is.
+                self.state.video = media
             case Slot.VIDEO:
                 self.state.param.update(video=media, span=Span(), found=None, cast={}, preview=None)
             case Slot.FACES:

@@ -52,7 +52,7 @@ class Looks:
         except ClientError as error:
             self._state.looks_fault = error.fault
         else:
-            if self._state.video == video:
+            if self._state.video and self._state.video.key == video.key:
                 self._state.found = found
         finally:
             self._state.busy -= {Work.FACES}

@@ -9,7 +9,7 @@ from typing import Any, Final
 from gpu_tasks.contract.credentials import CredentialState
 from gpu_tasks.contract.faults import Fault
 from gpu_tasks.contract.quality import REASON_SENTENCES, VERDICT_WORDS, Reason, Verdict
-from gpu_tasks.contract.records import RecordStage, Status, TaskRecord
+from gpu_tasks.contract.records import ProgressEntry, RecordStage, Status, TaskRecord
 from gpu_tasks.contract.sentences import Language
 from ui_panel.showing import length
 from ui_panel.state import PageState, Place, Route, Work
@@ -56,7 +56,7 @@ def task(state: PageState, api_url: str) -> Shown:
         "started_at": record.created_at.isoformat(),
         "stages": _stages(record, state.language),
         "messages": [
-            {"at": entry.timestamp.isoformat(), "stage": entry.stage.value, "message": entry.message}
+            {"at": entry.timestamp.isoformat(), "message": _message(entry, said)}
             for entry in record.progress[-_MESSAGES_SHOWN:]
         ],
         "error": _error(record, state.language),
@@ -99,6 +99,14 @@ def curl(request: dict[str, Any], api_url: str) -> str:
         f"curl -X POST '{api_url}/run' \\\n  -H \"Authorization: Bearer $FF_API_SECRET\" \\\n"
         f"  -H 'Content-Type: application/json' \\\n  -d '{body}'"
     )
+
+
+def _message(entry: ProgressEntry, said: Mapping[str, str]) -> str:
+    """What is told at every step in the reader's language; what a worker says of its work as it is."""
+    if entry.message == f"Entered {entry.stage}.":
+        return said[f"task.stage_{entry.stage.value}"]
+    known = {"Queued.": "task.stage_queued", "Completed.": "status.completed", "Cancelled.": "status.cancelled"}
+    return said[known[entry.message]] if entry.message in known else entry.message
 
 
 def _trouble_of(sight: Sight, language: Language) -> str | None:

@@ -52,7 +52,7 @@ export function Compare({before, after, startsAt, t, onExpired}) {
         <button type="button" class="round main" aria-label=${isPlaying ? t('result.pause') : t('result.play')} onClick=${toggle}><${Icon} name=${isPlaying ? 'pause' : 'play'} /></button>
         <input class="grow" type="range" min="0" max=${seconds || 1} step="0.01" value=${at} aria-label=${t('result.seek')} aria-valuetext=${clock(at)} onInput=${event => seek(Number(event.target.value))} />
         <span class="digits soft">${clock(at)} / ${clock(seconds)}</span>
-        <button type="button" class="button slim" aria-pressed=${isMuted} aria-label=${t('result.mute')} onClick=${() => setMuted(!isMuted)}>${isMuted ? '🔇' : '🔊'}</button>
+        <button type="button" class="round" aria-pressed=${isMuted} aria-label=${t('result.mute')} onClick=${() => setMuted(!isMuted)}><${Icon} name=${isMuted ? 'mute' : 'loud'} /></button>
         <select aria-label=${t('result.speed')} value=${speed} onChange=${event => setSpeed(Number(event.target.value))}>
           ${[0.25, 0.5, 1].map(rate => html`<option key=${rate} value=${rate}>${rate}×</option>`)}
         </select>
