@@ -10,7 +10,7 @@ UV_COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet
 # Test folders that run side by side; each brings servers of its own.
 JOBS ?= 2
 
-.PHONY: demo test check bench up clean lock
+.PHONY: demo test test-ui check bench up clean lock
 
 demo: $(VENV)/local
 	$(BIN)/lipswap demo $(ARGS)
@@ -19,7 +19,11 @@ up: $(VENV)/local
 	$(BIN)/lipswap up $(ARGS)
 
 test: $(VENV)/torch check
-	$(BIN)/pytest -m "not bench" -n $(JOBS) $(ARGS)
+	$(BIN)/pytest -m "not bench and not ui" -n $(JOBS) $(ARGS)
+
+# The page in a real Chromium (apt-get install chromium): all of it, with the screenshots of the documentation.
+test-ui: $(VENV)/torch
+	$(BIN)/pytest -m "not bench" $(ARGS) tests/ui
 
 check: $(VENV)/torch
 	$(BIN)/ruff format --check .

@@ -42,9 +42,7 @@ class Examples:
         if self.folder is None:
             return ()
         folder = self.folder
-        return tuple(
-            name for name, parts in EXAMPLES.items() if all((folder / part.file).is_file() for part in parts)
-        )
+        return tuple(name for name, parts in EXAMPLES.items() if all((folder / part.file).is_file() for part in parts))
 
     async def media(self, name: str) -> dict[Slot, Media]:
         """Store an example's files and return them.

@@ -108,9 +108,7 @@ class BeginHandler(DoorHandler):
         media_type = _media_type(asked)
         if asked.size > _ONE_PIECE_BYTES and await self._offers.takes_parts():
             begun = await self._door.begin_upload(
-                UploadBegin(
-                    prefix=_PREFIXES[asked.slot], filename=asked.name, content_type=media_type, size=asked.size
-                )
+                UploadBegin(prefix=_PREFIXES[asked.slot], filename=asked.name, content_type=media_type, size=asked.size)
             )
             return Plan(
                 way="parts",

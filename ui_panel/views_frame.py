@@ -97,6 +97,5 @@ def history(state: PageState) -> Shown:
     }
 
 
-
 def _told(error: ErrorRecord, state: PageState) -> str:
     return advice(Fault(code=error.error, detail=error.detail, stage=error.stage), state.language)
