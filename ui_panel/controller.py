@@ -28,13 +28,14 @@ _AGAIN_SECONDS = 3.0
 class Controller:
     """One per open page. `spawn` runs a coroutine beside the page's events."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the page's parts, each of them once
         self,
         state: PageState,
         door: Door,
         watchers: Watchers,
         examples: Examples,
         offers: Offers,
+        *,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self.state = state
@@ -75,7 +76,7 @@ class Controller:
             leave()
         self._leave.clear()
 
-    async def hear(self, data: object) -> None:
+    async def hear(self, data: object) -> None:  # noqa: C901  # one line for each thing that can be said
         """Do what a browser asks for; what it says in another form is ignored."""
         try:
             message = said.MESSAGES.validate_python(data)

@@ -45,7 +45,7 @@ class Session:
         self._is_due = False
         self._work: set[asyncio.Task[None]] = set()
         self.controller = Controller(
-            state, services.door, services.watchers, services.examples, services.offers, self._spawn
+            state, services.door, services.watchers, services.examples, services.offers, spawn=self._spawn
         )
         self._shows = self._shown_by()
         self.islands = {

@@ -11,13 +11,13 @@ _PATHS = ("/run", "/status/{task_id}", "/cancel/{task_id}", "/storage/presign", 
 
 
 class _Older(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802  # the standard library's name
+    def do_GET(self) -> None:  # the standard library's name
         if self.path == "/openapi.json":
             self._answer(200, {"openapi": "3.1.0", "paths": {path: {} for path in _PATHS}})
         else:
             self._answer(404, _fault("route_unknown" if not self.path.startswith("/status/") else "task_unknown"))
 
-    def do_POST(self) -> None:  # noqa: N802  # the same
+    def do_POST(self) -> None:  # the same
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._answer(404, _fault("route_unknown"))
 

@@ -13,6 +13,15 @@ from tests.servers import RunningStack
 from tests.ui.visitor import Visitor, visiting
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+SETTLED = """
+Promise.all(document.getAnimations({subtree: true}).filter(a => a.effect.getTiming().iterations !== Infinity)
+  .map(a => a.finished.catch(() => {})))
+"""
+FOCUSED = """() => {
+  let el = document.activeElement;
+  while (el?.shadowRoot?.activeElement) el = el.shadowRoot.activeElement;
+  return el.getAttribute('aria-label') || el.textContent.trim() || el.name || el.type;
+}"""
 SERIOUS = {"serious", "critical"}
 PHONE = {"viewport": {"width": 360, "height": 760}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 
@@ -21,9 +30,7 @@ async def findings(page: Page) -> list[str]:
     """What axe says against the page, of what is serious."""
     await page.evaluate(AXE.read_text(encoding="utf-8"))
     # Colours that are just changing are no one's colours.
-    await page.evaluate(
-        "Promise.all(document.getAnimations({subtree: true}).filter(a => a.effect.getTiming().iterations !== Infinity).map(a => a.finished.catch(() => {})))"
-    )
+    await page.evaluate(SETTLED)
     found: dict[str, Any] = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
         f"{finding['id']}: {node['html'][:160]} {node['failureSummary'][:200]}"
@@ -38,7 +45,9 @@ async def is_wider_than_the_window(page: Page) -> bool:
     return bool(
         await page.evaluate(
             """() => {
-              const all = function* (root) { for (const el of root.querySelectorAll('*')) { yield el; if (el.shadowRoot) yield* all(el.shadowRoot); } };
+              const all = function* (root) {
+                for (const el of root.querySelectorAll('*')) { yield el; if (el.shadowRoot) yield* all(el.shadowRoot); }
+              };
               return [document.documentElement, ...all(document)].some(el =>
                 el.scrollWidth > el.clientWidth + 1 && ['auto', 'scroll'].includes(getComputedStyle(el).overflowX)
                 || el === document.documentElement && el.scrollWidth > innerWidth);
@@ -80,7 +89,7 @@ async def test_dark_follows_the_system_and_a_choice_is_remembered(stack: Running
 
 async def test_the_language_changes_at_a_click(visitor: Visitor) -> None:
     await visitor.open()
-    await visitor.page.get_by_role("link", name=visitor.says("page.language_name")).click()
+    await visitor.page.get_by_role("link", name=visitor.says("page.language")).click()
     await visitor.page.get_by_role("button", name="動画をつくる").wait_for()
     await expect(visitor.page).to_have_url(re.compile("lang=ja"))
 
@@ -91,11 +100,7 @@ async def test_the_whole_form_is_reached_by_key(visitor: Visitor) -> None:
     reached = []
     for _ in range(30):
         await visitor.page.keyboard.press("Tab")
-        reached.append(
-            await visitor.page.evaluate(
-                "() => { let el = document.activeElement; while (el?.shadowRoot?.activeElement) el = el.shadowRoot.activeElement; return el.getAttribute('aria-label') || el.textContent.trim() || el.name || el.type; }"
-            )
-        )
+        reached.append(await visitor.page.evaluate(FOCUSED))
     wanted = (visitor.says("page.create"), visitor.says("hero.example_both"), visitor.says("voice.record"), "preset")
     assert [name for name in wanted if name not in reached] == []
     for slot in ("voice", "video", "faces"):

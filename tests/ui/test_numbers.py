@@ -39,9 +39,7 @@ async def test_the_first_usable_page_and_its_weight(stack: RunningStack, browser
             await someone.until_ready()
             took.append(time.perf_counter() - began)
         weight = sum(sizes.values())
-        print(
-            f"\nfirst usable page, second visit: {min(took):.2f} s; weight {weight / 1e6:.2f} MB in {len(sizes)} answers"
-        )
+        tell(f"first usable page, second visit: {min(took):.2f} s; {weight / 1e6:.2f} MB in {len(sizes)} answers")
         assert min(took) < 3.0
         assert weight < 1.2e6
 
@@ -54,7 +52,7 @@ async def test_sessions_are_small_and_freed(stack: RunningStack, browser: Browse
         before = _memory(process)
         pages = [await _opened(context, url) for _ in range(_SESSIONS)]
         each = (_memory(process) - before) / _SESSIONS
-        print(f"\n{each / _MEGABYTE:.2f} MB for each of {_SESSIONS} idle sessions")
+        tell(f"{each / _MEGABYTE:.2f} MB for each of {_SESSIONS} idle sessions")
         assert len(pages) == _SESSIONS
         assert each < 1.5 * _MEGABYTE
         await context.close()
@@ -72,7 +70,7 @@ async def test_sessions_are_small_and_freed(stack: RunningStack, browser: Browse
         for _ in range(_SESSIONS):
             await _opened(context, url)
         again = (_memory(process) - full) / _SESSIONS
-        print(f"{again / _MEGABYTE:.2f} MB for each of as many more, after all were closed")
+        tell(f"{again / _MEGABYTE:.2f} MB for each of as many more, after all were closed")
         assert again < 0.5 * _MEGABYTE
         await context.close()
 
@@ -98,7 +96,7 @@ async def test_a_large_upload_leaves_the_server_as_it_was(
             peak = max(peak, _memory(process))
         await someone.until_given("video", "large.mp4")
         took = time.perf_counter() - began
-        print(f"\n500 MB in {took:.0f} s; the server grew by {(peak - before) / _MEGABYTE:.1f} MB at most")
+        tell(f"500 MB in {took:.0f} s; the server grew by {(peak - before) / _MEGABYTE:.1f} MB at most")
         assert peak - before < 10 * _MEGABYTE
 
 
@@ -111,3 +109,7 @@ async def _opened(context: BrowserContext, url: str) -> Visitor:
 
 def _memory(process: psutil.Process) -> int:
     return int(process.memory_full_info().uss)
+
+
+def tell(figure: str) -> None:
+    print(f"\n{figure}")  # noqa: T201  # a benchmark's figures are its output

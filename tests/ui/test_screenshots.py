@@ -51,7 +51,7 @@ async def seen(visitor: Visitor, name: str, height: int) -> None:
         (Language.ENGLISH, "light", PHONE, "en-light-phone"),
     ],
 )
-async def test_every_place_is_seen(
+async def test_every_place_is_seen(  # noqa: PLR0913, PLR0917  # what a parametrised test is given
     stack: RunningStack, browser: Browser, language: Language, scheme: str, device: dict[str, Any], name: str
 ) -> None:
     is_phone = device is PHONE

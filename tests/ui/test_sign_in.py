@@ -21,7 +21,9 @@ async def test_who_knows_the_password_comes_in(browser: Browser, tmp_path: Path)
     with page_process(tmp_path, settings) as (url, _):
         # Without a sign-in nothing but the door itself is open.
         headers = {"X-Lipswap-Page": "1"}
-        refused = httpx.post(f"{url}/door/uploads", headers=headers, json={"slot": "video", "name": "a", "size": 1})
+        async with httpx.AsyncClient() as http:
+            asked = {"slot": "video", "name": "a", "size": 1}
+            refused = await http.post(f"{url}/door/uploads", headers=headers, json=asked)
         assert refused.status_code == httpx.codes.UNAUTHORIZED
         async with visiting(browser, url) as someone:
             await someone.page.goto(f"{url}/?task=a-link")

@@ -119,5 +119,5 @@ async def test_a_result_is_changed_run_again_and_deleted(visitor: Visitor) -> No
 async def test_history_is_filtered(visitor: Visitor) -> None:
     await visitor.open("?place=history")
     await visitor.page.get_by_text(visitor.says("status.failed"), exact=True).first.click()
-    tiles = visitor.page.get_by_role("button", name=re.compile("^Open "))
+    tiles = visitor.page.get_by_role("button", name=re.compile(r"\.mp4"))
     await expect(tiles.filter(has_text=visitor.says("status.completed"))).to_have_count(0)

@@ -86,8 +86,11 @@ class Visitor:
 
 @asynccontextmanager
 async def visiting(
-    browser: Browser, url: str, language: Language = Language.ENGLISH, **options: Any
-) -> AsyncIterator[Visitor]:  # noqa: ANN401  # as Playwright names them
+    browser: Browser,
+    url: str,
+    language: Language = Language.ENGLISH,
+    **options: Any,  # noqa: ANN401  # as Playwright names them
+) -> AsyncIterator[Visitor]:
     """Open a new browser without memory; `options` as of a Playwright context."""
     locale = {"locale": "ja-JP" if language is Language.JAPANESE else "en-US"}
     context = await browser.new_context(**{"viewport": {"width": 1280, "height": 1400}, **locale, **options})

@@ -66,7 +66,7 @@ function Frame({shown, t, send, view}) {
               onClick=${() => send({type: 'show', place})}>${t(place === 'compose' ? 'page.create' : 'page.history')}</button>`)}
         </nav>
         <span class="grow"></span>
-        <a class="quiet" href=${other.href} lang=${shown.language === 'ja' ? 'en' : 'ja'} aria-label=${t('page.language_name')}>${t('page.language')}</a>
+        <a class="quiet" href=${other.href} lang=${shown.language === 'ja' ? 'en' : 'ja'} title=${t('page.language_name')}>${t('page.language')}</a>
         <button type="button" class="round" title=${t('page.theme')} aria-label=${isDark ? t('page.theme_light') : t('page.theme_dark')} onClick=${toggle}>
           <${Icon} name=${isDark ? 'sun' : 'moon'} /></button>
         ${shown.user && html`<a class="quiet" href="logout" title=${t('page.signed_in', {user: shown.user})}>${t('page.sign_out')}</a>`}

@@ -28,7 +28,7 @@ function Card({card, t, send}) {
   const name = card.name || t('history.name', {time: when(card.created_at)});
   const isOpen = ['pending', 'running'].includes(card.status);
   return html`
-    <button type="button" class="tile" aria-label=${`${t('history.open', {name})}, ${card.status_word}`} onClick=${() => send({type: 'show', place: 'task', task_id: card.task_id})}>
+    <button type="button" class="tile" onClick=${() => send({type: 'show', place: 'task', task_id: card.task_id})}>
       <${Thumb} url=${card.url} status=${card.status} />
       <span class="body"><span class="strong name">${name}</span>
         <span class="soft tiny">${[card.kind, card.length, when(card.created_at)].filter(Boolean).join(' · ')}</span>

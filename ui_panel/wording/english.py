@@ -249,7 +249,6 @@ ENGLISH: Final[Mapping[str, str]] = {
     "history.filter": "Show",
     "history.all": "All",
     "history.more": "Older ones",
-    "history.open": "Open {name}",
     "history.missing": "This service is older and keeps no list: shown is what this browser started.",
     "history.name": "Video of {time}",
     "history.kind_both": "Voice + face",

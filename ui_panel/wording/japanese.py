@@ -249,7 +249,6 @@ JAPANESE: Final[Mapping[str, str]] = {
     "history.filter": "表示",
     "history.all": "すべて",
     "history.more": "さらに前のもの",
-    "history.open": "{name} を開く",
     "history.missing": "サービスが古く一覧がないため、このブラウザーで始めたものだけを表示しています。",
     "history.name": "{time} の動画",
     "history.kind_both": "声＋顔",
