@@ -155,5 +155,6 @@ async def test_the_part_to_use_is_chosen_by_key(visitor: Visitor) -> None:
     for _ in range(25):
         await start.press("ArrowRight")
     await expect(visitor.page.get_by_text(PART)).to_be_visible()
+    await visitor.page.wait_for_function("""sessionStorage.getItem('lipswap.inputs')?.includes('"start":1')""")
     await visitor.page.reload()
     await expect(visitor.page.get_by_text(PART)).to_be_visible()

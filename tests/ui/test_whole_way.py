@@ -39,7 +39,7 @@ async def test_three_files_become_a_video(japanese: Visitor, stack: RunningStack
     await expect(someone.page.get_by_text(re.compile("本物です"))).to_be_visible()
     await expect(someone.page.get_by_text(re.compile("口の動きは声と"))).to_be_visible()
     await expect(someone.page.get_by_role("link", name=someone.says("task.operator"))).to_have_attribute(
-        "href", re.compile(r"/runs/flow-run/")
+        "href", re.compile(r"/flow-run/")
     )
 
     await someone.button("page.history").click()

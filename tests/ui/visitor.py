@@ -15,7 +15,7 @@ from ui_panel.text import words
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 # A loaded machine takes its time; what is waited for is always a condition.
-PATIENCE_MS = 60_000.0
+PATIENCE_MS = float(__import__("os").environ.get("NP_PATIENCE", "60000"))
 RUN_MS = 180_000.0
 
 
@@ -27,8 +27,8 @@ class Visitor:
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
-    def says(self, name: str, **values: object) -> str:
-        return words(self.language)[name].format(**values)
+    def says(self, text: str, /, **values: object) -> str:
+        return words(self.language)[text].format(**values)
 
     async def open(self, query: str = "") -> None:
         await self.page.goto(f"{self.url}/{query}")
@@ -37,8 +37,8 @@ class Visitor:
     async def until_ready(self) -> None:
         await self.page.get_by_role("button", name=self.says("run.start")).wait_for()
 
-    def button(self, name: str, **values: object) -> Any:  # noqa: ANN401  # a locator
-        return self.page.get_by_role("button", name=self.says(name, **values), exact=True)
+    def button(self, text: str, /, **values: object) -> Any:  # noqa: ANN401  # a locator
+        return self.page.get_by_role("button", name=self.says(text, **values), exact=True)
 
     def picker(self, slot: str) -> Any:  # noqa: ANN401  # a locator
         return self.page.get_by_label(re.compile(re.escape(self.says(f"{slot}.drop"))))

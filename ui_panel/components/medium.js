@@ -83,9 +83,17 @@ function Shown({slot, current, span, t, send, isStored}) {
 function Trim({span, seconds, source, t, send, seek}) {
   const [start, setStart] = useState(span.start);
   const [end, setEnd] = useState(span.end ?? seconds);
-  useEffect(() => { setStart(span.start); setEnd(span.end ?? seconds); }, [span.start, span.end, seconds]);
+  const settling = useRef(null);
+  // What the server says of an earlier step must not pull back a handle that is still moving.
+  useEffect(() => { if (!settling.current) { setStart(span.start); setEnd(span.end ?? seconds); } }, [span.start, span.end, seconds]);
   const least = Math.min(0.2, seconds / 2);
-  const settle = (from, to) => send({type: 'chosen', span: {start: from < 0.01 ? 0 : from, end: to > seconds - 0.01 ? null : to}});
+  const settle = (from, to) => {
+    clearTimeout(settling.current);
+    settling.current = setTimeout(() => {
+      settling.current = null;
+      send({type: 'chosen', span: {start: from < 0.01 ? 0 : from, end: to > seconds - 0.01 ? null : to}});
+    }, 250);
+  };
   const isWhole = start < 0.01 && end > seconds - 0.01;
   const step = seconds > 60 ? 0.1 : 0.04;
   return html`
@@ -102,7 +110,7 @@ function Trim({span, seconds, source, t, send, seek}) {
       </div>
       <div class="line between">
         <span class="soft digits">${isWhole ? t('trim.whole', {length: length(seconds, t)}) : t('trim.told', {start: clock(start), end: clock(end), length: length(end - start, t)})}</span>
-        ${!isWhole && html`<button type="button" class="link" onClick=${() => settle(0, seconds)}>${t('trim.reset')}</button>`}
+        ${!isWhole && html`<button type="button" class="link" onClick=${() => { setStart(0); setEnd(seconds); settle(0, seconds); }}>${t('trim.reset')}</button>`}
       </div>
     </fieldset>`;
 }

@@ -50,6 +50,9 @@ export class Sending {
 
   /** Return the key under which the file lies, or throw Refused or Cancelled. */
   async run() {
+    // What hangs in a connection that is gone is given up at once, and sent again when the browser is back online.
+    const giveUp = () => { for (const request of this.requests) request.abort(); };
+    window.addEventListener('offline', giveUp);
     try {
       this.told('starting');
       const resumed = await this.resumed();
@@ -63,6 +66,8 @@ export class Sending {
       return this.plan.key;
     } catch (error) {
       throw this.isCancelled ? new Cancelled() : error;
+    } finally {
+      window.removeEventListener('offline', giveUp);
     }
   }
 
@@ -146,7 +151,7 @@ export class Sending {
         end(fail, new Refused(`HTTP ${request.status}`, {status: request.status, retryable: request.status === 403 || request.status >= 500 || request.status === 429}));
       };
       request.onerror = () => { this.sent.delete(number); end(fail, new Refused('', {retryable: true})); };
-      request.onabort = () => end(fail, new Cancelled());
+      request.onabort = () => { this.sent.delete(number); end(fail, this.isCancelled ? new Cancelled() : new Refused('', {retryable: true})); };
       request.send(blob);
     });
   }
