@@ -10,7 +10,7 @@ UV_COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet
 # Test folders that run side by side; each brings servers of its own.
 JOBS ?= 2
 
-.PHONY: demo test check bench bench-scale fuzz chaos up clean lock
+.PHONY: demo test test-ui check bench bench-scale fuzz chaos up clean lock
 
 demo: $(VENV)/local
 	$(BIN)/lipswap demo $(ARGS)
@@ -19,7 +19,11 @@ up: $(VENV)/local
 	$(BIN)/lipswap up $(ARGS)
 
 test: $(VENV)/torch check
-	$(BIN)/pytest -m "not bench and not scale and not fuzz" -n $(JOBS) $(ARGS)
+	$(BIN)/pytest -m "not bench and not scale and not fuzz and not ui" -n $(JOBS) $(ARGS)
+
+# The page in a real Chromium (apt-get install chromium): all of it, with the screenshots of the documentation.
+test-ui: $(VENV)/torch
+	$(BIN)/pytest -m "not bench and not scale and not fuzz" $(ARGS) tests/ui
 
 check: $(VENV)/torch
 	$(BIN)/ruff format --check .

@@ -22,6 +22,7 @@ ENGLISH: Mapping[Message, str] = {
     Message.KEY_HEADINGS: "id|name|scopes|per minute|tasks|created|used|revoked",
     Message.KEY_REVOKED: "Key {id} of {name} is revoked; running services know it after a minute.",
     Message.KEY_UNKNOWN: "There is no key {id}; see `lipswap keys list`.",
+    Message.ADDRESS_PAGE: "Page         {url}",
     Message.ADDRESS_API: "API          {url}   (docs: {url}/docs)",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",

@@ -22,6 +22,7 @@ JAPANESE: Mapping[Message, str] = {
         "ポリシーの上限を超える {left_out} 件は対象外です。"
     ),
     Message.BATCH_HEADINGS: "出力|状態|GPU 秒|理由|所見",
+    Message.ADDRESS_PAGE: "ページ       {url}",
     Message.ADDRESS_API: "API          {url}   （ドキュメント: {url}/docs）",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",

@@ -22,6 +22,7 @@ class Message(StrEnum):
     KEY_HEADINGS = "key_headings"
     KEY_REVOKED = "key_revoked"
     KEY_UNKNOWN = "key_unknown"
+    ADDRESS_PAGE = "address_page"
     ADDRESS_API = "address_api"
     ADDRESS_PREFECT = "address_prefect"
     SERVICE = "service"
