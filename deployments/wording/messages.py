@@ -158,3 +158,18 @@ class Message(StrEnum):
     CLOCK_FIX = "clock_fix"
     CHROMIUM_THERE = "chromium_there"
     CHROMIUM_ABSENT = "chromium_absent"
+
+    # deployments
+    DEPLOY_ERROR = "deploy_error"
+    ACTION_CREATE = "action_create"
+    ACTION_UPDATE = "action_update"
+    ACTION_DELETE = "action_delete"
+    PLAN_EMPTY = "plan_empty"
+    PLAN_STRAY = "plan_stray"
+    ENDPOINT_IDS = "endpoint_ids"
+    DESTROY_NEEDS_YES = "destroy_needs_yes"
+    DESTROYED = "destroyed"
+    PREFECT_DEPLOYED = "prefect_deployed"
+    BUCKET_RIGHT = "bucket_right"
+    BUCKET_OUTDATED = "bucket_outdated"
+    BUCKET_PREPARED = "bucket_prepared"
