@@ -154,12 +154,8 @@ def write_keys(keys: tuple[RoleKey, ...], folder: Path) -> tuple[Path, ...]:
     if there := [path for path in paths.values() if path.exists()]:
         raise BucketError(f"{there[0]} exists; move it away first, or name another folder.")
     for key in keys:
-        descriptor = paths[key.role]
-        with descriptor.open("x", opener=_private, encoding="utf-8") as file:
+        descriptor = os.open(paths[key.role], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(f"R2_ACCESS_KEY_ID={key.access_key_id}\n")
             file.write(f"R2_SECRET_ACCESS_KEY={key.secret_access_key.get_secret_value()}\n")
     return tuple(paths.values())
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -51,17 +51,10 @@ def cors_rule(origins: tuple[str, ...]) -> "CORSRuleTypeDef":
 
 def lifecycle_rules(policy: BucketPolicy) -> "list[LifecycleRuleTypeDef]":
     """Return one rule per prefix, and one for uploads that were begun and not finished."""
-    days = {UPLOADS: policy.uploads_days, WORK: policy.work_days, RESULTS: policy.results_days}
     return [
-        *(
-            {
-                "ID": f"lipswap-{prefix.rstrip('/')}",
-                "Status": "Enabled",
-                "Filter": {"Prefix": prefix},
-                "Expiration": {"Days": after},
-            }
-            for prefix, after in days.items()
-        ),
+        _expiry(UPLOADS, policy.uploads_days),
+        _expiry(WORK, policy.work_days),
+        _expiry(RESULTS, policy.results_days),
         {
             "ID": "lipswap-unfinished",
             "Status": "Enabled",
@@ -69,3 +62,12 @@ def lifecycle_rules(policy: BucketPolicy) -> "list[LifecycleRuleTypeDef]":
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": policy.unfinished_days},
         },
     ]
+
+
+def _expiry(prefix: str, days: int) -> "LifecycleRuleTypeDef":
+    return {
+        "ID": f"lipswap-{prefix.rstrip('/')}",
+        "Status": "Enabled",
+        "Filter": {"Prefix": prefix},
+        "Expiration": {"Days": days},
+    }

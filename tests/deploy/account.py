@@ -85,5 +85,5 @@ def declared(path: Path, **changes: Any) -> Path:  # noqa: ANN401  # fields of t
             inner.pop(last)
         else:
             inner[last] = value
-    path.write_text(yaml.safe_dump(said), encoding="utf-8")
+    path.write_text(yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
     return path
