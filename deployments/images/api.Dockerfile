@@ -45,4 +45,5 @@ EXPOSE 8000
 # Of the door; compose.yaml gives the other processes of this image their own.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=40s --retries=3 \
     CMD ["python", "-m", "deployments.images.healthy", "http://127.0.0.1:8000/health"]
+ENTRYPOINT ["python", "-m", "deployments.images.start"]
 CMD ["python", "-m", "api_shim"]

@@ -16,7 +16,7 @@ COPY flows/__init__.py flows/request.py flows/
 COPY api_shim api_shim
 COPY ui_panel ui_panel
 COPY deployments/__init__.py deployments/
-COPY deployments/images/__init__.py deployments/images/healthy.py deployments/images/
+COPY deployments/images/__init__.py deployments/images/healthy.py deployments/images/start.py deployments/images/
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
     && /opt/lipswap/bin/pip install --no-deps --no-index --find-links /dist lipswap
 
@@ -39,4 +39,5 @@ USER 10001:10001
 EXPOSE 7860
 HEALTHCHECK --interval=10s --timeout=6s --start-period=40s --retries=3 \
     CMD ["python", "-m", "deployments.images.healthy", "http://127.0.0.1:7860/"]
+ENTRYPOINT ["python", "-m", "deployments.images.start"]
 CMD ["python", "-m", "ui_panel"]

@@ -20,7 +20,7 @@ RUN python3 -m venv /opt/build \
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY gpu_tasks gpu_tasks
 COPY deployments/__init__.py deployments/
-COPY deployments/images/__init__.py deployments/images/bake.py deployments/images/fit.py deployments/images/
+COPY deployments/images/__init__.py deployments/images/bake.py deployments/images/fit.py deployments/images/start.py deployments/images/
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
     && /opt/lipswap/bin/pip install --no-deps --no-index --find-links /dist lipswap
 
@@ -52,4 +52,5 @@ USER 10001:10001
 # RunPod asks the same checks through its SDK before the first job; this one is for other hosts.
 HEALTHCHECK --interval=5m --timeout=60s --start-period=2m --retries=2 \
     CMD ["python", "-m", "deployments.images.fit"]
+ENTRYPOINT ["python", "-m", "deployments.images.start"]
 CMD ["python", "-m", "gpu_tasks.wav2lip.worker"]

@@ -43,7 +43,7 @@ class Dockerfile:
     @property
     def command(self) -> list[str]:
         """What the container runs."""
-        return list(json.loads(self.all("CMD")[-1]))
+        return [*json.loads(self.all("ENTRYPOINT")[-1]), *json.loads(self.all("CMD")[-1])]
 
     @property
     def health(self) -> list[str]:

@@ -27,7 +27,7 @@ def settings(store: StackAddresses, **changes: str) -> R2Settings:
         "access_key_id": store.s3_access_key_id,
         "secret_access_key": store.s3_secret_access_key.get_secret_value(),
     }
-    return R2Settings(**(known | changes))
+    return R2Settings.model_validate(known | changes)
 
 
 def test_a_bucket_is_prepared_once(object_store: StackAddresses) -> None:

@@ -87,7 +87,7 @@ def test_a_worker_has_nothing_of_prefect_or_the_page_in_its_lock(image: Dockerfi
     locked = _names(ROOT / image.requirements[-1])
 
     assert {"runpod", "boto3", "av"} <= locked
-    assert not locked & {"prefect", "panel", "fastapi-cli", "redis", "psycopg", "asyncpg"}
+    assert not locked & {"prefect", "panel", "redis", "psycopg", "asyncpg"}
 
 
 def test_the_api_has_no_torch_no_page_and_no_worker() -> None:
