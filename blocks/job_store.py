@@ -5,8 +5,8 @@ import hashlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from typing import Annotated
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated, Any
 
 from prefect.blocks.core import Block
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -17,7 +17,9 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 
 from blocks.connections import shared
+from blocks.endpoint_health import EndpointReading
 from blocks.redis_url import check_redis_url
+from blocks.wakes import Waker, Wakes
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.records import TaskRecord
 
@@ -37,6 +39,8 @@ _CONFLICT_SECONDS = 10.0
 _REREAD_SECONDS = 15.0
 _MAX_CONNECTIONS = 16
 _SOCKET_SECONDS = 5.0
+# How long a reading of an endpoint's health counts: while jobs wait there it is read anew all the time.
+READING_SECONDS = 120
 
 
 class JobStoreError(FaultError):
@@ -125,14 +129,52 @@ class JobStore(Block):
             await self._commands().publish(self._wake_channel(fingerprint), "")
 
     @asynccontextmanager
-    async def woken(self, fingerprint: str) -> AsyncIterator["Waker"]:
+    async def woken(self, fingerprint: str) -> AsyncIterator[Waker]:
         """Listen for `wake(fingerprint)`; without Redis the waker only lets time pass."""
-        async with AsyncExitStack() as stack:
-            messages: PubSub | None = None
-            # Being woken is speed, not truth.
-            with suppress(JobStoreError):
-                messages = await stack.enter_async_context(self._subscribed(self._wake_channel(fingerprint)))
-            yield Waker(messages)
+        wakes, waker = self._wakes(), Waker()
+        await wakes.until_listening()
+        with wakes.calling(fingerprint, waker.call):
+            yield waker
+
+    @asynccontextmanager
+    async def commands(self) -> AsyncIterator[Redis]:
+        """Give the connection to what else is kept beside the records, under this store's prefix.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            yield self._commands()
+
+    async def run_script(self, script: str, *, keys: list[str], args: list[str | float]) -> Any:  # noqa: ANN401  # Redis' answers
+        """Run a Lua script in one step and return its answer.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            return await self._commands().register_script(script)(keys=keys, args=args)
+
+    async def note_endpoint_health(self, reading: EndpointReading) -> None:
+        """Leave what was found at an endpoint where every process of the deployment sees it for a while."""
+        with _answered():
+            await self._commands().set(
+                self._endpoint_key(reading.endpoint_id), reading.model_dump_json(), ex=READING_SECONDS
+            )
+
+    async def endpoint_health(self, endpoint_id: str) -> EndpointReading | None:
+        """Return what was last found at an endpoint, None when nobody had a reason to look lately.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            stored = await self._commands().get(self._endpoint_key(endpoint_id))
+        try:
+            return EndpointReading.model_validate_json(stored) if stored else None
+        except ValidationError:
+            # Of another version of us: it is gone in a moment.
+            return None
 
     async def ping(self) -> None:
         """Return when Redis answers.
@@ -179,12 +221,11 @@ class JobStore(Block):
     def _listener(self) -> Redis:
         # Apart from the commands: a reply that is waited for longer than the socket's timeout is no error here.
         url = self.redis_url.get_secret_value()
-        return shared(
-            ("redis listener", url),
-            lambda: Redis.from_url(
-                url, socket_timeout=None, socket_connect_timeout=_SOCKET_SECONDS, health_check_interval=30
-            ),
-        )
+        return shared(("redis listener", url), lambda: _listening(url))
+
+    def _wakes(self) -> Wakes:
+        url, prefix = self.redis_url.get_secret_value(), self._wake_channel()
+        return shared(("redis wakes", url, prefix), lambda: Wakes(_listening(url), prefix))
 
     def _key(self, task_id: str) -> str:
         return f"{self.prefix}:{task_id}"
@@ -192,8 +233,11 @@ class JobStore(Block):
     def _channel(self, task_id: str) -> str:
         return f"{self.prefix}:events:{task_id}"
 
-    def _wake_channel(self, fingerprint: str) -> str:
+    def _wake_channel(self, fingerprint: str = "") -> str:
         return f"{self.prefix}:wake:{fingerprint}"
+
+    def _endpoint_key(self, endpoint_id: str) -> str:
+        return f"{self.prefix}:endpoint:{endpoint_id}"
 
 
 def _pool(url: str) -> BlockingConnectionPool:
@@ -209,22 +253,8 @@ def _pool(url: str) -> BlockingConnectionPool:
     )
 
 
-class Waker:
-    """Waits until somebody calls or time has passed."""
-
-    def __init__(self, messages: PubSub | None) -> None:
-        self._messages = messages
-
-    async def wait(self, seconds: float) -> bool:
-        """Return True as soon as somebody wakes us, False after `seconds`."""
-        deadline = time.monotonic() + seconds
-        if self._messages is not None:
-            try:
-                return await _next_message(self._messages, seconds)
-            except JobStoreError:
-                self._messages = None
-        await asyncio.sleep(max(0.0, deadline - time.monotonic()))
-        return False
+def _listening(url: str) -> Redis:
+    return Redis.from_url(url, socket_timeout=None, socket_connect_timeout=_SOCKET_SECONDS, health_check_interval=30)
 
 
 def parse_record(stored: bytes | str) -> TaskRecord:

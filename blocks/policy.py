@@ -3,11 +3,11 @@
 from prefect.blocks.core import Block
 from pydantic import Field
 
-from blocks.bounds import MediaBounds
+from blocks.bounds import BudgetBounds, MediaBounds
 from gpu_tasks.contract.quality import QualityPolicy
 
 
-class PipelinePolicy(MediaBounds, Block):
+class PipelinePolicy(MediaBounds, BudgetBounds, Block):
     """Limits and permissions of one deployment.
 
     Example:

@@ -38,6 +38,7 @@ class Commands(LazyGroup):
         "inspect": "deployments.command.inspecting:inspect",
         "verify": "deployments.command.verifying:verify",
         "audit": "deployments.command.auditing:audit",
+        "ledger": "deployments.command.accounting:ledger",
         "models": "deployments.command.models:models",
         "samples": "deployments.command.sampling:samples",
         "doctor": "deployments.command.examining:doctor",

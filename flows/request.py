@@ -105,8 +105,6 @@ def unsupported(request: PipelineRequest) -> FaultError | None:
         "face_selection.mode": request.face_selection.mode == "reference",
         "face_selection.reference_key": request.face_selection.reference_key is not None,
         "webhook_url": request.webhook_url is not None,
-        "priority": request.priority != 0,
-        "deadline_seconds": request.deadline_seconds is not None,
     }
     field = next((name for name, is_asked in not_built.items() if is_asked), None)
     return FaultError(FaultCode.OPTION_UNSUPPORTED, f"Field: {field}.") if field else None

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from prefect.runtime import flow_run
@@ -15,11 +15,15 @@ from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
+from flows.accounts import JobAccount, Spent
+from flows.budget import Budget
 from flows.errors import JobError, PipelineError
+from flows.following import JobNews
 from flows.footage import Footage
+from flows.order import Order
 from flows.progress import Course
 from flows.recording import RunRecord
-from flows.remote import JobDone, JobNews
+from flows.remote import JobDone
 from flows.request import PipelineRequest
 from flows.signing import Published
 from gpu_tasks.contract.audit import AuditEvent, AuditFact
@@ -76,6 +80,8 @@ class Run:
         self._consent_policy = blocks.provenance.consent
         self._audit = AuditLog(self.store)
         self._endpoints = {Stage.WAV2LIP: blocks.wav2lip, Stage.FACEFUSION: blocks.facefusion}
+        self.budget = Budget(blocks.policy, blocks.jobs, self.store, task_id)
+        self._paid: dict[tuple[str, str], Spent] = {}
         self._course = Course.of(request)
         first = record_changes.queued(task_id, request.model_dump(mode="json"), now=datetime.now(UTC))
         self.record = RunRecord(blocks.jobs, first)
@@ -151,8 +157,21 @@ class Run:
         signed = {**self.record.record.provenance.get("signed", {}), artifact.key: told}
         await self.note(provenance={"signed": signed})
 
+    @property
+    def order(self) -> Order:
+        """Before whom, and until when; the time counts from when the request was taken."""
+        seconds = self.request.deadline_seconds
+        deadline = None if seconds is None else self.record.record.created_at + timedelta(seconds=seconds)
+        return Order(priority=self.request.priority, deadline=deadline)
+
     async def enter(self, stage: Stage, message: str = "") -> None:
-        """Tell readers that the run now works on `stage`."""
+        """Tell readers that the run now works on `stage`.
+
+        Raises:
+            PipelineError: DEADLINE_EXCEEDED.
+        """
+        if (left := self.order.left_seconds) is not None and left <= 0:
+            raise PipelineError(FaultCode.DEADLINE_EXCEEDED, stage=stage)
         percent = self._course.percent(stage, 0.0)
         await self.record.change(
             lambda record: record_changes.entered(
@@ -176,11 +195,16 @@ class Run:
 
     async def hear(self, stage: Stage, news: JobNews) -> None:
         """Tell readers how a stage's GPU job stands."""
+        stopped = {} if news.is_stopped is None else {f"{stage}_stopped": news.is_stopped}
         await self.note(
             details={
                 f"{stage}_job_id": news.job_id,
                 f"{stage}_status": news.status.value,
                 f"{stage}_reused": not news.is_ours,
+                f"{stage}_endpoint": news.claim.endpoint_id,
+                f"{stage}_attempt": news.claim.attempt,
+                f"{stage}_fingerprint": news.claim.fingerprint,
+                **stopped,
             }
         )
         if (progress := news.progress) is None:
@@ -194,8 +218,6 @@ class Run:
     async def settle(self, stage: Stage, done: JobDone) -> None:
         """Tell readers what came out of a stage's GPU job, and what this run has paid for it."""
         receipt = done.receipt
-        # A result of an earlier run has been paid by that run.
-        gpu_seconds = receipt.work_seconds if done.paid_by == self.task_id else 0.0
         await self.note(
             details={
                 f"{stage}_job_id": receipt.job_id,
@@ -205,8 +227,18 @@ class Run:
             },
             provenance={stage.value: receipt.model_dump(mode="json", include=_PROVENANCE)},
         )
+        # What other runs have paid for it is theirs.
+        await self._paid_for(stage, receipt.fingerprint, done.spent.get(self.task_id, Spent()))
+
+    async def charge(self, account: JobAccount) -> None:
+        """Tell readers what this run has paid for one GPU job so far, also when nothing has come of it."""
+        await self._paid_for(Stage(account.stage), account.fingerprint, account.spent(self.task_id))
+
+    async def _paid_for(self, stage: Stage, fingerprint: str, spent: Spent) -> None:
+        self._paid[stage.value, fingerprint] = spent
+        whole = sum((paid for (where, _), paid in self._paid.items() if where == stage.value), Spent())
         await self.record.change(
-            lambda record: record_changes.charged(record, stage, gpu_seconds, now=datetime.now(UTC))
+            lambda record: record_changes.charged(record, stage, whole.gpu_seconds, whole.usd, now=datetime.now(UTC))
         )
 
     async def complete(self, result: ResultRecord) -> None:

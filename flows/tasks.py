@@ -12,10 +12,10 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from flows import caching, cpu_stages, measuring, signing
 from flows.cpu_pool import CPU_POOL
-from flows.errors import is_passing
 from flows.footage import Assembly, Footage, Uploads, Whole
 from flows.publishing import leaving, result_of
 from flows.remote import JobDone, RemoteJob
+from flows.retrying import is_passing
 from flows.run import Run
 from gpu_tasks.contract.jobs import FaceFusionJob, Stage, Wav2LipJob
 from gpu_tasks.contract.quality import QualityReport
@@ -124,7 +124,9 @@ async def _remote(run: Run, stage: Stage, job: Wav2LipJob | FaceFusionJob) -> Jo
         endpoint=run.endpoint(stage),
         store=run.store,
         jobs=run.jobs,
-        task_id=run.task_id,
+        budget=run.budget,
         max_attempts=run.policy.max_attempts,
         report=partial(run.hear, stage),
+        charge=run.charge,
+        order=run.order,
     ).run()

@@ -61,6 +61,11 @@ ENGLISH: Mapping[Message, str] = {
     Message.SIGNED_BY: "signed by {name}, {organisation}",
     Message.CLAIMS: "task {task_id}: {stages}",
     Message.CLAIMED_STAGE: "{stage} ({engine})",
+    Message.LEDGER_HEADINGS: "stage|fingerprint|attempt|cause|outcome|worker|claimed (UTC)|GPU s|USD|task",
+    Message.LEDGER_SUM: (
+        "{jobs} jobs, {executions} executions, {repeats} of them again; {seconds:.1f} GPU seconds, USD: {usd}"
+    ),
+    Message.NO_PRICE: "no price",
     Message.MODEL_HEADINGS: "model|role|state|size|commercial use|licence",
     Message.MODEL_BUNDLED: "bundled",
     Message.MODEL_THERE: "there",

@@ -61,6 +61,11 @@ JAPANESE: Mapping[Message, str] = {
     Message.SIGNED_BY: "署名者: {name}（{organisation}）",
     Message.CLAIMS: "タスク {task_id}: {stages}",
     Message.CLAIMED_STAGE: "{stage}（{engine}）",
+    Message.LEDGER_HEADINGS: "ステージ|フィンガープリント|試行|理由|結果|ワーカー|申請 (UTC)|GPU 秒|USD|タスク",
+    Message.LEDGER_SUM: (
+        "ジョブ {jobs} 件、実行 {executions} 回（うち再実行 {repeats} 回）、GPU {seconds:.1f} 秒、USD: {usd}"
+    ),
+    Message.NO_PRICE: "料金不明",
     Message.MODEL_HEADINGS: "モデル|役割|状態|サイズ|商用利用|ライセンス",
     Message.MODEL_BUNDLED: "同梱",
     Message.MODEL_THERE: "取得済み",

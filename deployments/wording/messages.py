@@ -69,6 +69,11 @@ class Message(StrEnum):
     CLAIMS = "claims"
     CLAIMED_STAGE = "claimed_stage"
 
+    # ledger
+    LEDGER_HEADINGS = "ledger_headings"
+    LEDGER_SUM = "ledger_sum"
+    NO_PRICE = "no_price"
+
     # models
     MODEL_HEADINGS = "model_headings"
     MODEL_BUNDLED = "model_bundled"

@@ -74,7 +74,7 @@ class Artifact(BaseModel):
 
 
 class WorkKeys(BaseModel):
-    """The keys of one job's claim, start markers, outputs and receipt; the fingerprint is the folder."""
+    """The keys of one job's claims, start markers, ends, outputs and receipt; the fingerprint is the folder."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -95,6 +95,10 @@ class WorkKeys(BaseModel):
     def started(self, attempt: int, execution: int) -> str:
         """Key of the start marker; RunPod may run one attempt again, so every execution has its own."""
         return f"{self.folder}/started-{attempt}{_again(execution)}.json"
+
+    def ended(self, attempt: int) -> str:
+        """Key of how the attempt ended."""
+        return f"{self.folder}/ended-{attempt}.json"
 
     def output(self, attempt: int, execution: int, suffix: str = ".mp4") -> str:
         """Key of the output; no two executions share one, so a zombie never overwrites a result."""

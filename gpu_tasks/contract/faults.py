@@ -46,6 +46,15 @@ class FaultCode(StrEnum):
     CONTENT_REFUSED = "content_refused"
 
     RUNPOD_NOT_CONFIGURED = "runpod_not_configured"
+    RUNPOD_KEY_REFUSED = "runpod_key_refused"
+    RUNPOD_ENDPOINT_UNKNOWN = "runpod_endpoint_unknown"
+    RUNPOD_THROTTLED = "runpod_throttled"
+    RUNPOD_NO_WORKERS = "runpod_no_workers"
+    RUNPOD_NO_CAPACITY = "runpod_no_capacity"
+    RUNPOD_WORKERS_CRASH = "runpod_workers_crash"
+    RUNPOD_JOB_EXPIRED = "runpod_job_expired"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    PRICE_UNKNOWN = "price_unknown"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     MODEL_MISSING = "model_missing"
     MODEL_CORRUPT = "model_corrupt"
@@ -58,6 +67,7 @@ class FaultCode(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     DISK_FULL = "disk_full"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    STORAGE_REFUSED = "storage_refused"
     ORCHESTRATOR_UNAVAILABLE = "orchestrator_unavailable"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
@@ -127,6 +137,38 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.RUNPOD_NOT_CONFIGURED: FaultMeaning(
         "RunPod is not set up here; set RUNPOD_API_KEY and RUNPOD_WAV2LIP_ENDPOINT.", retryable=False
     ),
+    FaultCode.RUNPOD_KEY_REFUSED: FaultMeaning(
+        "RunPod refuses the API key; set RUNPOD_API_KEY to one that may use the endpoint.", retryable=False
+    ),
+    FaultCode.RUNPOD_ENDPOINT_UNKNOWN: FaultMeaning(
+        "RunPod does not know the endpoint; check its id in RUNPOD_WAV2LIP_ENDPOINT or RUNPOD_FACEFUSION_ENDPOINT.",
+        retryable=False,
+    ),
+    FaultCode.RUNPOD_THROTTLED: FaultMeaning(
+        "RunPod took no more requests for too long; lower the load with RUNPOD_WAV2LIP_MAX_JOBS or "
+        "RUNPOD_FACEFUSION_MAX_JOBS, or ask RunPod for a higher limit.",
+        retryable=True,
+    ),
+    FaultCode.RUNPOD_NO_WORKERS: FaultMeaning(
+        "The endpoint has no worker at all; raise its max workers in the RunPod console.", retryable=False
+    ),
+    FaultCode.RUNPOD_NO_CAPACITY: FaultMeaning(
+        "No GPU worker was free in time; allow more workers or GPU types in the RunPod console, or raise "
+        "RUNPOD_QUEUE_TIMEOUT.",
+        retryable=True,
+    ),
+    FaultCode.RUNPOD_WORKERS_CRASH: FaultMeaning(
+        "The endpoint's workers end before they take a job; look at their logs in the RunPod console.", retryable=False
+    ),
+    FaultCode.RUNPOD_JOB_EXPIRED: FaultMeaning(
+        "RunPod dropped the job because its time to live was over.", retryable=True
+    ),
+    FaultCode.BUDGET_EXCEEDED: FaultMeaning("The GPU budget does not allow it.", retryable=False),
+    FaultCode.PRICE_UNKNOWN: FaultMeaning(
+        "No price is known for the endpoint's GPU; set RUNPOD_WAV2LIP_GPU and RUNPOD_FACEFUSION_GPU to types of the "
+        "price table, see docs/operate.md.",
+        retryable=False,
+    ),
     FaultCode.ENGINE_UNAVAILABLE: FaultMeaning("The asked engine is not available here.", retryable=False),
     FaultCode.MODEL_MISSING: FaultMeaning(
         "A model's file is not there; fetch it with `lipswap models pull`.", retryable=False
@@ -143,6 +185,10 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.OUT_OF_MEMORY: FaultMeaning("The worker ran out of memory.", retryable=True),
     FaultCode.DISK_FULL: FaultMeaning("The worker ran out of disk space.", retryable=True),
     FaultCode.STORAGE_UNAVAILABLE: FaultMeaning("The media store does not answer.", retryable=True),
+    FaultCode.STORAGE_REFUSED: FaultMeaning(
+        "The media store refuses us; check R2_BUCKET, R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY and what they permit.",
+        retryable=False,
+    ),
     FaultCode.ORCHESTRATOR_UNAVAILABLE: FaultMeaning("The orchestrator does not answer; try again.", retryable=True),
     FaultCode.DEADLINE_EXCEEDED: FaultMeaning("The deadline of the request has passed.", retryable=False),
     FaultCode.CANCELLED: FaultMeaning("The task was cancelled.", retryable=False),

@@ -52,6 +52,33 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.RUNPOD_NOT_CONFIGURED: (
         "RunPod が設定されていません。RUNPOD_API_KEY と RUNPOD_WAV2LIP_ENDPOINT を設定してください。"
     ),
+    FaultCode.RUNPOD_KEY_REFUSED: (
+        "RunPod が API キーを拒否しました。エンドポイントを使えるキーを RUNPOD_API_KEY に設定してください。"
+    ),
+    FaultCode.RUNPOD_ENDPOINT_UNKNOWN: (
+        "RunPod にこのエンドポイントがありません。RUNPOD_WAV2LIP_ENDPOINT または RUNPOD_FACEFUSION_ENDPOINT の"
+        " ID を確認してください。"
+    ),
+    FaultCode.RUNPOD_THROTTLED: (
+        "RunPod がリクエストを長時間受け付けませんでした。RUNPOD_WAV2LIP_MAX_JOBS や RUNPOD_FACEFUSION_MAX_JOBS で"
+        "負荷を下げるか、RunPod に上限の引き上げを依頼してください。"
+    ),
+    FaultCode.RUNPOD_NO_WORKERS: (
+        "エンドポイントにワーカーが一つもありません。RunPod コンソールで最大ワーカー数を増やしてください。"
+    ),
+    FaultCode.RUNPOD_NO_CAPACITY: (
+        "時間内に GPU ワーカーが空きませんでした。RunPod コンソールでワーカー数や GPU の種類を増やすか、"
+        "RUNPOD_QUEUE_TIMEOUT を長くしてください。"
+    ),
+    FaultCode.RUNPOD_WORKERS_CRASH: (
+        "ワーカーがジョブを受け取る前に終了しています。RunPod コンソールでログを確認してください。"
+    ),
+    FaultCode.RUNPOD_JOB_EXPIRED: "ジョブの有効期間が過ぎたため、RunPod が破棄しました。",
+    FaultCode.BUDGET_EXCEEDED: "GPU の予算を超えるため、実行できません。",
+    FaultCode.PRICE_UNKNOWN: (
+        "エンドポイントの GPU の料金がわかりません。RUNPOD_WAV2LIP_GPU と RUNPOD_FACEFUSION_GPU に料金表にある種類を"
+        "設定してください。詳しくは docs/operate.md をご覧ください。"
+    ),
     FaultCode.ENGINE_UNAVAILABLE: "指定されたエンジンはここでは使えません。",
     FaultCode.MODEL_MISSING: "モデルのファイルがありません。`lipswap models pull` で取得してください。",
     FaultCode.MODEL_CORRUPT: "モデルのファイルが想定されたものと違います。",
@@ -66,6 +93,10 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.OUT_OF_MEMORY: "ワーカーのメモリが足りません。",
     FaultCode.DISK_FULL: "ディスクの空きが足りません。",
     FaultCode.STORAGE_UNAVAILABLE: "メディアの保存先が応答しません。",
+    FaultCode.STORAGE_REFUSED: (
+        "メディアの保存先に拒否されました。R2_BUCKET、R2_ACCESS_KEY_ID、R2_SECRET_ACCESS_KEY と"
+        "その権限を確認してください。"
+    ),
     FaultCode.ORCHESTRATOR_UNAVAILABLE: "オーケストレーターが応答しません。もう一度お試しください。",
     FaultCode.DEADLINE_EXCEEDED: "リクエストの期限が過ぎました。",
     FaultCode.CANCELLED: "タスクは取り消されました。",

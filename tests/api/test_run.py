@@ -98,7 +98,6 @@ async def test_inline_audio_is_stored_as_an_upload_and_only_its_key_is_kept(
         ({"audio_key": None, "audio_base64": "A" * 11_300_000}, "request_invalid", "POST /storage/upload"),
         ({"audio_key": "uploads/audio/nowhere.wav"}, "object_missing", "audio_key"),
         ({"source_keys": ["uploads/source/nowhere.png"]}, "object_missing", "source_keys.0"),
-        ({"priority": 3}, "option_unsupported", "priority"),
         ({"output_key": "outputs/one.mp4", "wav2lip_output_key": "outputs/one.mp4"}, "request_invalid", "same"),
     ],
 )

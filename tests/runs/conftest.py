@@ -18,7 +18,7 @@ from deployments.local.control_plane.settings import EndpointConfig
 from deployments.local.services import ServiceName
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
-from tests.runpod.plane import API_KEY, RunningPlane, plane_config, running_plane
+from tests.runpod.plane import API_KEY, WORKERS, RunningPlane, plane_config, running_plane
 from tests.runs.jobs import Jobs
 from tests.runs.orchestra import Orchestra, deploy, worker_process
 from tests.servers import RunningStack, running_stack
@@ -90,7 +90,10 @@ def scripted_plane(environment: dict[str, str], tmp_path_factory: pytest.TempPat
     endpoint = EndpointConfig(
         id="scripted", command=(sys.executable, str(SCRIPTED)), env=r2, min_workers=1, max_workers=1, idle_seconds=600
     )
-    with running_plane(plane_config(tmp_path_factory.mktemp("plane"), endpoint)) as plane:
+    without_workers = EndpointConfig(id="empty", command=(sys.executable, str(SCRIPTED)), max_workers=0)
+    crashing = EndpointConfig(id="crashing", command=(sys.executable, str(WORKERS / "crashing.py")))
+    endpoints = (endpoint, without_workers, crashing)
+    with running_plane(plane_config(tmp_path_factory.mktemp("plane"), *endpoints)) as plane:
         yield plane
 
 

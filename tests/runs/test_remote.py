@@ -1,47 +1,19 @@
 """One GPU job on a real control plane with a real SDK worker: what is paid, what is not, and under which name."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
-from blocks.runpod import JobStatus, RunPodEndpoint
+from blocks.runpod import RunPodEndpoint
+from blocks.runpod_client import JobStatus
 from flows.errors import JobError
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import Stage, Wav2LipJob, keys_of
-from gpu_tasks.contract.receipts import Claim
+from gpu_tasks.contract.jobs import keys_of
 from gpu_tasks.storage import ArtifactStore
-from tests.runpod.plane import API_KEY, RunningPlane
-from tests.runs.jobs import Jobs, scripted_job
+from tests.runpod.plane import RunningPlane
+from tests.runs.jobs import Jobs, dead_claim, scripted_job, set_faults, until_working
 from tests.waiting import await_until
-
-
-def dead_claim(job: Wav2LipJob, *, job_id: str | None) -> Claim:
-    """What a run that died two minutes ago has left."""
-    return Claim(
-        fingerprint=keys_of(job).fingerprint,
-        stage=Stage.WAV2LIP,
-        attempt=1,
-        task_id="a-dead-run",
-        cause="first",
-        claimed_at=datetime.now(UTC) - timedelta(minutes=2),
-        endpoint_id="scripted",
-        job_id=job_id,
-    )
-
-
-async def until_working(jobs: Jobs, job: Wav2LipJob) -> Claim:
-    """Return the claim of a job that a worker has begun."""
-
-    async def working() -> Claim | None:
-        claims = await asyncio.to_thread(jobs.claims, job)
-        if not claims or claims[-1].job_id is None:
-            return None
-        return claims[-1] if await jobs.status(claims[-1]) is JobStatus.IN_PROGRESS else None
-
-    return await await_until(working, seconds=15, what="a worker has begun the job")
 
 
 async def until_a_guest_watches(jobs: Jobs) -> None:
@@ -226,10 +198,4 @@ async def test_a_refused_key_is_told_at_once(jobs: Jobs) -> None:
     jobs.endpoint = RunPodEndpoint(api_base=jobs.endpoint.api_base, api_key=SecretStr("wrong"), endpoint_id="scripted")
     with pytest.raises(FaultError) as caught:
         await jobs.run(scripted_job("good"))
-    assert caught.value.fault.code is FaultCode.RUNPOD_NOT_CONFIGURED
-
-
-async def set_faults(plane: RunningPlane, **faults: object) -> None:
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {API_KEY}"}) as http:
-        answer = await http.post(f"{plane.base_url}/local/faults/scripted", json=faults)
-        answer.raise_for_status()
+    assert caught.value.fault.code is FaultCode.RUNPOD_KEY_REFUSED

@@ -16,6 +16,7 @@ from gpu_tasks.contract.faults import Fault, FaultCode
 from gpu_tasks.contract.jobs import FaceFusionJob, Job, Wav2LipJob, keys_of
 from gpu_tasks.contract.media import FaceCoverage, VideoInfo
 from gpu_tasks.contract.receipts import JobReply, Progress, Receipt
+from gpu_tasks.runtime.ledger import Ledger
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import connect
 
@@ -31,6 +32,9 @@ async def handler(event: dict[str, Any]) -> dict[str, Any]:
         raise RuntimeError("the GPU fell off the bus")
     if step == "slow":
         runpod.serverless.progress_update(event, Progress(sequence=1, done=1, total=2).model_dump(mode="json"))
+        await asyncio.sleep(float(value))
+    if step == "marked":
+        Ledger(_STORE, job, job_id=event["id"], worker_id="scripted").start()
         await asyncio.sleep(float(value))
     if step == "fault":
         reply = JobReply(fault=Fault(code=FaultCode(value), detail="As the script says."), log_tail=("a last line",))
