@@ -44,6 +44,8 @@ class Commands(LazyGroup):
         "doctor": "deployments.command.examining:doctor",
         "deploy": "deployments.command.deploying:deploy",
         "bucket": "deployments.command.buckets:bucket",
+        "plan": "deployments.command.planning:plan",
+        "conformance": "deployments.command.conforming:conformance",
     }
 
 

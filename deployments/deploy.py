@@ -10,7 +10,9 @@ from typing import Any
 
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.base import BaseWorker
@@ -19,6 +21,7 @@ from prefect.workers.process import ProcessWorker
 from blocks import registry
 from blocks.provenance import ProvenancePolicy
 from blocks.settings import OrchestratorSettings, WorkerType
+from deployments.maintenance import flows as maintenance
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
 from flows.pools import POOLS
@@ -28,9 +31,22 @@ from gpu_tasks.provenance.certificates import load_signatory
 from gpu_tasks.provenance.settings import SigningSettings
 
 # Each with its module path, not its file: a file would be imported as a second copy of the module.
-_FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
+FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
     DEPLOYMENT: (pipeline, "flows.pipeline.pipeline"),
     VERIFY_DEPLOYMENT: (verify, "flows.verifying.verify"),
+    "retention/lipswap": (maintenance.retention, "deployments.maintenance.flows.retention"),
+    "orphan-objects/lipswap": (maintenance.orphan_objects, "deployments.maintenance.flows.orphan_objects"),
+    "stuck-runs/lipswap": (maintenance.stuck, "deployments.maintenance.flows.stuck"),
+    "endpoint-health/lipswap": (maintenance.endpoint_health, "deployments.maintenance.flows.endpoint_health"),
+    "cost-report/lipswap": (maintenance.cost_report, "deployments.maintenance.flows.cost_report"),
+}
+# In UTC, and at different minutes: an hour's beginning is busy enough.
+SCHEDULES: dict[str, str] = {
+    "retention/lipswap": "17 3 * * *",
+    "orphan-objects/lipswap": "37 3 * * 1",
+    "stuck-runs/lipswap": "7,37 * * * *",
+    "endpoint-health/lipswap": "*/15 * * * *",
+    "cost-report/lipswap": "47 0 * * *",
 }
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
@@ -45,12 +61,13 @@ async def deploy(settings: OrchestratorSettings, signing: SigningSettings) -> No
         await registry.register(settings, client=client)
         await _provenance(settings, signing).asave(registry.PROVENANCE, overwrite=True, client=client)
         await _make_pool(client, settings.worker_type)
-        for name in _FLOWS:
-            await _deploy_flow(client, name, settings.worker_type)
+        for name in FLOWS:
+            await _deploy_flow(client, name, settings)
 
 
-async def _deploy_flow(client: PrefectClient, name: str, worker_type: WorkerType) -> None:
-    flow, entrypoint = _FLOWS[name]
+async def _deploy_flow(client: PrefectClient, name: str, settings: OrchestratorSettings) -> None:
+    flow, entrypoint = FLOWS[name]
+    cron, worker_type = SCHEDULES.get(name) if settings.schedules else None, settings.worker_type
     await client.create_deployment(
         flow_id=await client.create_flow(flow),
         name=name.partition("/")[2],
@@ -61,6 +78,14 @@ async def _deploy_flow(client: PrefectClient, name: str, worker_type: WorkerType
         parameter_openapi_schema=parameter_schema(flow).model_dump(),
         # The door has checked the request with the same model; an operator's run is checked by the flow.
         enforce_parameter_schema=False,
+        # Of a run that comes late only the next one matters.
+        concurrency_limit=1 if cron else None,
+        concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+        if cron
+        else None,
+        schedules=[DeploymentScheduleCreate(schedule=CronSchedule(cron=cron, timezone="UTC"), slug=name)]
+        if cron
+        else [],
         tags=["lipswap"],
     )
 

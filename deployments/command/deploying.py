@@ -15,6 +15,7 @@ from deployments.console import Told
 from deployments.fleet import applying, planning
 from deployments.fleet.account import Account
 from deployments.fleet.declaration import DEFAULT_FILE, Declaration, read_declaration
+from deployments.fleet.gpus import PRICED_AS
 from deployments.fleet.images import ImageRegistry
 from deployments.fleet.planning import Action, Change, Plan
 from deployments.fleet.preflight import check_images, check_quota
@@ -22,6 +23,7 @@ from deployments.fleet.resources import Found, Kind, Resource
 from deployments.fleet.settings import AccountSettings
 from deployments.fleet.wanted import full_name, wanted
 from deployments.wording.messages import Message
+from gpu_tasks.contract.prices import price_table
 
 deploy = typer.Typer(
     add_completion=False,
@@ -170,5 +172,8 @@ def _variables(declaration: Declaration, found: Sequence[Found]) -> Iterator[str
         variable = f"RUNPOD_{said.stage.upper()}_ENDPOINT"
         if (there := ids.get(full_name(declaration, name))) is not None:
             yield f"{variable}={there}"
+            # The dearest of its GPU types: a budget is never overdrawn by a type that was rented instead.
+            if priced := [PRICED_AS[gpu] for gpu in said.gpu_types if gpu in PRICED_AS]:
+                yield f"RUNPOD_{said.stage.upper()}_GPU={max(priced, key=price_table().price_of)}"
         if said.canary is not None and (second := ids.get(full_name(declaration, name, canary=True))) is not None:
             yield f"{variable}_CANARY={second}:{said.canary.weight}"

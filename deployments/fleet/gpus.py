@@ -3,6 +3,8 @@
 From REST v1's OpenAPI document (schema EndpointCreateInput, field gpuTypeIds), entries with doubled spaces left out.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 GPU_TYPES: Final = frozenset(
@@ -53,5 +55,28 @@ GPU_TYPES: Final = frozenset(
         "Tesla V100-PCIE-32GB",
         "Tesla V100-SXM2-16GB",
         "Tesla V100-SXM2-32GB",
+    }
+)
+
+# How RunPod's price list, and with it our price table, calls them.
+PRICED_AS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "NVIDIA A100 80GB PCIe": "A100",
+        "NVIDIA A100-SXM4-80GB": "A100",
+        "NVIDIA A40": "A40",
+        "NVIDIA B200": "B200",
+        "NVIDIA GeForce RTX 3090": "3090",
+        "NVIDIA GeForce RTX 4090": "4090 PRO",
+        "NVIDIA H100 80GB HBM3": "H100 PRO",
+        "NVIDIA H200": "H200 PRO",
+        "NVIDIA L4": "L4",
+        "NVIDIA L40": "L40",
+        "NVIDIA L40S": "L40S",
+        "NVIDIA RTX 4000 Ada Generation": "RTX 4000",
+        "NVIDIA RTX 6000 Ada Generation": "6000 Ada PRO",
+        "NVIDIA RTX A4000": "A4000",
+        "NVIDIA RTX A4500": "A4500",
+        "NVIDIA RTX A5000": "A5000",
+        "NVIDIA RTX A6000": "A6000",
     }
 )

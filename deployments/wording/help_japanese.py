@@ -82,6 +82,17 @@ HELP: Final[Mapping[str, str]] = {
     "bucket check": "オブジェクトを読み書きし、宣言と違うところを表示します。違いがないとき終了コードは 0 です。",
     "bucket prepare": "バケットを確かめ、CORS とライフサイクルを設定します。Admin Read & Write のキーが必要です。",
     "bucket prepare.keys": "CLOUDFLARE_API_TOKEN で役割ごとのキーを作り、このフォルダに書きます。",
+    "doctor.production": "代わりに、環境変数が指すすべてのサービスを調べます。",
+    "plan": "宣言したエンドポイントで 1 日をシミュレートし、待ち時間・ワーカー数・GPU 秒・費用を表示します。",
+    "plan.jobs_per_day": "1 日のリクエスト数。",
+    "plan.seconds": "動画の長さ（秒）。",
+    "plan.lip_sync": "動画 1 秒あたりの GPU 秒。0 ならリクエストに含まれません。",
+    "plan.face_swap": "顔の差し替えについて同じもの。",
+    "plan.cold_seconds": "新しいワーカーが働き始めるまでの秒数。",
+    "plan.around_seconds": "GPU ワーカー以外でかかる秒数。",
+    "plan.peak": "最も混む 1 時間が平均の何倍か。",
+    "conformance": "契約テストを実際のアカウントで実行します。GPU 秒がかかります。違いがなければ 0。",
+    "conformance.endpoint": "テスト用ワーカーを動かすエンドポイント（NAME=ID）。",
     "doctor": "このマシンに足りないものと対処を表示します。足りないものがなければ終了コードは 0 です。",
 }
 

@@ -177,4 +177,79 @@ JAPANESE: Mapping[Message, str] = {
     Message.BUCKET_RIGHT: "バケットは使用でき、宣言どおりです。",
     Message.BUCKET_OUTDATED: "バケットは宣言と異なります: {parts}。`lipswap bucket prepare` で設定できます。",
     Message.BUCKET_PREPARED: "バケットを宣言どおりにしました。変更: {parts}",
+    Message.DETAIL: "{detail}",
+    Message.PRODUCTION_WELL: "本番環境に必要なものはすべて正常です。",
+    Message.CHECK_VARIABLES: "環境変数",
+    Message.CHECK_BUCKET: "バケット",
+    Message.CHECK_SKEW: "ストアとの時刻差",
+    Message.CHECK_PAGES: "ページからのアクセス",
+    Message.CHECK_LIFECYCLE: "ライフサイクル",
+    Message.CHECK_REDIS: "Redis",
+    Message.CHECK_PREFECT: "Prefect",
+    Message.CHECK_ORCHESTRATOR: "オーケストレーター",
+    Message.CHECK_LIP_SYNC: "リップシンクのエンドポイント",
+    Message.CHECK_FACE_SWAP: "顔差し替えのエンドポイント",
+    Message.CHECK_SIGNING: "署名",
+    Message.CHECK_DOOR: "API の入口",
+    Message.CHECK_ADDRESSES: "証明書",
+    Message.VARIABLES_RIGHT: "必要なものはすべて設定されています",
+    Message.VARIABLES_WRONG: "{problems}",
+    Message.VARIABLES_FIX: (
+        "docs/deploy.ja.md の一覧のとおりに設定してください。シークレットは NAME_FILE でファイルからも渡せます。"
+    ),
+    Message.BUCKET_WORKS: "{bucket} は読み書きでき、条件付き書き込みも守られます",
+    Message.BUCKET_FIX: "名前の挙がった変数を直してください。`lipswap bucket check` で再確認できます。",
+    Message.SKEW_IS: "{seconds:+.0f} 秒",
+    Message.SKEW_FIX: "このマシンの時計を合わせてください（ntp）。時刻がずれた署名は拒否されます。",
+    Message.PAGES_NONE: "ページの宣言がないため、ページから直接アップロードできません",
+    Message.PAGES_REFUSED: "拒否されました: {origins}",
+    Message.PAGES_ALLOWED: "許可されています: {origins}",
+    Message.PAGES_FIX: "bucket.origins にページを書き、`lipswap bucket prepare` を実行してください。",
+    Message.LIFECYCLE_UNSEEN: "製品のキーでは読めません（それで正しい状態です）",
+    Message.LIFECYCLE_OUTDATED: "保存期間が宣言と異なります",
+    Message.LIFECYCLE_FIX: "`lipswap bucket prepare` を実行してください。",
+    Message.KEY_TOO_STRONG: "このキーはバケットの設定を変更できます",
+    Message.KEY_TOO_STRONG_FIX: (
+        "製品にはオブジェクト用のキーだけを渡してください。`lipswap bucket prepare` の --keys で役割ごとに作れます。"
+    ),
+    Message.REDIS_WORKS: "読み書きできます",
+    Message.REDIS_FIX: "JOBSTORE_REDIS_URL を直してください: rediss://default:PASSWORD@HOST:PORT",
+    Message.PREFECT_WORKS: "バージョン {version}、デプロイメントはすべて登録済みです",
+    Message.PREFECT_FIX: "PREFECT_API_URL（と PREFECT_API_AUTH_STRING）を直すか、サーバーを起動してください。",
+    Message.PREFECT_LACKS: "未登録: {names}",
+    Message.PREFECT_LACKS_FIX: "`lipswap deploy prefect` を実行してください。",
+    Message.ORCHESTRATORS: "稼働中 {count}",
+    Message.ORCHESTRATORS_FIX: "起動してください: python -m flows.worker",
+    Message.ENDPOINT_UNSET: "{name} が設定されていません",
+    Message.ENDPOINT_UNSET_FIX: (
+        "{name} を設定してください。エンドポイントの ID は `lipswap deploy apply` が表示します。"
+    ),
+    Message.ENDPOINT_FIX: "RUNPOD_API_KEY か {name} を直してください。`lipswap deploy plan` で現状を確認できます。",
+    Message.ENDPOINT_IS: "{state}（ワーカー: {workers}）",
+    Message.ENDPOINT_BROKEN_FIX: (
+        "RunPod のコンソールでワーカーのログを見るか、最大ワーカー数を上げてください。RunPod "
+        "に下げられたかは `lipswap deploy diff` で分かります。"
+    ),
+    Message.ENDPOINT_CAPACITY_FIX: "GPU の種類やデータセンターを増やし、`lipswap deploy apply` を実行してください。",
+    Message.SIGNING_RIGHT: "証明書は {days} 日以上有効です",
+    Message.SIGNING_DEVELOPMENT: "開発用の証明書で署名しています。他者には信頼されません",
+    Message.SIGNING_FIX: (
+        "LIPSWAP_C2PA_CHAIN、LIPSWAP_C2PA_KEY、LIPSWAP_C2PA_TRUST_ANCHORS に有効な証明書を設定してください。"
+    ),
+    Message.DOOR_CLOSED: "シークレットを要求します",
+    Message.DOOR_OPEN: "API に届く人なら誰でも GPU を使えます",
+    Message.DOOR_FIX: "FF_API_SECRET を設定してください。",
+    Message.DRAFT_ALLOWED: "モデルがないときドラフトエンジンが使われます",
+    Message.DRAFT_FIX: "意図したものでなければ LIPSWAP_ALLOW_DRAFT を外してください。",
+    Message.ADDRESSES_RIGHT: "{count} 件のアドレスが信頼されています",
+    Message.ADDRESSES_SOON: "まもなく期限切れ（日数）: {days}",
+    Message.ADDRESSES_FIX: "証明書を更新するか、アドレスを直してください。",
+    Message.PLAN_HEADINGS: "エンドポイント|ワーカー|最長の列|コールドスタート|稼働秒|課金秒|利用率|USD/日",
+    Message.PLAN_SUM: (
+        "{jobs} 件、毎時 {hourly:.0f} 件。中央値 {median:.0f} 秒、95 % が {p95:.0f} 秒以内、最長 "
+        "{longest:.0f} 秒。GPU 費用 1 日 {usd:.2f} USD。"
+    ),
+    Message.PLAN_WITHOUT_STAGES: "少なくとも一方の処理が必要です。",
+    Message.CONFORMANCE_HEADINGS: "契約の項目|結果|違い",
+    Message.CONFORMANCE_SUM: "{count} 項目を確認し、{differing} 項目に違いがありました。",
 }
