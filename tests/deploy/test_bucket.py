@@ -15,6 +15,7 @@ from deployments.bucket.preparing import Bucket, Part
 from deployments.local.addresses import StackAddresses
 from gpu_tasks.settings import R2Settings
 from tests.deploy.cloudflare import ACCOUNT, GROUPS, TOKEN, running_cloudflare
+from tests.servers import RunningStack
 
 POLICY = BucketPolicy(origins=("https://page.example.com",), uploads_days=7)
 
@@ -30,8 +31,8 @@ def settings(store: StackAddresses, **changes: str) -> R2Settings:
     return R2Settings.model_validate(known | changes)
 
 
-def test_a_bucket_is_prepared_once(object_store: StackAddresses) -> None:
-    bucket = Bucket(settings(object_store))
+def test_a_bucket_is_prepared_once(stack: RunningStack) -> None:
+    bucket = Bucket(settings(stack.addresses))
     bucket.check_objects()
 
     assert bucket.outdated(POLICY) == (Part.CORS, Part.LIFECYCLE)
@@ -43,26 +44,26 @@ def test_a_bucket_is_prepared_once(object_store: StackAddresses) -> None:
     assert bucket.prepare(other) == (Part.LIFECYCLE,)
 
 
-def test_what_is_wrong_with_a_bucket_is_named(object_store: StackAddresses) -> None:
+def test_what_is_wrong_with_a_bucket_is_named(stack: RunningStack) -> None:
     with pytest.raises(BucketError, match=r"no bucket elsewhere .* jurisdiction"):
-        Bucket(settings(object_store, bucket="elsewhere")).check_objects()
+        Bucket(settings(stack.addresses, bucket="elsewhere")).check_objects()
     with pytest.raises(BucketError, match="R2_SECRET_ACCESS_KEY"):
-        Bucket(settings(object_store, secret_access_key="another")).check_objects()
+        Bucket(settings(stack.addresses, secret_access_key="another")).check_objects()
     with pytest.raises(BucketError, match="R2_ENDPOINT"):
-        Bucket(settings(object_store, endpoint="http://127.0.0.1:9")).check_objects()
+        Bucket(settings(stack.addresses, endpoint="http://127.0.0.1:9")).check_objects()
 
 
-def test_the_probe_leaves_nothing_behind(object_store: StackAddresses) -> None:
-    Bucket(settings(object_store)).check_objects()
+def test_the_probe_leaves_nothing_behind(stack: RunningStack) -> None:
+    Bucket(settings(stack.addresses)).check_objects()
 
     client = boto3.client(
         "s3",
-        endpoint_url=object_store.s3_endpoint,
-        region_name=object_store.s3_region,
-        aws_access_key_id=object_store.s3_access_key_id,
-        aws_secret_access_key=object_store.s3_secret_access_key.get_secret_value(),
+        endpoint_url=stack.addresses.s3_endpoint,
+        region_name=stack.addresses.s3_region,
+        aws_access_key_id=stack.addresses.s3_access_key_id,
+        aws_secret_access_key=stack.addresses.s3_secret_access_key.get_secret_value(),
     )
-    assert "Contents" not in client.list_objects_v2(Bucket=object_store.s3_bucket, Prefix="work/probe/")
+    assert "Contents" not in client.list_objects_v2(Bucket=stack.addresses.s3_bucket, Prefix="work/probe/")
 
 
 def test_each_role_has_a_key_of_its_own_for_this_bucket_alone(tmp_path: Path) -> None:
