@@ -27,7 +27,7 @@ from tests.deploy.dockerfiles import ROOT
     [
         (
             {"endpoints__wav2lip__gpu_types": ["NVIDIA RTX A400"]},
-            r"wav2lip\.gpu_types\.0: .* did you mean 'NVIDIA RTX A40",
+            r"wav2lip\.gpu_types\.0: .* did you mean 'NVIDIA RTX A",
         ),
         ({"tag": "latest"}, "tag: "),
         ({"endpoints__wav2lip__workers": {"min": 3, "max": 2}}, "min is above max"),
