@@ -14,6 +14,6 @@ def examined(environment: dict[str, str], folder: Path, **changes: str) -> dict[
     """State, sentence and fix of each check."""
     file = declared(folder / "fleet.yaml", bucket__origins=[PAGE])
     arguments = ("doctor", "--production", "--json", "--file", file)
-    output = lipswap(*arguments, **(environment | {"LANG": "C.UTF-8"} | changes)).stdout
+    output = lipswap(*arguments, environment=environment | changes).stdout
     answer: dict[str, Any] = json.loads(output.splitlines()[-1])
     return {one["check"]: (one["state"], one["found"], one["fix"] or "") for one in answer["findings"]}

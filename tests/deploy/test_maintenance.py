@@ -99,7 +99,7 @@ async def test_a_maintenance_run_goes_through(prefect: PrefectClient, name: str)
 async def test_orphans_are_told_and_removed_only_when_asked(prefect: PrefectClient, production: dict[str, str]) -> None:
     r2 = {name.removeprefix("R2_").lower(): value for name, value in production.items() if name.startswith("R2_")}
     store = connect(R2Settings.model_validate(r2))
-    store.put_json("outputs/forgotten.json", record(Cost()))
+    store.put_json("outputs/forgotten.json", record(Cost()), if_absent=True)
 
     assert (await ended(prefect, "orphan-objects/lipswap", min_days=0)).state_type is StateType.COMPLETED
     assert store.head("outputs/forgotten.json") is not None

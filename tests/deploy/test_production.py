@@ -67,7 +67,7 @@ def test_a_wrong_password_of_redis_and_a_page_that_is_not_allowed_are_named(
     file = declared(tmp_path / "fleet.yaml", bucket__origins=["https://another.example.com"])
     output = lipswap(
         *("doctor", "--production", "--json", "--file", file),
-        **(production | {"JOBSTORE_REDIS_URL": f"redis://:another@{host}"}),
+        environment=production | {"JOBSTORE_REDIS_URL": f"redis://:another@{host}"},
     ).stdout
     found = {one["check"]: one for one in json.loads(output.splitlines()[-1])["findings"]}
 

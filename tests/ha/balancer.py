@@ -24,8 +24,10 @@ class Balancer:
         ready.set()
         await stop.wait()
         server.close()
-        for task in self._serving:
+        serving = list(self._serving)
+        for task in serving:
             task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -35,11 +37,20 @@ class Balancer:
             for port in itertools.islice(self._replicas, self._count):
                 with contextlib.suppress(OSError):
                     there, back = await asyncio.open_connection(HOST, port)
-                    await asyncio.gather(_pour(reader, back), _pour(there, writer))
+                    try:
+                        await asyncio.gather(_pour(reader, back), _pour(there, writer))
+                    finally:
+                        await _closed(back)
                     break
         finally:
             self._serving.discard(task)
-            writer.close()
+            await _closed(writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _pour(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -64,3 +75,4 @@ def balanced(replicas: Sequence[int]) -> Iterator[str]:
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)
+        loop.close()

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.ha, pytest.mark.timeout(1500)]
 SAMPLES = Path(__file__).parents[2] / "samples"
 RUN_SECONDS = 400.0
 # Different requests, so that nothing of one is another's; a second of the sample each.
-TRIMS = [{"trim": {"start": start, "end": start + 1.0}} for start in (0.0, 0.4, 0.8, 1.2)]
+TRIMS: list[dict[str, Any]] = [{"trim": {"start": start, "end": start + 1.0}} for start in (0.0, 0.4, 0.8, 1.2)]
 # In this order while runs are on their way, one of two each.
 VICTIMS = ("prefect-api-1", "prefect-services-1", "orchestrator-1", "api-1")
 
@@ -49,11 +49,7 @@ def test_runs_survive_the_death_of_one_of_everything(fleet: Fleet, servers: Runn
         for victim, options in zip(VICTIMS, [*TRIMS[1:], {"sync_mode": "bounce"}], strict=True):
             task = _started(client, options)
             tasks.append(task)
-            wait_until(
-                lambda task=task: _status(client, task).status is not Status.PENDING,
-                seconds=RUN_SECONDS,
-                what=f"run {task} has begun",
-            )
+            _until_begun(client, task)
             fleet.kill(victim)
             print(f"{time.strftime('%H:%M:%S')} killed {victim} during {task}")  # noqa: T201  # the recorded proof
 
@@ -77,6 +73,12 @@ def _started(client: Client, options: dict[str, Any]) -> str:
 def _status(client: Client, task: str) -> TaskRecord:
     record: TaskRecord = _again(lambda: client.status(task))
     return record
+
+
+def _until_begun(client: Client, task: str) -> None:
+    wait_until(
+        lambda: _status(client, task).status is not Status.PENDING, seconds=RUN_SECONDS, what=f"run {task} has begun"
+    )
 
 
 def _ended(client: Client, task: str) -> TaskRecord:
