@@ -130,8 +130,9 @@ def prefect(context: typer.Context) -> None:
 @contextmanager
 def _situation(file: Path) -> Iterator[_Situation]:
     declaration = read_declaration(file)
-    resources = wanted(declaration, os.environ)
+    said = wanted(declaration, os.environ)
     with Account(**_address()) as account:
+        resources = account.dialect.as_told(said)
         found = account.found()
         yield _Situation(account, declaration, resources, found, planning.plan(resources, found, declaration.prefix))
 

@@ -78,7 +78,7 @@ def _look_at_bucket(settings: ShimSettings, declaration: Declaration) -> Iterato
     try:
         bucket.check_objects()
     except BucketError as error:
-        yield problem(ProductionCheck.BUCKET, Message.DETAIL, Message.BUCKET_FIX, detail=error)
+        yield problem(ProductionCheck.BUCKET, Message.DETAIL, Message.BUCKET_FIX, detail=str(error))
     else:
         yield fine(ProductionCheck.BUCKET, Message.BUCKET_WORKS, bucket=name)
     if skew is not None and abs(skew) > _LARGEST_SKEW_SECONDS:
@@ -162,7 +162,7 @@ def _look_at_signing(signing: SigningSettings) -> Finding:
         load_signatory(signing)
         load_signatory(signing, now=datetime.now(UTC) + timedelta(days=_SOON_DAYS))
     except SigningSettingsError as error:
-        return problem(ProductionCheck.SIGNING, Message.DETAIL, Message.SIGNING_FIX, detail=error)
+        return problem(ProductionCheck.SIGNING, Message.DETAIL, Message.SIGNING_FIX, detail=str(error))
     return fine(ProductionCheck.SIGNING, Message.SIGNING_RIGHT, days=_SOON_DAYS)
 
 

@@ -1,4 +1,4 @@
-"""One RunPod account over REST v1: what it has, and single changes to it.
+"""One RunPod account over its REST API: what it has, and single changes to it.
 
 Reading and deleting are tried again; creating is not: after a lost answer only a look at the account tells.
 """
@@ -12,11 +12,15 @@ from typing import Any, Final, Self
 import httpx
 from pydantic import SecretStr, ValidationError
 
-from deployments.fleet import rest_v1
+from deployments.fleet.dialects import Dialect, Known, Write
 from deployments.fleet.errors import AccountError, AnswerLostError
 from deployments.fleet.resources import Found, Kind, Resource
+from deployments.fleet.rest_v1 import RestV1
+from deployments.fleet.rest_v2 import RestV2
 
-REST_BASE: Final = "https://rest.runpod.io/v1"
+# v1 (https://rest.runpod.io/v1) is announced to end in December 2026.
+REST_BASE: Final = "https://api.runpod.io/v2"
+_DIALECTS: Final[Mapping[str, Dialect]] = {"v1": RestV1(), "v2": RestV2()}
 _SECONDS: Final = 30.0
 _TRIES: Final = 4
 _PAUSE_SECONDS: Final = 0.5
@@ -27,6 +31,10 @@ class Account:
     """A context: its connection is closed at the end."""
 
     def __init__(self, api_key: SecretStr, base_url: str = REST_BASE) -> None:
+        version = base_url.rstrip("/").rpartition("/")[2]
+        if version not in _DIALECTS:
+            raise AccountError(f"RUNPOD_REST_BASE ends with /{' or /'.join(_DIALECTS)}; {base_url} does not.")
+        self.dialect = _DIALECTS[version]
         self._http = httpx.Client(
             base_url=base_url.rstrip("/"),
             headers={"Authorization": f"Bearer {api_key.get_secret_value()}"},
@@ -49,34 +57,36 @@ class Account:
         """
         answers = {kind: self._list(kind) for kind in Kind}
         try:
-            return rest_v1.read(answers)
+            return self.dialect.read(answers)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"])
             raise AccountError(f"RunPod's list cannot be read: {place}: {first['msg']}.") from error
 
-    def create(self, resource: Resource, kind: Kind, ids: Mapping[tuple[Kind, str], str]) -> str:
-        """Make a resource and return its id.
+    def create(self, resource: Resource, known: Known) -> str:
+        """Make a resource and return its id; empty for one that is made along with another.
 
         Raises:
             AccountError: It was refused, and is not there.
             AnswerLostError: It may be there.
         """
-        answer = self._write("POST", f"/{rest_v1.PATHS[kind]}", rest_v1.write(resource, ids), resource.name)
+        if (write := self.dialect.creating(resource, known)) is None:
+            return ""
+        answer = self._write(write, resource.name)
         try:
             return str(answer.json()["id"])
         except (ValueError, KeyError, TypeError) as error:
-            raise AnswerLostError(f"RunPod took {kind} {resource.name} but did not tell its id.") from error
+            raise AnswerLostError(f"RunPod took {resource.name} but did not tell its id.") from error
 
-    def update(self, id_: str, resource: Resource, kind: Kind, ids: Mapping[tuple[Kind, str], str]) -> None:
-        """Bring a resource to what is wanted; on an endpoint this begins a rolling release.
+    def update(self, id_: str, resource: Resource, known: Known) -> None:
+        """Bring a resource to what is wanted; another image or environment begins a rolling release.
 
         Raises:
             AccountError: It was refused.
             AnswerLostError: It may have been done.
         """
-        body = rest_v1.write_update(kind, rest_v1.write(resource, ids))
-        self._write("PATCH", f"/{rest_v1.PATHS[kind]}/{id_}", body, resource.name)
+        if (write := self.dialect.updating(id_, resource, known)) is not None:
+            self._write(write, resource.name)
 
     def delete(self, id_: str, kind: Kind, name: str) -> None:
         """Remove a resource; one that is not there (any more) is no error.
@@ -84,26 +94,32 @@ class Account:
         Raises:
             AccountError: It was refused, or RunPod does not answer.
         """
-        answer = self._repeat("DELETE", f"/{rest_v1.PATHS[kind]}/{id_}", {})
+        if (path := self.dialect.deleting(id_, kind)) is None:
+            return
+        answer = self._repeat("DELETE", path, {})
         if not answer.is_success and answer.status_code != HTTPStatus.NOT_FOUND:
             raise _refused(answer, f"remove {kind} {name}")
 
     def _list(self, kind: Kind) -> list[dict[str, Any]]:
-        answer = self._repeat("GET", f"/{rest_v1.PATHS[kind]}", rest_v1.LIST_QUERIES.get(kind, {}))
+        if (listing := self.dialect.listings.get(kind)) is None:
+            return []
+        answer = self._repeat("GET", listing.path, listing.query)
         if not answer.is_success:
             raise _refused(answer, f"list {kind}s")
         try:
             listed = answer.json()
+            if listing.wrapped_in is not None and isinstance(listed, dict):
+                listed = listed.get(listing.wrapped_in)
         except ValueError as error:
             raise AccountError(f"RunPod's list of {kind}s is no JSON; is RUNPOD_REST_BASE right?") from error
         if not isinstance(listed, list):
             raise AccountError(f"RunPod's list of {kind}s is none; is RUNPOD_REST_BASE right?")
         return listed
 
-    def _write(self, method: str, path: str, body: Mapping[str, Any], name: str) -> httpx.Response:
+    def _write(self, write: Write, name: str) -> httpx.Response:
         for attempt in range(_TRIES):
             try:
-                answer = self._http.request(method, path, json=dict(body))
+                answer = self._http.request(write.method, write.path, json=dict(write.body))
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
                 pass
             except httpx.HTTPError as error:

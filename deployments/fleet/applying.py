@@ -7,6 +7,7 @@ simply begun again and does the rest.
 from collections.abc import Callable, Sequence
 
 from deployments.fleet.account import Account
+from deployments.fleet.dialects import Known
 from deployments.fleet.errors import AnswerLostError
 from deployments.fleet.planning import Action, Change, Plan, ours
 from deployments.fleet.resources import KINDS, Kind, Resource
@@ -30,12 +31,13 @@ def apply(account: Account, plan: Plan, wanted: Sequence[Resource], told: OnChan
     """
     resources = {(KINDS[type(one)], one.name): one for one in wanted}
     ids = {key: one.id for key, one in ours(account.found(), plan.prefix).items()} if plan.changes else {}
+    known = Known(ids, resources)
     for change in plan.changes:
         key = (change.kind, change.name)
         if change.id is None:
-            ids[key] = _create(account, resources[key], change.kind, ids, plan.prefix)
+            ids[key] = _create(account, resources[key], known, plan.prefix)
         else:
-            account.update(change.id, resources[key], change.kind, ids)
+            account.update(change.id, resources[key], known)
         told(change)
     if prune:
         remove(account, [one for one in plan.strays if one.kind is not Kind.VOLUME], told)
@@ -53,12 +55,12 @@ def remove(account: Account, changes: Sequence[Change], told: OnChange) -> None:
             told(change)
 
 
-def _create(account: Account, resource: Resource, kind: Kind, ids: dict[tuple[Kind, str], str], prefix: str) -> str:
+def _create(account: Account, resource: Resource, known: Known, prefix: str) -> str:
     try:
-        return account.create(resource, kind, ids)
+        return account.create(resource, known)
     except AnswerLostError:
         # A second create would make a second endpoint of the same name, which costs money twice.
-        there = ours(account.found(), prefix).get((kind, resource.name))
+        there = ours(account.found(), prefix).get((KINDS[type(resource)], resource.name))
         if there is None:
             raise
         return there.id

@@ -80,3 +80,25 @@ PRICED_AS: Final[Mapping[str, str]] = MappingProxyType(
         "NVIDIA RTX A6000": "A6000",
     }
 )
+
+# Pools of RunPod's REST v2, from the page "GPU types" of its documentation; what it does not name there is left out.
+POOLS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "NVIDIA A100 80GB PCIe": "AMPERE_80",
+        "NVIDIA A100-SXM4-80GB": "AMPERE_80",
+        "NVIDIA A40": "AMPERE_48",
+        "NVIDIA GeForce RTX 3090": "AMPERE_24",
+        "NVIDIA GeForce RTX 4090": "ADA_24",
+        "NVIDIA GeForce RTX 5090": "ADA_32_PRO",
+        "NVIDIA L4": "ADA_24",
+        "NVIDIA L40": "ADA_48_PRO",
+        "NVIDIA L40S": "ADA_48_PRO",
+        "NVIDIA RTX 2000 Ada Generation": "AMPERE_16",
+        "NVIDIA RTX 4000 Ada Generation": "AMPERE_16",
+        "NVIDIA RTX 6000 Ada Generation": "ADA_48_PRO",
+        "NVIDIA RTX A4000": "AMPERE_16",
+        "NVIDIA RTX A4500": "AMPERE_24",
+        "NVIDIA RTX A5000": "AMPERE_24",
+        "NVIDIA RTX A6000": "AMPERE_48",
+    }
+)

@@ -4,12 +4,14 @@ Spellings are those of its OpenAPI document. Two are from use: a name may come b
 is on, and FlashBoot is told in no other way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.fleet.resources import Endpoint, Found, Kind, Resource, Template, Volume
+from deployments.fleet.dialects import Known, Listing, Write
+from deployments.fleet.resources import KINDS, Endpoint, Found, Kind, Resource, Template, Volume
 from deployments.local.control_plane.settings import Scaler
 
 PATHS: Final[Mapping[Kind, str]] = {
@@ -63,21 +65,41 @@ class _Endpoint(_Wire):
     executionTimeoutMs: int = Field(default=0)
 
 
-def read(answers: Mapping[Kind, list[dict[str, Any]]]) -> tuple[Found, ...]:
-    """Return what the three lists hold, with names in the place of ids."""
-    volumes = [_Volume.model_validate(one) for one in answers[Kind.VOLUME]]
-    templates = [_Template.model_validate(one) for one in answers[Kind.TEMPLATE]]
-    endpoints = [_Endpoint.model_validate(one) for one in answers[Kind.ENDPOINT]]
-    names = {one.id: one.name for one in (*volumes, *templates)}
-    return (
-        *(Found(id=one.id, resource=_volume(one)) for one in volumes),
-        *(Found(id=one.id, resource=_template(one)) for one in templates),
-        *(Found(id=one.id, resource=_endpoint(one, names)) for one in endpoints),
+class RestV1:
+    """The dialect of https://rest.runpod.io/v1."""
+
+    listings: Mapping[Kind, Listing] = MappingProxyType(
+        {kind: Listing(f"/{path}", LIST_QUERIES.get(kind, {})) for kind, path in PATHS.items()}
     )
 
+    def read(self, answers: Mapping[Kind, list[dict[str, Any]]]) -> tuple[Found, ...]:
+        volumes = [_Volume.model_validate(one) for one in answers[Kind.VOLUME]]
+        templates = [_Template.model_validate(one) for one in answers[Kind.TEMPLATE]]
+        endpoints = [_Endpoint.model_validate(one) for one in answers[Kind.ENDPOINT]]
+        names = {one.id: one.name for one in (*volumes, *templates)}
+        return (
+            *(Found(id=one.id, resource=_volume(one)) for one in volumes),
+            *(Found(id=one.id, resource=_template(one)) for one in templates),
+            *(Found(id=one.id, resource=_endpoint(one, names)) for one in endpoints),
+        )
 
-def write(resource: Resource, ids: Mapping[tuple[Kind, str], str]) -> dict[str, Any]:
-    """Return the body of a POST; `ids` are those of volumes and templates by name."""
+    def as_told(self, wanted: Sequence[Resource]) -> tuple[Resource, ...]:
+        return tuple(wanted)
+
+    def creating(self, resource: Resource, known: Known) -> Write | None:
+        return Write("POST", f"/{PATHS[KINDS[type(resource)]]}", _body(resource, known.ids))
+
+    def updating(self, id_: str, resource: Resource, known: Known) -> Write | None:
+        kind = KINDS[type(resource)]
+        # The whole of what makes it, less what cannot be changed.
+        body = {name: value for name, value in _body(resource, known.ids).items() if name not in _FIXED[kind]}
+        return Write("PATCH", f"/{PATHS[kind]}/{id_}", body)
+
+    def deleting(self, id_: str, kind: Kind) -> str | None:
+        return f"/{PATHS[kind]}/{id_}"
+
+
+def _body(resource: Resource, ids: Mapping[tuple[Kind, str], str]) -> dict[str, Any]:
     match resource:
         case Volume():
             return {"name": resource.name, "size": resource.size_gb, "dataCenterId": resource.data_center}
@@ -93,11 +115,6 @@ def write(resource: Resource, ids: Mapping[tuple[Kind, str], str]) -> dict[str, 
             } | auth
         case Endpoint():
             return _endpoint_body(resource, ids)
-
-
-def write_update(kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body of a PATCH for the body of a POST: the whole of it, less what cannot be changed."""
-    return {name: value for name, value in body.items() if name not in _FIXED[kind]}
 
 
 def _endpoint_body(endpoint: Endpoint, ids: Mapping[tuple[Kind, str], str]) -> dict[str, Any]:

@@ -159,8 +159,8 @@ def _parameter_keys(parameters: dict[str, Any]) -> list[str]:
 
 def _lowered(declaration: Declaration, environment: dict[str, str], key: SecretStr, rest_base: str) -> tuple[str, ...]:
     with Account(key, rest_base) as account:
-        found = account.found()
-    return lowered_endpoints(plan(wanted(declaration, environment), found, declaration.prefix))
+        found, resources = account.found(), account.dialect.as_told(wanted(declaration, environment))
+    return lowered_endpoints(plan(resources, found, declaration.prefix))
 
 
 async def _table(key: str, rows: list[dict[str, Any]]) -> None:

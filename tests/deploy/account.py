@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import yaml
 from pydantic import SecretStr
 
 from deployments.fleet.account import Account
+from deployments.fleet.resources import Found, Kind
 
 API_KEY = "a-key-of-the-tests"
 QUOTA = 10
@@ -22,27 +23,38 @@ ENVIRONMENT = {"R2_ENDPOINT": "https://account.r2.cloudflarestorage.com", "R2_BU
 
 @dataclass(frozen=True)
 class RunningAccount:
+    """`version` is the one of the API that the tests speak."""
+
     url: str
+    version: str = "v1"
+
+    @property
+    def base(self) -> str:
+        return f"{self.url}/{self.version}"
 
     def client(self) -> Account:
-        return Account(SecretStr(API_KEY), f"{self.url}/v1")
+        return Account(SecretStr(API_KEY), self.base)
 
     def misbehave(self, **how: int | None) -> None:
-        self._ask("PUT", "/local/misbehaviour", how)
+        self._ask("PUT", f"/local/{self.version}/misbehaviour", how)
 
     def writes(self) -> int:
         """How many writes were carried out since the last `misbehave`."""
-        return int(self._ask("GET", "/local/writes")["writes"])
+        return int(self._ask("GET", f"/local/{self.version}/writes")["writes"])
 
-    def names(self, kind: str) -> list[str]:
-        listed = self._ask("GET", f"/v1/{kind}?includeEndpointBoundTemplates=true")
-        return sorted(one["name"] for one in listed)
+    def names(self, kind: Kind) -> list[str]:
+        """Names of all that is there of a kind; v2 has no templates of its own."""
+        return sorted(found.resource.name for found in self._found() if found.kind is kind)
 
-    def edit(self, kind: str, name: str, **changes: Any) -> None:  # noqa: ANN401  # fields of the API
-        """Change something as a person does in the console."""
-        listed = self._ask("GET", f"/v1/{kind}?includeEndpointBoundTemplates=true")
-        one = next(each for each in listed if each["name"].removesuffix(" -fb") == name)
-        self._ask("PATCH", f"/v1/{kind}/{one['id']}", changes)
+    def edit(self, kind: Kind, name: str, changes: Mapping[str, Any]) -> None:
+        """Change something as a person does in the console; the fields are the API's own."""
+        found = next(one for one in self._found() if one.kind is kind and one.resource.name == name)
+        path = {"v1": {Kind.TEMPLATE: "templates", Kind.ENDPOINT: "endpoints"}}.get(self.version, {})
+        self._ask("PATCH", f"/{self.version}/{path.get(kind, 'serverless')}/{found.id}", changes)
+
+    def _found(self) -> tuple[Found, ...]:
+        with self.client() as account:
+            return account.found()
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:  # noqa: ANN401  # JSON
         request = urllib.request.Request(  # noqa: S310  # our own loopback address
@@ -57,9 +69,9 @@ class RunningAccount:
 
 
 @contextmanager
-def running_account(folder: Path) -> Iterator[RunningAccount]:
+def running_account(folder: Path, version: str) -> Iterator[RunningAccount]:
     """Run the server; what it holds lies in `folder`."""
-    command = (sys.executable, "-m", "deployments.local.account", str(folder / "account.json"), "0", str(QUOTA))
+    command = (sys.executable, "-m", "deployments.local.account", str(folder), "0", str(QUOTA))
     with (
         (folder / "account.log").open("ab") as log,
         subprocess.Popen(command, env={"RUNPOD_API_KEY": API_KEY}, stdout=subprocess.PIPE, stderr=log) as process,
@@ -67,7 +79,7 @@ def running_account(folder: Path) -> Iterator[RunningAccount]:
         assert process.stdout is not None
         try:
             # It listens before it tells its address; a server that ends closes the pipe.
-            yield RunningAccount(process.stdout.readline().decode().strip())
+            yield RunningAccount(process.stdout.readline().decode().strip(), version)
         finally:
             process.terminate()
             process.wait(10)

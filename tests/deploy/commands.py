@@ -19,7 +19,7 @@ def lipswap(
     """Run a command; its output is one text, sentences and answers together."""
     whole = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
     if account is not None:
-        whole |= {"RUNPOD_API_KEY": API_KEY, "RUNPOD_REST_BASE": f"{account.url}/v1"} | ENVIRONMENT
+        whole |= {"RUNPOD_API_KEY": API_KEY, "RUNPOD_REST_BASE": account.base} | ENVIRONMENT
     return subprocess.run(
         [str(Path(sys.executable).with_name("lipswap")), *map(str, arguments)],
         env=whole | dict(environment) | variables,

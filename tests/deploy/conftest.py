@@ -18,9 +18,10 @@ from tests.servers import RunningStack, running_stack
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAccount]:
-    with running_account(tmp_path_factory.mktemp("account")) as running:
+@pytest.fixture(params=["v1", "v2"])
+def account(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAccount]:
+    """An account as either version of RunPod's REST API shows it."""
+    with running_account(tmp_path_factory.mktemp("account"), request.param) as running:
         yield running
 
 

@@ -1,4 +1,4 @@
-"""`python -m deployments.local.account FILE PORT WORKER_QUOTA`; the key comes from RUNPOD_API_KEY.
+"""`python -m deployments.local.account FOLDER PORT WORKER_QUOTA`; the key comes from RUNPOD_API_KEY.
 
 Its first line on standard output is its address; port 0 is any free one.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from deployments.local.account.server import LocalAccount, account_app
+from deployments.local.account.server import LocalAccount, LocalAccountV2, account_app
 from deployments.local.layout import HOST
 
 _ARGUMENTS = 4
@@ -21,13 +21,14 @@ def main() -> int:
     """Serve until SIGTERM or Ctrl-C; 2 for wrong usage."""
     key = os.environ.get("RUNPOD_API_KEY")
     if len(sys.argv) != _ARGUMENTS or not key:
-        sys.stderr.write("usage: RUNPOD_API_KEY=... python -m deployments.local.account FILE PORT WORKER_QUOTA\n")
+        sys.stderr.write("usage: RUNPOD_API_KEY=... python -m deployments.local.account FOLDER PORT WORKER_QUOTA\n")
         return _BAD_USAGE
-    account = LocalAccount(Path(sys.argv[1]), worker_quota=int(sys.argv[3]))
+    folder, quota = Path(sys.argv[1]), int(sys.argv[3])
+    accounts = tuple(kind(folder / f"{kind.version}.json", quota) for kind in (LocalAccount, LocalAccountV2))
     with socket.create_server((HOST, int(sys.argv[2]))) as listening:
         sys.stdout.write(f"http://{HOST}:{listening.getsockname()[1]}\n")
         sys.stdout.flush()
-        web.run_app(account_app(account, key), sock=listening, print=None)
+        web.run_app(account_app(accounts, key), sock=listening, print=None)
     return 0
 
 
