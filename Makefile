@@ -18,7 +18,7 @@ CUDA_BASE ?=
 MODELS ?=
 ACKNOWLEDGED_LICENCES ?=
 
-.PHONY: demo test check bench up clean lock images test-images test-ha
+.PHONY: demo test check bench bench-scale chaos up clean lock images test-images test-ha
 
 demo: $(VENV)/local
 	$(BIN)/lipswap demo $(ARGS)
@@ -27,7 +27,7 @@ up: $(VENV)/local
 	$(BIN)/lipswap up $(ARGS)
 
 test: $(VENV)/torch check
-	$(BIN)/pytest -m "not bench and not images and not ha" -n $(JOBS) $(ARGS)
+	$(BIN)/pytest -m "not bench and not scale and not images and not ha" -n $(JOBS) $(ARGS)
 
 check: $(VENV)/torch
 	$(BIN)/ruff format --check .
@@ -37,6 +37,15 @@ check: $(VENV)/torch
 
 bench: $(VENV)/torch
 	$(BIN)/pytest -m bench -s $(ARGS)
+
+# Three hundred runs at once on one orchestrator; about ten minutes.
+bench-scale: $(VENV)/torch
+	$(BIN)/pytest -m scale -s tests/benchmarks/test_scale.py $(ARGS)
+
+# Everything is killed with -9 at random while jobs are computed: make chaos SEED=7 CHAOS_JOBS=100 KILLS=40
+chaos: $(VENV)/torch
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) \
+		$(if $(CHAOS_JOBS),--jobs $(CHAOS_JOBS))
 
 # The environment with which the demo runs; the project's own build tools come from the same lock.
 $(VENV)/local: locks/local.txt pyproject.toml

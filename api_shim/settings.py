@@ -1,5 +1,7 @@
 """Settings of the shim, read from the environment once when its process starts."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 
 from blocks.settings import OrchestratorSettings
@@ -23,6 +25,10 @@ class ShimSettings(OrchestratorSettings):
 
     # What a small flow finds out is waited for at the door; the largest file is fetched and read in this time.
     max_answer_seconds: float = Field(default=120.0, gt=0, validation_alias="LIPSWAP_API_MAX_ANSWER_SECONDS")
+
+    # Where the workers' models lie, if they are on this machine, as in the local stack: what is missing is then said
+    # before a run exists. Not LIPSWAP_WEIGHTS, which names a place on a worker's own machine.
+    weights: Path | None = Field(default=None, validation_alias="LIPSWAP_LOCAL_WEIGHTS")
 
     @property
     def max_upload_bytes(self) -> int:

@@ -89,6 +89,9 @@ class OrchestratorSettings(MediaBounds, BudgetBounds, BaseSettings):
     cpu_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_CPU_PROCESSES")
     consent_policy: ConsentPolicy = Field(default=ConsentPolicy.RECORDED, validation_alias="LIPSWAP_CONSENT_POLICY")
     max_runs: int = Field(default=100, ge=1, validation_alias="LIPSWAP_MAX_RUNS")
+    lease_seconds: float = Field(default=15.0, ge=1.0, le=300.0, validation_alias="LIPSWAP_LEASE_SECONDS")
+    run_attempts: int = Field(default=4, ge=2, validation_alias="LIPSWAP_RUN_ATTEMPTS")
+    drain_seconds: float = Field(default=0.0, ge=0.0, validation_alias="LIPSWAP_DRAIN_SECONDS")
 
     @model_validator(mode="after")
     def _proves_who_calls(self) -> Self:

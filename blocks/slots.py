@@ -16,7 +16,7 @@ _RENEW_SECONDS = 15.0
 _WAITING_MS = 10_000
 _LOOK_SECONDS = 2.0
 
-# KEYS: holders, line, waiting. ARGV: member, priority, limit, lease and waiting time in ms.
+# KEYS: holders, line, waiting. ARGV: member, priority, limit, lease and waiting time in ms, 1 for who is in already.
 _ENTER = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -26,16 +26,16 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
   redis.call('ZREM', KEYS[3], gone)
 end
 local is_in = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not is_in then
+if not is_in and ARGV[6] ~= '1' then
   if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then
     redis.call('ZADD', KEYS[2], now - tonumber(ARGV[2]) * 1e13, ARGV[1])
   end
   redis.call('ZADD', KEYS[3], now + tonumber(ARGV[5]), ARGV[1])
   local free = tonumber(ARGV[3]) - redis.call('ZCARD', KEYS[1])
   if redis.call('ZRANK', KEYS[2], ARGV[1]) >= free then return 0 end
-  redis.call('ZREM', KEYS[2], ARGV[1])
-  redis.call('ZREM', KEYS[3], ARGV[1])
 end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[4]), ARGV[1])
 for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], ARGV[4] * 10) end
 return 1
@@ -51,14 +51,22 @@ class EndpointSlots:
         self._mine: set[str] = set()
 
     @asynccontextmanager
-    async def entered(self, member: str, *, priority: int, limit: int | None) -> AsyncIterator[None]:
-        """Wait for a place and keep it until the block is left. Without a limit there is always one."""
+    async def entered(
+        self, member: str, *, priority: int, limit: int | None, is_in: bool = False
+    ) -> AsyncIterator[None]:
+        """Wait for a place and keep it until the block is left. Without a limit there is always one.
+
+        `is_in`: the member's job is on the endpoint already (its run goes on in this process), so it only is counted.
+        """
         if limit is None:
             yield
             return
         renewing: asyncio.Task[None] | None = None
         try:
-            await self._wait(member, priority, limit)
+            if is_in:
+                await self._ask(member, priority, limit, is_in=True)
+            else:
+                await self._wait(member, priority, limit)
             self._mine.add(member)
             renewing = asyncio.create_task(self._renew(member, priority, limit), name=f"{self._name} {member}")
             yield
@@ -74,14 +82,13 @@ class EndpointSlots:
 
     async def _wait(self, member: str, priority: int, limit: int) -> None:
         async with self._jobs.woken(self._name) as waker:
-            while not await self._is_in(member, priority, limit):
+            while not await self._ask(member, priority, limit):
                 await waker.wait(_LOOK_SECONDS)
 
-    async def _is_in(self, member: str, priority: int, limit: int) -> bool:
+    async def _ask(self, member: str, priority: int, limit: int, *, is_in: bool = False) -> bool:
+        asked: list[str | float] = [member, priority, limit, _LEASE_MS, _WAITING_MS, int(is_in)]
         try:
-            answer = await self._jobs.run_script(
-                _ENTER, keys=self._keys(), args=[member, priority, limit, _LEASE_MS, _WAITING_MS]
-            )
+            answer = await self._jobs.run_script(_ENTER, keys=self._keys(), args=asked)
         except JobStoreError:
             return member in self._mine or len(self._mine) < limit
         return bool(answer)
@@ -89,7 +96,8 @@ class EndpointSlots:
     async def _renew(self, member: str, priority: int, limit: int) -> None:
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
-            await self._is_in(member, priority, limit)
+            # A Redis that was lost is told anew who is in.
+            await self._ask(member, priority, limit, is_in=True)
 
     async def _leave(self, member: str) -> None:
         # Without Redis the lease ends by itself.

@@ -24,7 +24,7 @@ from blocks.settings import OrchestratorSettings, WorkerType
 from deployments.maintenance import flows as maintenance
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
-from flows.pools import POOLS
+from flows.pools import POOLS, QUICK_QUEUE
 from flows.request import DEPLOYMENT, VERIFY_DEPLOYMENT
 from flows.verifying import verify
 from gpu_tasks.provenance.certificates import load_signatory
@@ -48,6 +48,9 @@ SCHEDULES: dict[str, str] = {
     "endpoint-health/lipswap": "*/15 * * * *",
     "cost-report/lipswap": "47 0 * * *",
 }
+
+# These do not wait behind whole videos.
+_QUICK = frozenset({VERIFY_DEPLOYMENT})
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
     WorkerType.INPROCESS: InProcessWorker,
@@ -74,6 +77,7 @@ async def _deploy_flow(client: PrefectClient, name: str, settings: OrchestratorS
         description=flow.description,
         entrypoint=entrypoint,
         work_pool_name=POOLS[worker_type],
+        work_queue_name=QUICK_QUEUE if name in _QUICK else None,
         job_variables=_job_variables(worker_type),
         parameter_openapi_schema=parameter_schema(flow).model_dump(),
         # The door has checked the request with the same model; an operator's run is checked by the flow.

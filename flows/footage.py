@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.request import Trim
 from gpu_tasks.contract.artifacts import Artifact, Digest, ObjectKey
 from gpu_tasks.contract.gate import Change
-from gpu_tasks.contract.jobs import Timeline
+from gpu_tasks.contract.jobs import Reference, Timeline
 from gpu_tasks.contract.media import MediaInfo
 from gpu_tasks.contract.options import SyncMode
 from gpu_tasks.contract.tracks import WARNING_SENTENCES, FaceReport
@@ -51,6 +51,7 @@ class Uploads(_Model):
     target: Upload
     audio: Upload | None
     sources: tuple[Upload, ...]
+    references: tuple[Upload, ...] = ()
     sync_mode: SyncMode
     trim: Trim | None
     limits: Limits
@@ -64,6 +65,7 @@ class Changes(_Model):
     target: tuple[Change, ...] = ()
     audio: tuple[Change, ...] = ()
     sources: tuple[tuple[Change, ...], ...] = ()
+    references: tuple[tuple[Change, ...], ...] = ()
 
 
 class HandedIn(_Model):
@@ -72,10 +74,11 @@ class HandedIn(_Model):
     target: Digest
     audio: Digest | None
     sources: tuple[Digest, ...]
+    references: tuple[Digest, ...] = ()
 
     @property
     def all(self) -> tuple[Digest, ...]:
-        return (self.target, *((self.audio,) if self.audio else ()), *self.sources)
+        return (self.target, *((self.audio,) if self.audio else ()), *self.sources, *self.references)
 
 
 class Footage(_Model):
@@ -89,6 +92,7 @@ class Footage(_Model):
     audio: Artifact | None
     audio_seconds: float | None
     sources: tuple[Artifact, ...]
+    references: tuple[Reference, ...] = ()
     handed_in: HandedIn
     changes: Changes
     faces: FaceReport

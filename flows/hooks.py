@@ -28,15 +28,21 @@ async def close_record(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any
     Its own process stops its jobs, too; here it is done for a process that was killed before it could.
     """
     _logger.info("Closing the record of %s %s: %s.", flow.name, flow_run.name, state.name)
-    first = record_changes.queued(
-        str(flow_run.id), flow_run.parameters.get("request", {}), now=flow_run.created or _now()
-    )
+    await _close(flow_run, _CHANGES[state.type])
+
+
+async def give_up(flow_run: FlowRun) -> None:
+    """Close the record of a run whose workers die one after the other, and stop its GPU jobs."""
+    await _close(flow_run, _given_up)
+
+
+async def _close(run: FlowRun, change: Callable[[TaskRecord], TaskRecord]) -> None:
+    first = record_changes.queued(str(run.id), run.parameters.get("request", {}), now=run.created or _now())
     record = RunRecord(await JobStore.aload(registry.JOBS), first)
-    await record.begin(attempts=flow_run.run_count)
+    await record.begin(attempts=run.run_count)
     if record.record.status.is_final:
         return
-    change = _CHANGES[state.type]
-    if change is _cancelled:
+    if change in {_cancelled, _given_up}:
         # Said before the record is closed: the caller of a cancelled run may know that nothing is billed any more.
         details = await stop_jobs(record.record)
         await record.change(lambda known: record_changes.noted(known, now=_now(), details=details))
@@ -50,6 +56,10 @@ def _failed(record: TaskRecord) -> TaskRecord:
 def _crashed(record: TaskRecord) -> TaskRecord:
     error = _error(record, FaultCode.INTERNAL, "The process that worked on it ended.")
     return record_changes.failed(record, error, now=_now())
+
+
+def _given_up(record: TaskRecord) -> TaskRecord:
+    return record_changes.failed(record, _error(record, FaultCode.ORCHESTRATOR_LOST), now=_now())
 
 
 def _cancelled(record: TaskRecord) -> TaskRecord:

@@ -8,13 +8,14 @@ import asyncio
 
 from prefect import flow
 
+from blocks.patience import patiently
 from blocks.registry import RESULT_STORAGE
 from flows import planning, tasks
 from flows.errors import PipelineError
 from flows.footage import told
 from flows.hooks import close_record
 from flows.remote import JobDone
-from flows.request import PipelineRequest, unsupported
+from flows.request import PipelineRequest, beyond, unsupported
 from flows.run import Run, opened
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.faults import FaultCode
@@ -42,7 +43,8 @@ async def _work(run: Run, request: PipelineRequest) -> None:
     await run.enter(Stage.INGEST)
     engine = _admitted(run, request)
     await run.note(details={"engine": engine.value})
-    uploads = await asyncio.to_thread(planning.look_up, run.store, request, planning.limits_of(run.policy))
+    limits = planning.limits_of(run.policy)
+    uploads = await patiently(lambda: asyncio.to_thread(planning.look_up, run.store, request, limits))
     footage = await tasks.ingest(run, uploads)
     await run.note(media=told(footage))
     await run.accept(footage)
@@ -77,4 +79,7 @@ def _admitted(run: Run, request: PipelineRequest) -> Engine:
         run.endpoint(Stage.WAV2LIP)
     if request.wants_face_swap:
         run.endpoint(Stage.FACEFUSION)
-    return run.engine()
+    engine = run.engine()
+    if (refusal := beyond(request, engine)) is not None:
+        raise refusal
+    return engine

@@ -42,6 +42,7 @@ def look_up(store: ArtifactStore, request: PipelineRequest, limits: Limits) -> U
         target=_upload(store, request.target_key, limits.max_video_bytes),
         audio=_upload(store, request.audio_key, limits.max_sound_bytes) if request.audio_key else None,
         sources=tuple(_upload(store, key, limits.max_image_bytes) for key in request.source_keys),
+        references=tuple(_upload(store, key, limits.max_image_bytes) for key in request.reference_keys),
         sync_mode=request.laid_out_as,
         trim=request.trim,
         limits=limits,
@@ -91,6 +92,7 @@ def face_swap_job(request: PipelineRequest, footage: Footage, engine: Engine, sy
         options=request.facefusion,
         face_selection=request.face_selection,
         face_map=request.face_map,
+        references=footage.references,
     )
 
 

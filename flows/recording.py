@@ -42,6 +42,8 @@ class RunRecord:
     def __init__(self, jobs: JobStore, record: TaskRecord) -> None:
         self._jobs = jobs
         self._record = record
+        # Which start of the run this is: of two workers that believe to have it, the one of the later start writes.
+        self._attempts = record.attempts
         self._silent_until = 0.0
         self._turn = asyncio.Lock()
 
@@ -56,6 +58,7 @@ class RunRecord:
             return record_changes.restarted(stored or self._record, attempts=attempts, now=datetime.now(UTC))
 
         async with self._turn:
+            self._attempts = attempts
             if not await self._mirror(adopt):
                 self._record = adopt(None)
 
@@ -75,13 +78,16 @@ class RunRecord:
                 if await self._mirror(self._newer):
                     break
                 await asyncio.sleep(0.2 * 2**attempt)
-        await leave_with_prefect(self._record)
+        if self._record.attempts <= self._attempts:
+            await leave_with_prefect(self._record)
         return self._record
 
     def _newer(self, stored: TaskRecord | None) -> TaskRecord | None:
-        """Put this run's record over the stored one, unless that is final: somebody has closed the run."""
+        """Put this run's record over the stored one, unless somebody has closed the run or started it again since."""
         if stored is None:
             return self._record
+        if stored.attempts > self._attempts:
+            return None
         if stored.status.is_final and stored.attempts >= self._record.attempts:
             return None
         revision = max(stored.revision + 1, self._record.revision)

@@ -84,6 +84,7 @@ class RemoteJob:
         self.task_id = self.budget.task_id
         self._client = self.endpoint.client()
         self._ledger = JobLedger(self.store, keys_of(self.job), task_id=self.task_id)
+        self._account: JobAccount | None = None
         self._tries = 0
         self._refusals = 0
         self._unfit: set[str] = set()
@@ -133,7 +134,7 @@ class RemoteJob:
             left_seconds=self._clock.limit.left_seconds,
             counts_money=self.budget.bounds.counts_money,
         )
-        async with self._place(terms.endpoint_id):
+        async with self._place(terms.endpoint_id, is_in=False):
             claim = await self._claimed(end, terms)
             if claim is None:
                 return None
@@ -208,24 +209,18 @@ class RemoteJob:
     async def _join(self, claim: Claim, waker: Waker) -> End | None:
         """Wait for what an earlier or another run has claimed; None means: look at the bucket again."""
         is_ours = claim.task_id == self.task_id
+        if claim.job_id is not None and is_ours:
+            async with self._place(claim.endpoint_id, is_in=True):
+                return await self._follow(claim, waker, is_ours=True)
         if claim.job_id is not None:
-            return await self._follow(claim, waker, is_ours=is_ours)
+            return await self._follow(claim, waker, is_ours=False)
         known = await asyncio.to_thread(self._ledger.end_of, claim.attempt)
         left = SUBMIT_SECONDS - (datetime.now(UTC) - claim.claimed_at).total_seconds()
         if known is None and not is_ours and left > 0:
             self._clock.check(self.job.stage)
             await waker.wait(min(self.endpoint.poll_interval_seconds, left))
             return None
-        reason = known.fault if known and known.fault else None
-        found = verdict.end(
-            claim.attempt,
-            reason or FaultCode.RUNPOD_SUBMIT_FAILED,
-            "" if known else "Its submitter died.",
-            status=known.status if known else verdict.UNCLEAR,
-            cause=reason.value if reason else Cause.INTENT_WITHOUT_JOB.value,
-            was_queued=False,
-        )
-        return found._replace(is_foreign=True)
+        return verdict.without_job(claim.attempt, known)
 
     async def _adopted(self, end: End) -> Claim | None:
         """Find out by our own fingerprint what became of a submit whose answer nobody has: did a worker begin it?"""
@@ -238,6 +233,7 @@ class RemoteJob:
         return await asyncio.to_thread(self._ledger.submitted, claim, marker.job_id)
 
     async def _follow(self, claim: Claim, waker: Waker, *, is_ours: bool) -> End | None:
+        self._account = None
         follower = self._follower(claim, is_ours=is_ours)
         try:
             end = await follower.follow(waker)
@@ -273,13 +269,13 @@ class RemoteJob:
 
     async def _settle(self) -> None:
         """Count what the job has cost: for the budget, and for the record of the run."""
-        account = await asyncio.to_thread(self._ledger.account)
+        self._account = account = await asyncio.to_thread(self._ledger.account)
         await self.budget.settle(account)
         await self.charge(account)
 
     async def _done(self, receipt: Receipt) -> JobDone:
-        account = await asyncio.to_thread(self._ledger.account)
-        if self.task_id in account.tasks:
+        if (account := self._account) is None:
+            account = await asyncio.to_thread(self._ledger.account)
             await self.budget.settle(account)
         payers = {entry.attempt: entry.task_id for entry in account.executions}
         return JobDone(
@@ -298,15 +294,16 @@ class RemoteJob:
         return End(claim.attempt, error.fault, error.fault.code.value, verdict.LOST, is_foreign=True)
 
     @asynccontextmanager
-    async def _place(self, endpoint_id: str) -> AsyncIterator[None]:
-        """Hold one of the endpoint's places, if it has a limit of its own."""
+    async def _place(self, endpoint_id: str, *, is_in: bool) -> AsyncIterator[None]:
+        """Hold one of the endpoint's places, if it has a limit of its own; a job that `is_in` does not wait for it."""
         slots = shared(
             ("slots", self.jobs.redis_url.get_secret_value(), self.jobs.prefix, endpoint_id),
             lambda: EndpointSlots(self.jobs, endpoint_id),
         )
         member = f"{self.task_id}:{self._ledger.fingerprint}"
         async with AsyncExitStack() as stack:
-            entering = slots.entered(member, priority=self.order.priority, limit=self.endpoint.max_jobs)
+            limit, priority = self.endpoint.max_jobs, self.order.priority
+            entering = slots.entered(member, priority=priority, limit=limit, is_in=is_in)
             with self._clock.standing_in_line(), suppress(TimeoutError):
                 async with asyncio.timeout(self.order.left_seconds):
                     await stack.enter_async_context(entering)

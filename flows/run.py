@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from blocks import record_changes, registry
 from blocks.audit import AuditLog
 from blocks.job_store import JobStore
+from blocks.patience import patiently
 from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
@@ -137,7 +138,7 @@ class Run:
             consent=recorded,
             consent_id=self.consent_id,
         )
-        entry = await asyncio.to_thread(self._audit.append, fact)
+        entry = await patiently(lambda: asyncio.to_thread(self._audit.append, fact))
         declared_in = self._declared.entry if self._declared else (entry.key if recorded else None)
         consent = {"consent_id": self.consent_id, "consent_entry": declared_in}
         await self.note(provenance={"accepted": entry.key, **consent})
@@ -151,7 +152,7 @@ class Run:
         if artifact.key in self.record.record.provenance.get("signed", {}):
             return
         fact = AuditFact(event=AuditEvent.OUTPUT_SIGNED, task_id=self.task_id, outputs=(artifact.sha256,))
-        entry = await asyncio.to_thread(self._audit.append, fact)
+        entry = await patiently(lambda: asyncio.to_thread(self._audit.append, fact))
         report = published.report.model_dump(mode="json") if published.report else {}
         told = {"audit": entry.key, "sha256": artifact.sha256, **report}
         signed = {**self.record.record.provenance.get("signed", {}), artifact.key: told}

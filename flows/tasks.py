@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 _CPU_STAGE_SECONDS = 1800
 # Passing outages of bucket and RunPod are waited for; a job that failed has had its attempts already.
-_RETRY_SECONDS = [2.0, 10.0, 30.0]
+_RETRY_SECONDS = [2.0, 10.0, 30.0, 60.0]
 
 
 async def _is_passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from blocks.runpod_client import JobStatus, JobView
 from flows.ledger import Cause
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
-from gpu_tasks.contract.receipts import JobReply, Progress
+from gpu_tasks.contract.receipts import AttemptEnd, JobReply, Progress
 
 _LOG_LINES = 20
 
@@ -73,6 +73,20 @@ def gone(attempt: int, *, is_expired: bool) -> End:
     return end(
         attempt, FaultCode.RUNPOD_JOB_FAILED, "RunPod no longer knows the job.", status=LOST, cause=Cause.JOB_LOST
     )
+
+
+def without_job(attempt: int, known: AttemptEnd | None) -> End:
+    """Say how an attempt ended of which nobody knows a job: as its submitter has written down, or by its death."""
+    reason = known.fault if known and known.fault else None
+    found = end(
+        attempt,
+        reason or FaultCode.RUNPOD_SUBMIT_FAILED,
+        "" if known else "Its submitter died.",
+        status=known.status if known else UNCLEAR,
+        cause=reason.value if reason else Cause.INTENT_WITHOUT_JOB.value,
+        was_queued=False,
+    )
+    return found._replace(is_foreign=True)
 
 
 def progress_of(view: JobView) -> Progress | None:

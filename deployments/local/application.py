@@ -141,6 +141,7 @@ def _environment(directory: DataDirectory, neighbours: Neighbours) -> dict[str, 
             "JOBSTORE_TTL": _RECORD_SECONDS,
             "LIPSWAP_ALLOW_DRAFT": "true",
             "LIPSWAP_NEURAL_READY": str(has_models(directory)).lower(),
+            "LIPSWAP_LOCAL_WEIGHTS": str(directory.weights),
             "LIPSWAP_C2PA_DEVELOPMENT": str(directory.signing),
             "LIPSWAP_WORKER_TYPE": neighbours.worker_type,
         }

@@ -7,7 +7,12 @@ from typing import Final
 from blocks.bounds import MediaBounds
 
 _PREFIX: Final = "LIPSWAP_"
-_NAMES: Final = frozenset({"CONSENT_POLICY", "ALLOW_DRAFT", "MAX_RUNS", "CPU_PROCESSES"})
+_NAMES: Final = frozenset(
+    {
+        *("CONSENT_POLICY", "ALLOW_DRAFT", "MAX_RUNS", "CPU_PROCESSES"),
+        *("LEASE_SECONDS", "RUN_ATTEMPTS", "DRAIN_SECONDS"),
+    }
+)
 _FILES: Final = frozenset({"C2PA_CHAIN", "C2PA_KEY", "C2PA_TRUST_ANCHORS", "C2PA_TSA_ANCHORS"})
 _FAMILIES: Final = ("QUALITY_", "C2PA_TSA_URL")
 

@@ -43,6 +43,8 @@ class FaultCode(StrEnum):
     NO_VIDEO_STREAM = "no_video_stream"
     NO_AUDIO_STREAM = "no_audio_stream"
     NO_FACE_IN_SOURCE = "no_face_in_source"
+    NO_FACE_IN_REFERENCE = "no_face_in_reference"
+    SEVERAL_FACES_IN_REFERENCE = "several_faces_in_reference"
     CONTENT_REFUSED = "content_refused"
 
     RUNPOD_NOT_CONFIGURED = "runpod_not_configured"
@@ -69,6 +71,7 @@ class FaultCode(StrEnum):
     STORAGE_UNAVAILABLE = "storage_unavailable"
     STORAGE_REFUSED = "storage_refused"
     ORCHESTRATOR_UNAVAILABLE = "orchestrator_unavailable"
+    ORCHESTRATOR_LOST = "orchestrator_lost"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     UNAUTHORIZED = "unauthorized"
@@ -133,6 +136,13 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.NO_FACE_IN_SOURCE: FaultMeaning(
         "No face was found in a source image; use a clear frontal picture.", retryable=False
     ),
+    FaultCode.NO_FACE_IN_REFERENCE: FaultMeaning(
+        "No face was found in a reference picture; use a clear frontal one of the person who is meant.",
+        retryable=False,
+    ),
+    FaultCode.SEVERAL_FACES_IN_REFERENCE: FaultMeaning(
+        "A reference picture shows several faces; cut it to the person who is meant.", retryable=False
+    ),
     FaultCode.CONTENT_REFUSED: FaultMeaning("The target shows content that may not be changed here.", retryable=False),
     FaultCode.RUNPOD_NOT_CONFIGURED: FaultMeaning(
         "RunPod is not set up here; set RUNPOD_API_KEY and RUNPOD_WAV2LIP_ENDPOINT.", retryable=False
@@ -190,6 +200,9 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
         retryable=False,
     ),
     FaultCode.ORCHESTRATOR_UNAVAILABLE: FaultMeaning("The orchestrator does not answer; try again.", retryable=True),
+    FaultCode.ORCHESTRATOR_LOST: FaultMeaning(
+        "Each orchestrator process that worked on this task has died; it is not tried again.", retryable=False
+    ),
     FaultCode.DEADLINE_EXCEEDED: FaultMeaning("The deadline of the request has passed.", retryable=False),
     FaultCode.CANCELLED: FaultMeaning("The task was cancelled.", retryable=False),
     FaultCode.UNAUTHORIZED: FaultMeaning("The API key is missing or wrong.", retryable=False),

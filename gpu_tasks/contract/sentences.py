@@ -48,6 +48,12 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.NO_VIDEO_STREAM: "対象のファイルに映像がありません。",
     FaultCode.NO_AUDIO_STREAM: "音声ファイルに音がありません。",
     FaultCode.NO_FACE_IN_SOURCE: "元画像に顔が見つかりません。正面を向いた鮮明な画像を使ってください。",
+    FaultCode.NO_FACE_IN_REFERENCE: (
+        "参照画像に顔が見つかりません。対象の人物が正面を向いた鮮明な画像を使ってください。"
+    ),
+    FaultCode.SEVERAL_FACES_IN_REFERENCE: (
+        "参照画像に複数の顔が写っています。対象の人物だけが写るように切り抜いてください。"
+    ),
     FaultCode.CONTENT_REFUSED: "対象の動画に、ここでは加工できない内容が含まれています。",
     FaultCode.RUNPOD_NOT_CONFIGURED: (
         "RunPod が設定されていません。RUNPOD_API_KEY と RUNPOD_WAV2LIP_ENDPOINT を設定してください。"
@@ -98,6 +104,7 @@ _JAPANESE: Mapping[FaultCode, str] = {
         "その権限を確認してください。"
     ),
     FaultCode.ORCHESTRATOR_UNAVAILABLE: "オーケストレーターが応答しません。もう一度お試しください。",
+    FaultCode.ORCHESTRATOR_LOST: "このタスクを処理したプロセスが毎回停止したため、再試行しません。",
     FaultCode.DEADLINE_EXCEEDED: "リクエストの期限が過ぎました。",
     FaultCode.CANCELLED: "タスクは取り消されました。",
     FaultCode.UNAUTHORIZED: "API キーがないか、正しくありません。",

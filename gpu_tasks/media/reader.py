@@ -10,8 +10,10 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 import av
+import cv2
 import numpy as np
 from av.error import FFmpegError
+from av.video.plane import VideoPlane
 from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
@@ -247,10 +249,16 @@ class _ByTags:
         self._to_bgr = VideoReformatter()
 
     def develop(self, frame: av.VideoFrame, /) -> NDArray[np.uint8]:
-        bgr = self._to_bgr.reformat(
-            frame, format="bgr24", src_colorspace=_matrix(frame), interpolation=YUV_TO_BGR
-        ).to_ndarray()
-        return np.asarray(bgr, dtype=np.uint8)
+        # In planes: swscale has no vector code for chroma between its samples in packed pixels; the same bits in half
+        # the time (measured).
+        planar = self._to_bgr.reformat(frame, format="gbrp", src_colorspace=_matrix(frame), interpolation=YUV_TO_BGR)
+        green, blue, red = map(_pixels_of, planar.planes)
+        return np.asarray(cv2.merge([blue, green, red]), np.uint8)
+
+
+def _pixels_of(plane: VideoPlane) -> NDArray[np.uint8]:
+    """Look at a plane of bytes: (height, width), not a copy."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
 
 
 def _matrix(frame: av.VideoFrame) -> int | None:

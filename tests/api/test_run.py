@@ -73,6 +73,9 @@ async def test_inline_audio_is_stored_as_an_upload_and_only_its_key_is_kept(
     assert request["audio_key"].startswith("uploads/audio/")
 
 
+SWAP: Body = {"source_keys": ["uploads/source/s.png"]}
+
+
 @pytest.mark.parametrize(
     ("change", "code", "named"),
     [
@@ -98,6 +101,13 @@ async def test_inline_audio_is_stored_as_an_upload_and_only_its_key_is_kept(
         ({"audio_key": None, "audio_base64": "A" * 11_300_000}, "request_invalid", "POST /storage/upload"),
         ({"audio_key": "uploads/audio/nowhere.wav"}, "object_missing", "audio_key"),
         ({"source_keys": ["uploads/source/nowhere.png"]}, "object_missing", "source_keys.0"),
+        ({**SWAP, "face_map": [{"source_index": 0}]}, "option_unsupported", "face_map.0.position"),
+        ({**SWAP, "face_map": [{"source_index": 1, "position": 0}]}, "option_unsupported", "face_map.0.source_index"),
+        (
+            {**SWAP, "engine": "draft", "face_map": [{"source_index": 0, "reference_key": "uploads/source/a.png"}]},
+            "option_unsupported",
+            "face_map.0.reference_key",
+        ),
         ({"output_key": "outputs/one.mp4", "wav2lip_output_key": "outputs/one.mp4"}, "request_invalid", "same"),
     ],
 )

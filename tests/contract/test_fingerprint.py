@@ -8,6 +8,7 @@ from gpu_tasks.contract.jobs import (
     Engine,
     FaceFusionJob,
     Quality,
+    Reference,
     Segment,
     Timeline,
     Wav2LipJob,
@@ -76,6 +77,35 @@ def test_where_sources_lie_does_not_change_it_but_their_order_does() -> None:
     assert fingerprint(FACE_SWAP.model_copy(update={"sources": (second, first)})) != fingerprint(FACE_SWAP)
 
 
+def by_reference(name: str, digit: str) -> FaceFusionJob:
+    key = f"uploads/source/{name}.png"
+    return FACE_SWAP.model_copy(
+        update={
+            "face_selection": FaceSelection(mode="reference", reference_key=key),
+            "face_map": (FaceMapping(source_index=0, reference_key=key),),
+            "references": (Reference(named=key, picture=artifact(digit, name)),),
+        }
+    )
+
+
+def test_whom_a_reference_shows_changes_it_but_not_what_the_picture_is_called() -> None:
+    assert fingerprint(by_reference("mine", "e")) == fingerprint(by_reference("yours", "e"))
+    assert fingerprint(by_reference("mine", "e")) != fingerprint(by_reference("mine", "f"))
+    assert fingerprint(by_reference("mine", "e")) != fingerprint(FACE_SWAP)
+
+
+def test_which_entry_means_which_reference_changes_it() -> None:
+    one, two = (Reference(named=f"uploads/{name}", picture=artifact(name)) for name in ("e", "f"))
+    entries = [
+        tuple(FaceMapping(source_index=place, reference_key=each.named) for place, each in enumerate(order))
+        for order in ((one, two), (two, one))
+    ]
+    straight, crossed = (
+        FACE_SWAP.model_copy(update={"face_map": entry, "references": (one, two)}) for entry in entries
+    )
+    assert fingerprint(straight) != fingerprint(crossed)
+
+
 SHARED_CHANGES: list[dict[str, Any]] = [
     {"contract_version": CONTRACT_VERSION + 1},
     {"engine": Engine.NEURAL},
@@ -104,7 +134,7 @@ FACE_SWAP_CHANGES = [
     {"options": FaceFusionOptions(output_video_preset="fast")},
     {"face_selection": FaceSelection(mode="one")},
     {"face_map": (FaceMapping(source_index=0),)},
-    {"references": (artifact("e"),)},
+    {"references": (Reference(named="uploads/source/a.png", picture=artifact("e")),)},
 ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import httpx
@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import FlowRun
 from blocks.job_store import JobStore
 from flows.request import DEPLOYMENT
 from gpu_tasks.contract.records import TaskRecord
+from tests.waiting import await_until
 
 _RUN_SECONDS = 90.0
 
@@ -27,23 +28,43 @@ def deploy(environment: dict[str, str], **changes: str) -> None:
     subprocess.run([sys.executable, "-m", "deployments.deploy"], env=environment | changes, check=True, timeout=90)
 
 
+@dataclass(frozen=True)
+class Worker:
+    """A worker's process."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @classmethod
+    def start(cls, environment: dict[str, str], folder: Path, command: list[str]) -> Self:
+        """Start a program; what it says is added to worker.log in `folder`."""
+        path = folder / "worker.log"
+        with path.open("ab") as log:
+            process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+        return cls(process, path)
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def stop(self) -> int:
+        """End it as a deploy does; it is gone afterwards, and so are its processes."""
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait(10)
+
+
 @contextmanager
 def worker_process(environment: dict[str, str], folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a worker; it is gone afterwards, and so are its processes."""
-    with (
-        (folder / "worker.log").open("ab") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", *command], env=environment, cwd=folder, stdout=log, stderr=log
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    worker = Worker.start(environment, folder, [sys.executable, "-m", *command])
+    try:
+        yield worker.process
+    finally:
+        worker.stop()
 
 
 @dataclass
@@ -78,6 +99,15 @@ class Orchestra:
 
     async def flow_run(self, task_id: str) -> FlowRun:
         return await self.prefect.read_flow_run(UUID(task_id))
+
+    async def ended(self, task_id: str, *, seconds: float = _RUN_SECONDS) -> FlowRun:
+        """Return the run when Prefect knows that it has ended; the record tells it a moment earlier."""
+
+        async def look() -> FlowRun | None:
+            run = await self.flow_run(task_id)
+            return run if run.state and run.state.is_final() else None
+
+        return await await_until(look, seconds=seconds, what="Prefect knows that the run has ended")
 
     async def started_jobs(self) -> int:
         """How many jobs workers have begun on the plane since its start, all endpoints together."""

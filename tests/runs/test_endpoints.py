@@ -158,6 +158,15 @@ async def test_a_bucket_that_refuses_us_is_told_once_and_nothing_is_submitted(jo
     assert not is_passing(caught.value)
 
 
+async def test_without_a_bucket_nothing_is_submitted(jobs: Jobs, r2: R2Settings) -> None:
+    dead = r2.model_copy(update={"endpoint": "http://127.0.0.1:1"})
+    jobs.store = connect(dead, attempts=1, connect_seconds=0.5)
+    with pytest.raises(StorageError) as caught:
+        await jobs.run(scripted_job("good"))
+    assert is_passing(caught.value)
+    assert jobs.news == []
+
+
 @pytest.mark.parametrize(("gpu_type", "bounds"), [("GTX 970", BudgetBounds()), ("", BudgetBounds(max_usd_per_day=5))])
 async def test_a_gpu_without_a_price_is_told_before_anything_is_paid(
     jobs: Jobs, gpu_type: str, bounds: BudgetBounds

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from blocks.runpod import RunPodEndpoint
-from blocks.runpod_client import JobStatus
+from blocks.runpod_client import JobPolicy, JobStatus
 from flows.errors import JobError
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import keys_of
@@ -61,8 +61,9 @@ async def test_a_receipt_whose_object_is_gone_is_no_result(jobs: Jobs, store: Ar
     assert store.head(again.receipt.artifact.key) is not None
 
 
-async def test_a_crashed_worker_costs_one_more_attempt_with_its_cause(jobs: Jobs) -> None:
-    job = scripted_job("raise,good")
+@pytest.mark.parametrize("crash", ["raise", "orphan"])
+async def test_a_crashed_worker_costs_one_more_attempt_with_its_cause(jobs: Jobs, crash: str) -> None:
+    job = scripted_job(f"{crash},good")
     assert (await jobs.run(job)).attempts == 2
     assert jobs.causes(job) == ["first", "runpod_job_failed"]
 
@@ -150,6 +151,24 @@ async def test_an_intent_without_a_job_is_followed_by_the_next_attempt(jobs: Job
     store.put_json(keys_of(job).claim(1), dead_claim(job, job_id=None), if_absent=True)
     assert (await jobs.run(job)).attempts == 2
     assert jobs.causes(job) == ["first", "intent_without_job"]
+
+
+async def test_a_job_that_a_dead_run_had_submitted_without_writing_it_down_is_joined(
+    jobs: Jobs, store: ArtifactStore
+) -> None:
+    job = scripted_job("marked:4")
+    policy = JobPolicy(execution_seconds=60, life_seconds=300)
+    job_id = await jobs.endpoint.client().submit("scripted", {"job": job.model_dump(mode="json")}, policy=policy)
+    store.put_json(keys_of(job).claim(1), dead_claim(job, job_id=None), if_absent=True)
+    await await_until(lambda: store.head(keys_of(job).started(1, 1)), seconds=15, what="a worker has begun the job")
+    done = await jobs.run(job)
+    assert (done.receipt.job_id, done.attempts, done.paid_by) == (job_id, 1, "a-dead-run")
+
+
+async def test_a_job_that_runpod_runs_again_after_its_workers_death_is_paid_twice_with_a_name(jobs: Jobs) -> None:
+    job = scripted_job("mortal")
+    assert (await jobs.run(job)).attempts == 1
+    assert [entry.cause for entry in jobs.account(job).worked] == ["first", "restarted_by_runpod"]
 
 
 async def test_a_job_that_runpod_has_lost_is_followed_by_the_next_attempt(jobs: Jobs, store: ArtifactStore) -> None:

@@ -9,10 +9,8 @@ from textwrap import indent
 from typing import Any
 
 import psutil
-import pytest
-from prefect.client.schemas.objects import StateType, WorkerStatus
+from prefect.client.schemas.objects import StateType
 
-from flows.orphans import is_gone
 from flows.pools import PROCESS_POOL
 from gpu_tasks.contract.records import RecordStage, Status
 from tests.runs.orchestra import Orchestra, deploy, worker_process
@@ -91,36 +89,3 @@ async def test_a_run_whose_worker_was_killed_goes_on_with_another_and_its_gpu_jo
     assert record.details["wav2lip_job_id"] == seen.details["wav2lip_job_id"]
     # The face swap is the only job that has begun since.
     assert await orchestra.started_jobs() == before + 1
-
-
-@pytest.mark.parametrize(
-    ("owner", "gone"),
-    [
-        ("here-1", True),
-        ("here-2", False),
-        ("here-3", True),
-        ("there-2", False),
-        ("there-3", True),
-        ("elsewhere-2", True),
-        ("a name of someone's own", True),
-    ],
-    ids=[
-        "the predecessor of the same name",
-        "alive here though offline",
-        "no process here though online",
-        "online elsewhere",
-        "offline elsewhere",
-        "unknown to the pool",
-        "no host and pid in its name",
-    ],
-)
-def test_a_worker_is_gone_when_its_process_or_its_heartbeat_is(owner: str, *, gone: bool) -> None:
-    workers = {
-        "here-1": WorkerStatus.ONLINE,
-        "here-2": WorkerStatus.OFFLINE,
-        "here-3": WorkerStatus.ONLINE,
-        "there-2": WorkerStatus.ONLINE,
-        "there-3": WorkerStatus.OFFLINE,
-    }
-    alive = {1, 2}.__contains__
-    assert is_gone(owner, me="here-1", hostname="here", workers=workers, is_alive=alive) is gone
