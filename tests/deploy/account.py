@@ -35,6 +35,10 @@ class RunningAccount:
     def client(self) -> Account:
         return Account(SecretStr(API_KEY), self.base)
 
+    def forget(self) -> None:
+        """Remove everything, and behave well from now on."""
+        self._ask("DELETE", f"/local/{self.version}")
+
     def misbehave(self, **how: int | None) -> None:
         self._ask("PUT", f"/local/{self.version}/misbehaviour", how)
 
@@ -69,8 +73,8 @@ class RunningAccount:
 
 
 @contextmanager
-def running_account(folder: Path, version: str) -> Iterator[RunningAccount]:
-    """Run the server; what it holds lies in `folder`."""
+def running_account(folder: Path) -> Iterator[str]:
+    """Run the server, and tell its address; what it holds lies in `folder`."""
     command = (sys.executable, "-m", "deployments.local.account", str(folder), "0", str(QUOTA))
     with (
         (folder / "account.log").open("ab") as log,
@@ -79,7 +83,7 @@ def running_account(folder: Path, version: str) -> Iterator[RunningAccount]:
         assert process.stdout is not None
         try:
             # It listens before it tells its address; a server that ends closes the pipe.
-            yield RunningAccount(process.stdout.readline().decode().strip(), version)
+            yield process.stdout.readline().decode().strip()
         finally:
             process.terminate()
             process.wait(10)

@@ -18,11 +18,19 @@ from tests.servers import RunningStack, running_stack
 from tests.waiting import wait_until
 
 
+@pytest.fixture(scope="package")
+def account_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that shows one account in both versions of RunPod's REST API."""
+    with running_account(tmp_path_factory.mktemp("account")) as url:
+        yield url
+
+
 @pytest.fixture(params=["v1", "v2"])
-def account(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAccount]:
-    """An account as either version of RunPod's REST API shows it."""
-    with running_account(tmp_path_factory.mktemp("account"), request.param) as running:
-        yield running
+def account(request: pytest.FixtureRequest, account_server: str) -> RunningAccount:
+    """An account in which nothing is yet, as either version shows it."""
+    fresh = RunningAccount(account_server, request.param)
+    fresh.forget()
+    return fresh
 
 
 @pytest.fixture(scope="package")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.deploy.account import declared
-from tests.deploy.commands import lipswap
+from tests.deploy.commands import lipswap_process
 
 PAGE = "https://page.example.com"
 
@@ -14,6 +14,6 @@ def examined(environment: dict[str, str], folder: Path, **changes: str) -> dict[
     """State, sentence and fix of each check."""
     file = declared(folder / "fleet.yaml", bucket__origins=[PAGE])
     arguments = ("doctor", "--production", "--json", "--file", file)
-    output = lipswap(*arguments, environment=environment | changes).stdout
+    output = lipswap_process(*arguments, environment=environment | changes).stdout
     answer: dict[str, Any] = json.loads(output.splitlines()[-1])
     return {one["check"]: (one["state"], one["found"], one["fix"] or "") for one in answer["findings"]}

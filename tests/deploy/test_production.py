@@ -17,7 +17,7 @@ import pytest
 
 from deployments.compose.first_time import make
 from tests.deploy.account import declared
-from tests.deploy.commands import lipswap
+from tests.deploy.commands import lipswap_process
 from tests.deploy.examined import examined
 
 
@@ -92,7 +92,7 @@ def test_a_wrong_password_of_redis_and_a_page_that_is_not_allowed_are_named(
 ) -> None:
     host = production["JOBSTORE_REDIS_URL"].rpartition("@")[2]
     file = declared(tmp_path / "fleet.yaml", bucket__origins=["https://another.example.com"])
-    output = lipswap(
+    output = lipswap_process(
         *("doctor", "--production", "--json", "--file", file),
         environment=production | {"JOBSTORE_REDIS_URL": f"redis://:another@{host}"},
     ).stdout

@@ -58,6 +58,7 @@ class LocalAccount:
             yield web.delete(f"/{self.version}/{kind}/{{id}}", self._delete)
         yield web.put(f"/local/{self.version}/misbehaviour", self._misbehave)
         yield web.get(f"/local/{self.version}/writes", self._count)
+        yield web.delete(f"/local/{self.version}", self._forget)
 
     def listed(self, kind: str, query: Mapping[str, str]) -> object:
         """Return a list's answer: without its parameter, v1 leaves out the templates that serve an endpoint."""
@@ -133,6 +134,12 @@ class LocalAccount:
     async def _misbehave(self, request: web.Request) -> web.Response:
         self.misbehaviour = Misbehaviour.model_validate_json(await request.read())
         self.writes = 0
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    async def _forget(self, _request: web.Request) -> web.Response:
+        """Begin anew, as an account that was never used."""
+        self._kinds = {kind: {} for kind in self.bodies}
+        self.writes, self.misbehaviour = 0, Misbehaviour()
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
     async def _count(self, _request: web.Request) -> web.Response:
