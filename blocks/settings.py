@@ -83,6 +83,8 @@ class OrchestratorSettings(MediaBounds, BudgetBounds, BaseSettings):
 
     allow_draft: bool = Field(default=False, validation_alias="LIPSWAP_ALLOW_DRAFT")
     neural_ready: bool = Field(default=False, validation_alias="LIPSWAP_NEURAL_READY")
+    # How many runs may be on their way in all, over every orchestrator; None leaves it to each one's LIPSWAP_MAX_RUNS.
+    pool_runs: int | None = Field(default=None, ge=1, validation_alias="LIPSWAP_POOL_RUNS")
     # Maintenance by Prefect's schedules; a laptop and a test have none.
     schedules: bool = Field(default=False, validation_alias="LIPSWAP_SCHEDULES")
     worker_type: WorkerType = Field(default=WorkerType.INPROCESS, validation_alias="LIPSWAP_WORKER_TYPE")

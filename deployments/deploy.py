@@ -63,7 +63,7 @@ async def deploy(settings: OrchestratorSettings, signing: SigningSettings) -> No
     async with get_client() as client:
         await registry.register(settings, client=client)
         await _provenance(settings, signing).asave(registry.PROVENANCE, overwrite=True, client=client)
-        await _make_pool(client, settings.worker_type)
+        await _make_pool(client, settings)
         for name in FLOWS:
             await _deploy_flow(client, name, settings)
 
@@ -105,15 +105,21 @@ def _provenance(settings: OrchestratorSettings, signing: SigningSettings) -> Pro
     return ProvenancePolicy(consent=settings.consent_policy, tsa_url=signing.tsa_url, **named)
 
 
-async def _make_pool(client: PrefectClient, worker_type: WorkerType) -> None:
-    name, worker = POOLS[worker_type], _WORKERS[worker_type]
+async def _make_pool(client: PrefectClient, settings: OrchestratorSettings) -> None:
+    name, worker = POOLS[settings.worker_type], _WORKERS[settings.worker_type]
     template = worker.get_default_base_job_template()
     try:
         await client.read_work_pool(name)
     except ObjectNotFound:
-        await client.create_work_pool(WorkPoolCreate(name=name, type=worker.type, base_job_template=template))
+        await client.create_work_pool(
+            WorkPoolCreate(
+                name=name, type=worker.type, base_job_template=template, concurrency_limit=settings.pool_runs
+            )
+        )
     else:
-        await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+        await client.update_work_pool(
+            name, WorkPoolUpdate(base_job_template=template, concurrency_limit=settings.pool_runs)
+        )
 
 
 def _job_variables(worker_type: WorkerType) -> dict[str, Any]:

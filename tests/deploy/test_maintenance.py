@@ -11,6 +11,7 @@ from deployments.deploy import FLOWS, SCHEDULES
 from deployments.fleet.planning import Action, Change, Difference, Plan
 from deployments.fleet.resources import Kind
 from deployments.maintenance.judging import cost_rows, keys_in_use, lowered_endpoints, stuck_runs
+from flows.pools import INPROCESS_POOL
 from gpu_tasks.contract.records import Cost, RecordStage, Status, TaskRecord
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import connect
@@ -107,10 +108,13 @@ async def test_orphans_are_told_and_removed_only_when_asked(prefect: PrefectClie
     assert store.head("outputs/forgotten.json") is None
 
 
-async def test_schedules_are_there_once_however_often_it_is_deployed(
+async def test_schedules_and_limits_are_there_once_however_often_it_is_deployed(
     prefect: PrefectClient, production: dict[str, str]
 ) -> None:
+    deploy(production, LIPSWAP_POOL_RUNS="300")
+    assert (await prefect.read_work_pool(INPROCESS_POOL)).concurrency_limit == 300
     deploy(production)
+    assert (await prefect.read_work_pool(INPROCESS_POOL)).concurrency_limit is None
 
     for name in FLOWS:
         deployment = await prefect.read_deployment_by_name(name)
