@@ -68,7 +68,7 @@ SCHEDULES: dict[str, str] = {
 }
 
 # These do not wait behind whole videos.
-_QUICK = frozenset(_FLOWS) - {DEPLOYMENT}
+_QUICK = frozenset(FLOWS) - {DEPLOYMENT, REPROCESS_DEPLOYMENT}
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
     WorkerType.INPROCESS: InProcessWorker,
@@ -132,7 +132,7 @@ async def _schedules(
             schedule=CronSchedule(cron=cron, timezone="UTC"),
             active=all(schedule.active for schedule in known),
             parameters=parameters,
-            slug=name.partition("/")[0],
+            slug=name,
         )
     ]
 
