@@ -10,7 +10,7 @@ UV_COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet
 # Test folders that run side by side; each brings servers of its own.
 JOBS ?= 2
 
-.PHONY: demo test test-ui check bench up clean lock
+.PHONY: demo test test-ui check bench bench-scale fuzz chaos up clean lock
 
 demo: $(VENV)/local
 	$(BIN)/lipswap demo $(ARGS)
@@ -19,7 +19,7 @@ up: $(VENV)/local
 	$(BIN)/lipswap up $(ARGS)
 
 test: $(VENV)/torch check
-	$(BIN)/pytest -m "not bench and not ui" -n $(JOBS) $(ARGS)
+	$(BIN)/pytest -m "not bench and not scale and not fuzz and not ui" -n $(JOBS) $(ARGS)
 
 # The page in a real Chromium (apt-get install chromium): all of it, with the screenshots of the documentation.
 test-ui: $(VENV)/torch
@@ -33,6 +33,19 @@ check: $(VENV)/torch
 
 bench: $(VENV)/torch
 	$(BIN)/pytest -m bench -s $(ARGS)
+
+# FUZZ_EXAMPLES: requests per route and phase; FUZZ_REPORT: a file for the report.
+fuzz: $(VENV)/torch
+	$(BIN)/pytest -m fuzz -s tests/api $(ARGS)
+
+# Three hundred runs at once on one orchestrator; about ten minutes.
+bench-scale: $(VENV)/torch
+	$(BIN)/pytest -m scale -s tests/benchmarks/test_scale.py $(ARGS)
+
+# Everything is killed with -9 at random while jobs are computed: make chaos SEED=7 CHAOS_JOBS=100 KILLS=40
+chaos: $(VENV)/torch
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) \
+		$(if $(CHAOS_JOBS),--jobs $(CHAOS_JOBS))
 
 # The environment with which the demo runs; the project's own build tools come from the same lock.
 $(VENV)/local: locks/local.txt pyproject.toml

@@ -9,18 +9,23 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api_shim import (
     routes_events,
+    routes_hooks,
     routes_looks,
     routes_provenance,
     routes_runs,
     routes_service,
     routes_storage,
     routes_tasks,
+    routes_webhooks,
 )
 from api_shim.auth import RequireCaller
 from api_shim.errors import add_error_handlers
+from api_shim.examples import add_examples
 from api_shim.limits import BodyLimit, SecurityHeaders
+from api_shim.metrics import Measured, Metrics
 from api_shim.services import open_services
 from api_shim.settings import ShimSettings
+from api_shim.tracing import Traced
 
 _DESCRIPTION = (
     "One request (driving audio, target video, optional source faces) becomes one lip-synced, face-swapped video. "
@@ -33,7 +38,7 @@ def create_app(settings: ShimSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_services(settings) as services:
+        async with open_services(settings, app.state.metrics) as services:
             app.state.services = services
             yield
 
@@ -48,14 +53,17 @@ def create_app(settings: ShimSettings) -> FastAPI:
     )
     for router in (
         routes_runs.router,
-        routes_events.router,
         routes_tasks.router,
         routes_looks.router,
+        routes_events.router,
+        routes_webhooks.router,
+        routes_hooks.router,
         routes_storage.router,
         routes_provenance.router,
         routes_service.router,
     ):
         app.include_router(router)
+    add_examples(app)
     add_error_handlers(app)
     # Outermost last: headers on every answer, then who calls, and only then is a body read.
     app.add_middleware(
@@ -74,4 +82,8 @@ def create_app(settings: ShimSettings) -> FastAPI:
         expose_headers=["Location", "Retry-After"],
     )
     app.add_middleware(SecurityHeaders)
+    app.state.metrics = Metrics()
+    app.add_middleware(Measured, metrics=app.state.metrics)
+    if settings.otel_endpoint is not None:
+        app.add_middleware(Traced)
     return app

@@ -16,7 +16,8 @@ from gpu_tasks.contract.faults import FaultCode, FaultError
 # Probes and readers of the documentation have no secret, and RunPod's calls bring one in their path; none of these
 # tells anything about tasks.
 OPEN_PATHS = frozenset({"/health", "/health/ready", "/openapi.json", "/docs"})
-_OPEN_PREFIXES = ("/docs/", "/hooks/")
+HOOKS: Final = "/hooks/runpod/"
+_OPEN_PREFIXES = ("/docs/", HOOKS)
 _READS = frozenset({"GET", "HEAD"})
 
 # By the first part of a path; what is missing here is the operator's alone.
@@ -44,7 +45,7 @@ documented = (
 def scope_of(method: str, path: str) -> api_keys.Scope:
     """Return what a key needs for a request."""
     part = path.split("/")[1] if path.startswith("/") else ""
-    if part == "tasks":
+    if part in {"tasks", "webhooks"}:
         return api_keys.Scope.READ if method in _READS else api_keys.Scope.RUN
     return _SCOPES.get(part, api_keys.Scope.ADMIN)
 

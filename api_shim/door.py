@@ -3,13 +3,17 @@
 import asyncio
 
 from api_shim.settings import ShimSettings
+from blocks import webhook_address
 from blocks.audit import AuditLog
-from flows.request import PipelineRequest, unsupported
+from flows.request import PipelineRequest, beyond, unsupported
 from gpu_tasks.contract.audit import AuditEvent, AuditFact
 from gpu_tasks.contract.consent import Consent, ConsentPolicy, DeclaredConsent, consent_to_record
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.manifest import resolve_engine
+from gpu_tasks.contract.jobs import Engine
+from gpu_tasks.contract.manifest import manifest, resolve_engine
+from gpu_tasks.contract.needed import models_named
 from gpu_tasks.storage import ArtifactStore
+from gpu_tasks.weights import WeightStore
 
 
 def check_request(request: PipelineRequest, settings: ShimSettings, *, is_declared: bool = False) -> None:
@@ -22,7 +26,8 @@ def check_request(request: PipelineRequest, settings: ShimSettings, *, is_declar
 
     Raises:
         FaultError: MISSING_AUDIO_KEY, REQUEST_INVALID, OPTION_UNSUPPORTED, CONSENT_REQUIRED, ENGINE_UNAVAILABLE,
-            RUNPOD_NOT_CONFIGURED or FACEFUSION_NOT_CONFIGURED.
+            RUNPOD_NOT_CONFIGURED or FACEFUSION_NOT_CONFIGURED; where the workers' models can be seen from here,
+            MODEL_MISSING or LICENCE_NOT_ACKNOWLEDGED.
     """
     if not request.wants_lip_sync and not request.wants_face_swap:
         raise FaultError(FaultCode.MISSING_AUDIO_KEY)
@@ -36,14 +41,39 @@ def check_request(request: PipelineRequest, settings: ShimSettings, *, is_declar
         raise FaultError(FaultCode.RUNPOD_NOT_CONFIGURED)
     if request.wants_face_swap and settings.runpod_facefusion_endpoint is None:
         raise FaultError(FaultCode.FACEFUSION_NOT_CONFIGURED)
-    resolve_engine(
+    engine = resolve_engine(
         request.engine,
         draft_allowed=settings.allow_draft,
         neural_ready=settings.neural_ready,
         stages=request.gpu_stages,
     )
+    if (refusal := beyond(request, engine)) is not None:
+        raise refusal
+    if engine is Engine.NEURAL and settings.weights is not None:
+        _expect_models(request, WeightStore(settings.weights, manifest()))
     if not is_declared:
         consent_to_record(request.consent, settings.consent_policy)
+
+
+def _expect_models(request: PipelineRequest, weights: WeightStore) -> None:
+    recognises = bool(request.reference_keys)
+    for model in models_named(request.gpu_stages, request.wav2lip, request.facefusion, recognises=recognises):
+        weights.expect(model)
+
+
+async def check_webhook(url: str, settings: ShimSettings) -> None:
+    """Refuse a webhook that could not be signed, or whose address may not be called.
+
+    Raises:
+        FaultError: OPTION_UNSUPPORTED or WEBHOOK_REFUSED.
+    """
+    if not settings.webhook_secrets.get_secret_value():
+        raise FaultError(
+            FaultCode.OPTION_UNSUPPORTED,
+            "Field: webhook_url; it needs a secret to sign with, LIPSWAP_WEBHOOK_SECRET.",
+            field="webhook_url",
+        )
+    await webhook_address.check(url, allow_loopback=settings.webhook_loopback)
 
 
 def configuration_gap(settings: ShimSettings) -> str | None:

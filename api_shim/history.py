@@ -17,6 +17,9 @@ from blocks.job_store import JobStore, JobStoreError
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.records import TaskRecord
 
+# What a cursor of ours may name; others would be too much for Prefect's database.
+_YEARS = range(1971, 2200)
+
 
 class History:
     """Pages of tasks."""
@@ -36,7 +39,7 @@ class History:
         # One more than is shown tells whether there is a next page.
         runs = await self._lists.page(query, limit=limit + 1, after=after)
         shown = runs[:limit]
-        records = await self._records_of([run for run in shown if _is_created_within(run, query)])
+        records = await self._records_of([run for run in shown if _is_listed(run, query)])
         return TaskPage(
             tasks=tuple(self._line(record) for record in records),
             next_cursor=_cursor_of(shown, after) if len(runs) > limit else None,
@@ -49,6 +52,10 @@ class History:
             mirrored = await self._store.read_many([str(run.id) for run in runs])
         pairs = list(zip(runs, mirrored, strict=True))
         left = await self._lists.left_records([run.id for run, known in pairs if _is_behind(known, run)])
+        if left:
+            # The next one who looks at this page finds them there.
+            with suppress(JobStoreError):
+                await self._store.fill([record for record in left.values() if record.status.is_final])
         now = datetime.now(UTC)
         return [_newest(run, known, left.get(run.id), now=now) for run, known in pairs]
 
@@ -82,8 +89,11 @@ def _newest(run: FlowRun, known: TaskRecord | None, left: TaskRecord | None, *, 
     return rebuilt(run, (), left or known, now=now)
 
 
-def _is_created_within(run: FlowRun, query: RunQuery) -> bool:
+def _is_listed(run: FlowRun, query: RunQuery) -> bool:
+    """Tell whether a run is a task, and was created in the time that is asked for."""
     created = run.created
+    if not isinstance(run.parameters.get("request"), dict):
+        return False
     if created is None:
         return True
     is_late_enough = query.created_after is None or created >= query.created_after
@@ -105,6 +115,6 @@ def _position_of(cursor: str) -> Position:
         position = Position.model_validate_json(text)
     except (binascii.Error, ValueError, ValidationError) as error:
         raise FaultError(FaultCode.REQUEST_INVALID, "cursor: it is none of this list.", field="cursor") from error
-    if position.time.tzinfo is None:
+    if position.time.tzinfo is None or position.time.year not in _YEARS:
         raise FaultError(FaultCode.REQUEST_INVALID, "cursor: it is none of this list.", field="cursor")
     return position

@@ -112,7 +112,9 @@ class LargeUploads:
             FaultError: UPLOAD_UNKNOWN, STORAGE_UNAVAILABLE.
         """
         ticket = self._ids.read(upload_id, owner=owner)
-        if not await asyncio.to_thread(self._parts.abort, ticket.key, ticket.bucket_id):
+        # Asked first: not every bucket says that it knew nothing to abort.
+        there = await asyncio.to_thread(self._parts.parts, ticket.key, ticket.bucket_id)
+        if there is None or not await asyncio.to_thread(self._parts.abort, ticket.key, ticket.bucket_id):
             raise FaultError(FaultCode.UPLOAD_UNKNOWN)
 
     def _url(self, ticket: UploadTicket, number: int) -> PartUrl:

@@ -13,6 +13,7 @@ from api_shim.runs import Runs, RunsError
 from api_shim.settings import ShimSettings
 from api_shim.uploads import public_url
 from blocks.job_store import JobStore, JobStoreError, parse_record
+from blocks.logs import about_task
 from gpu_tasks.contract.records import IntermediateResult, TaskRecord
 from gpu_tasks.storage import ArtifactStore
 
@@ -37,6 +38,7 @@ class Records:
         Raises:
             FaultError: TASK_UNKNOWN, or ORCHESTRATOR_UNAVAILABLE when neither Redis nor Prefect knows it.
         """
+        about_task(task_id)
         mirrored = None
         with suppress(JobStoreError):
             mirrored = await self._store.read(task_id)
@@ -73,6 +75,7 @@ class Records:
 
         Without Redis the run is accepted all the same: the record is then read from Prefect.
         """
+        about_task(str(run.id))
         record = first_record(run)
         with suppress(JobStoreError):
             return await self._store.change(str(run.id), lambda stored: stored or record) or record

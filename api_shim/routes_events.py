@@ -4,10 +4,12 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Header
+from fastapi.responses import Response
 
 from api_shim import auth
 from api_shim.errors import responses
 from api_shim.event_stream import EventStream, seen_revision
+from api_shim.owners import OwnTask
 from api_shim.services import Provided
 
 router = APIRouter(tags=["runs"], dependencies=list(auth.documented))
@@ -19,9 +21,8 @@ LastEventId = Annotated[
 
 @router.get(
     "/events/{task_id}",
-    # The documentation looks for a status in the response class, and this one takes none.
-    status_code=HTTPStatus.OK,
-    response_class=EventStream,
+    # Its own class has no status for the document to ask about.
+    response_class=Response,
     responses={
         200: {
             "description": (
@@ -32,13 +33,15 @@ LastEventId = Annotated[
         },
         **responses(
             HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.FORBIDDEN,
+            HTTPStatus.TOO_MANY_REQUESTS,
             HTTPStatus.NOT_FOUND,
             HTTPStatus.UNPROCESSABLE_ENTITY,
             HTTPStatus.SERVICE_UNAVAILABLE,
         ),
     },
 )
-async def events(services: Provided, task_id: str, last_event_id: LastEventId = None) -> EventStream:
+async def events(services: Provided, task_id: OwnTask, last_event_id: LastEventId = None) -> EventStream:
     """Push the record of a task at every change until it has ended."""
     # What is unknown is told by a status, before the stream begins.
     await services.records.read(task_id)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 
 from api_shim import auth
 from api_shim.bodies import strictly
+from api_shim.callers import Called
 from api_shim.door import check_stored, declare
 from api_shim.errors import responses
 from api_shim.services import Provided
@@ -19,7 +20,9 @@ from flows.request import (
     FacesRequest,
     PipelineRequest,
     PreviewRequest,
+    beyond,
 )
+from gpu_tasks.contract.jobs import Engine
 from gpu_tasks.contract.looks import Estimate, FoundFaces, MadePreview
 
 router = APIRouter(
@@ -29,6 +32,7 @@ router = APIRouter(
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
         HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.CONFLICT,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -40,8 +44,9 @@ router = APIRouter(
 
 
 @router.post("/faces", dependencies=[Depends(strictly(FacesRequest))])
-async def faces(services: Provided, body: FacesRequest) -> FacesAnswer:
+async def faces(services: Provided, caller: Called, body: FacesRequest) -> FacesAnswer:
     """Find the faces of a target, with a picture of each, for choosing who is changed."""
+    await services.owners.check_inputs(caller, [body.target_key])
     await check_stored(services.bucket, "target_key", body.target_key, services.settings.max_video_bytes)
     seconds = services.settings.max_answer_seconds
     found = await services.questions.ask(FACES_DEPLOYMENT, body, FoundFaces, seconds=seconds)
@@ -53,9 +58,11 @@ async def faces(services: Provided, body: FacesRequest) -> FacesAnswer:
 
 
 @router.post("/preview", dependencies=[Depends(strictly(PreviewBody))])
-async def preview(services: Provided, body: PreviewBody) -> PreviewAnswer:
+async def preview(services: Provided, caller: Called, body: PreviewBody) -> PreviewAnswer:
     """Show a frame or three seconds of the result as the draft engine makes it, signed as an AI-made preview."""
-    request = await taken_in(services, body.request)
+    request = await taken_in(services, body.request, caller)
+    if (refusal := beyond(request, Engine.DRAFT)) is not None:
+        raise refusal
     consent = await declare(request.consent, services.settings.consent_policy, services.audit)
     asked = PreviewRequest(
         request=_without_consent(request), kind=body.kind, at_seconds=body.at_seconds, consent=consent
@@ -66,9 +73,9 @@ async def preview(services: Provided, body: PreviewBody) -> PreviewAnswer:
 
 
 @router.post("/estimate", dependencies=[Depends(strictly(RunBody))])
-async def estimate(services: Provided, body: RunBody) -> Estimate:
+async def estimate(services: Provided, caller: Called, body: RunBody) -> Estimate:
     """Tell how long a run would take and what it would cost, stage by stage."""
-    asked = EstimateRequest(request=_without_consent(await taken_in(services, body)))
+    asked = EstimateRequest(request=_without_consent(await taken_in(services, body, caller)))
     seconds = services.settings.max_answer_seconds
     return await services.questions.ask(ESTIMATE_DEPLOYMENT, asked, Estimate, seconds=seconds)
 

@@ -69,12 +69,12 @@ async def run(  # noqa: PLR0913  # each is a part of the HTTP request
 ) -> Response:
     """Start a task: everything that can be known is checked before a run exists."""
     if idempotency_key is None:
-        record = await start(services, body, caller.key, None)
+        record = await start(services, body, caller, None)
         return await _told(http, services, record, wait=wait, timeout=timeout)
     idempotency = Idempotency(idempotency_key, body.model_dump(mode="json"), caller.key_id)
     limit = services.settings.max_wait_seconds
     async with services.claims.answering(idempotency, seconds=min(timeout or limit, limit) if wait else 0.0) as first:
-        record = await start(services, body, caller.key, idempotency)
+        record = await start(services, body, caller, idempotency)
         await first.name(record.task_id)
         return await _told(http, services, record, wait=wait, timeout=timeout)
 

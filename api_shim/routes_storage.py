@@ -11,6 +11,7 @@ from api_shim.callers import Called
 from api_shim.errors import responses
 from api_shim.services import Provided
 from api_shim.wire import (
+    Intent,
     PartsAnswer,
     PartsRequest,
     PresignAnswer,
@@ -41,8 +42,10 @@ router = APIRouter(
 
 
 @router.post("/presign", dependencies=[Depends(strictly(PresignRequest))])
-async def presign(services: Provided, body: PresignRequest) -> PresignAnswer:
+async def presign(services: Provided, caller: Called, body: PresignRequest) -> PresignAnswer:
     """Return a URL with which a client sends or fetches one object directly."""
+    if body.intent is Intent.DOWNLOAD and body.key is not None:
+        await services.owners.check_inputs(caller, [body.key])
     return await services.uploads.presign(body)
 
 

@@ -1,10 +1,12 @@
 """Tasks that were: lists of them, running one again with changes, deleting one."""
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import BeforeValidator
 
 from api_shim import auth
 from api_shim.bodies import changes
@@ -20,6 +22,8 @@ from api_shim.wire import Deleted, RunBody, RunSummary, TaskPage
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.records import Status
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
 router = APIRouter(
     prefix="/tasks",
     tags=["tasks"],
@@ -33,10 +37,25 @@ router = APIRouter(
     ),
 )
 
+_EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
 Cursor = Annotated[str | None, Query(max_length=4096, description="`next_cursor` of the page before.")]
 Statuses = Annotated[list[Status] | None, Query(alias="status", max_length=5, description="One or more.")]
 Labels = Annotated[
     list[str] | None, Query(alias="label", max_length=16, description="`name:value`; all that are given must fit.")
+]
+
+
+def _is_written_out(told: object) -> object:
+    # A bare number would be taken for seconds since 1970.
+    if isinstance(told, str) and not _DATE.match(told):
+        raise ValueError("it has the form 2026-01-02T03:04:05Z")
+    return told
+
+
+Moment = Annotated[
+    datetime | None, BeforeValidator(_is_written_out), Query(description="A time with its zone: 2026-01-02T03:04:05Z.")
 ]
 
 
@@ -49,8 +68,8 @@ async def tasks(  # noqa: PLR0913  # each is a part of the query
     cursor: Cursor = None,
     statuses: Statuses = None,
     labels: Labels = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
+    created_after: Moment = None,
+    created_before: Moment = None,
 ) -> TaskPage:
     """List tasks, newest first. A key sees its own."""
     query = RunQuery(
@@ -66,7 +85,9 @@ async def tasks(  # noqa: PLR0913  # each is a part of the query
 @router.post(
     "/{task_id}/rerun",
     status_code=HTTPStatus.ACCEPTED,
-    responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=responses(
+        HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    ),
     openapi_extra={
         "requestBody": {
             "description": "Fields of `POST /run` that are to be others; the rest is as it was.",
@@ -86,11 +107,11 @@ async def rerun(
     body: RunBody = changed(run.parameters["request"], asked)
     declared = declared_before(run.parameters, body)
     if idempotency_key is None:
-        return RunSummary.of(await start(services, body, caller.key, None, declared=declared))
+        return RunSummary.of(await start(services, body, caller, None, declared=declared))
     told = {"rerun": task_id, **body.model_dump(mode="json")}
     idempotency = Idempotency(idempotency_key, told, caller.key_id)
     async with services.claims.answering(idempotency, seconds=0.0) as answering:
-        record = await start(services, body, caller.key, idempotency, declared=declared)
+        record = await start(services, body, caller, idempotency, declared=declared)
         await answering.name(record.task_id)
     return RunSummary.of(record)
 
@@ -111,6 +132,9 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _utc(time: datetime | None, field: str) -> datetime | None:
-    if time is not None and time.tzinfo is None:
+    if time is None:
+        return None
+    if time.tzinfo is None:
         raise FaultError(FaultCode.REQUEST_INVALID, f"{field}: say in which time zone, as in ...Z.", field=field)
-    return time
+    # No task is older or younger; beyond, arithmetic with times ends.
+    return min(max(time, _EARLIEST), _LATEST)

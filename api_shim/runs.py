@@ -1,7 +1,7 @@
 """Runs in Prefect: created by deployment name, found, cancelled. The one place where the shim speaks to Prefect."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -29,12 +29,18 @@ from pydantic import BaseModel
 
 from api_shim.idempotency import OTHER_BODY, Idempotency
 from api_shim.tags import OURS, owner_in, owner_tag, tags_of
+from blocks.deliveries import create_delivery, deliveries_of, delivery_in, find_delivery, replay
 from flows.request import DEPLOYMENT, PipelineRequest
+from gpu_tasks import tracing
 from gpu_tasks.contract.answers import ANSWER_ARTIFACT, RECORD_ARTIFACT, Answer
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.records import TaskRecord
+from gpu_tasks.contract.webhooks import delivery_of
 
 _BODY_LABEL: Final = "lipswap.body"
+# Where Prefect itself looks for the span that a run belongs to.
+TRACE_LABEL: Final = "__OTEL_TRACEPARENT"
 _REPLAY_WINDOW = timedelta(hours=24)
 # Prefect's client repeats by itself for a minute and more; a caller at the door is not kept that long.
 _ANSWER_SECONDS = 8.0
@@ -121,6 +127,8 @@ class Runs:
             RunsError: REQUEST_INVALID when a request with the same key and another body was faster.
         """
         labels: dict[str, str] = {f"lipswap.label.{name}": value for name, value in request.labels.items()}
+        if (traceparent := tracing.here()) is not None:
+            labels[TRACE_LABEL] = traceparent
         if idempotency is not None:
             labels[_BODY_LABEL] = idempotency.body_digest
         deployment_id = await self.deployment_id()
@@ -215,6 +223,42 @@ class Runs:
             # What has not started yet is set to Cancelled by the server itself; Prefect refuses it for what has ended.
             await self._client.set_flow_run_state(run.id, Cancelling())
         return await self.find(task_id)
+
+    async def announce(self, record: TaskRecord) -> None:
+        """Make the delivery of a webhook for where a task stands now, if its caller wants one."""
+        delivery = delivery_of(record)
+        if delivery is None:
+            return
+        async with self._answered():
+            await create_delivery(self._client, delivery)
+
+    async def deliveries(self, task_id: str) -> Sequence[FlowRun]:
+        """Return the runs that deliver webhooks of a task, oldest first."""
+        async with self._answered():
+            return await deliveries_of(self._client, task_id)
+
+    async def delivery(self, delivery_id: UUID, *, task_id: str) -> FlowRun:
+        """Return one run that delivers a webhook of a task.
+
+        Raises:
+            RunsError: DELIVERY_UNKNOWN.
+        """
+        async with self._answered():
+            run = await find_delivery(self._client, delivery_id)
+        if run is None or delivery_in(run).message.data.task_id != task_id:
+            raise RunsError(FaultCode.DELIVERY_UNKNOWN)
+        return run
+
+    async def replay(self, delivery_id: UUID, *, task_id: str) -> FlowRun:
+        """Deliver again at once and return the run as it stands then.
+
+        Raises:
+            RunsError: DELIVERY_UNKNOWN.
+        """
+        run = await self.delivery(delivery_id, task_id=task_id)
+        async with self._answered():
+            await replay(self._client, run)
+        return await self.delivery(delivery_id, task_id=task_id)
 
     async def _newest_artifact(self, run_id: UUID, kind: str) -> object | None:
         found = await self._client.read_artifacts(

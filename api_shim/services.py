@@ -14,9 +14,11 @@ from api_shim.deletion import Deletion
 from api_shim.history import History
 from api_shim.idempotency import Claims
 from api_shim.large_uploads import LargeUploads
+from api_shim.metrics import Metrics
 from api_shim.mirror import Mirror
 from api_shim.owners import Owners
 from api_shim.questions import Questions
+from api_shim.queue_looks import QueueLooks
 from api_shim.quotas import Quotas
 from api_shim.rates import Rates
 from api_shim.records import Records
@@ -46,6 +48,8 @@ class Services:
     bucket: ArtifactStore
     records: Records
     watching: Watching
+    metrics: Metrics
+    queue_looks: QueueLooks
     uploads: Uploads
     large_uploads: LargeUploads
     questions: Questions
@@ -60,7 +64,7 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: ShimSettings) -> AsyncIterator[Services]:
+async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterator[Services]:
     """Connect to Prefect, Redis and the bucket, none of which needs to be up yet, and follow Prefect's events."""
     store = JobStore(
         redis_url=settings.jobstore_redis_url, prefix=settings.jobstore_prefix, ttl_seconds=settings.jobstore_ttl
@@ -68,11 +72,11 @@ async def open_services(settings: ShimSettings) -> AsyncIterator[Services]:
     bucket = connect_store(settings.r2, attempts=_STORE_ATTEMPTS, connect_seconds=_STORE_CONNECT_SECONDS)
     async with connect(settings.prefect_api_url) as client:
         runs, lists = Runs(client), RunLists(client)
-        owners = Owners(store, runs)
+        owners = Owners(store, runs, bucket)
         callers = Callers(KeyRing(bucket), secret=settings.api_secret, needs_key=settings.require_key)
         records = Records(store, runs, bucket, settings)
         feed = store.feed()
-        following = asyncio.gather(Mirror(settings.prefect_api_url, store, records).follow(), feed.run())
+        following = asyncio.gather(Mirror(settings.prefect_api_url, store, records, runs, metrics).follow(), feed.run())
         try:
             yield Services(
                 settings=settings,
@@ -80,7 +84,9 @@ async def open_services(settings: ShimSettings) -> AsyncIterator[Services]:
                 store=store,
                 bucket=bucket,
                 records=records,
-                watching=Watching(records, feed),
+                watching=Watching(records, feed, metrics),
+                metrics=metrics,
+                queue_looks=QueueLooks(client, metrics),
                 uploads=Uploads(bucket, settings),
                 large_uploads=LargeUploads(bucket, settings),
                 questions=Questions(runs, store),

@@ -1,6 +1,7 @@
 """Settings of the shim, read from the environment once when its process starts."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
@@ -25,7 +26,8 @@ class ShimSettings(OrchestratorSettings):
     requests_per_minute: int = Field(default=600, gt=0, validation_alias="LIPSWAP_API_REQUESTS_PER_MINUTE")
     max_tasks_per_key: int = Field(default=20, gt=0, le=150, validation_alias="LIPSWAP_API_MAX_TASKS_PER_KEY")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="LIPSWAP_API_CORS_ORIGINS")
-    # A body that comes more slowly holds a connection for nothing.
+    # Whoever sends the head or the body of a request more slowly holds a connection for nothing.
+    head_seconds: float = Field(default=10.0, gt=0, validation_alias="LIPSWAP_API_HEAD_SECONDS")
     body_seconds: float = Field(default=30.0, gt=0, validation_alias="LIPSWAP_API_BODY_SECONDS")
     host: str = Field(default="127.0.0.1", validation_alias="LIPSWAP_API_HOST")
     port: int = Field(default=8000, ge=0, le=65535, validation_alias="LIPSWAP_API_PORT")
@@ -35,6 +37,10 @@ class ShimSettings(OrchestratorSettings):
 
     # What a small flow finds out is waited for at the door; the largest file is fetched and read in this time.
     max_answer_seconds: float = Field(default=120.0, gt=0, validation_alias="LIPSWAP_API_MAX_ANSWER_SECONDS")
+
+    # Where the workers' models lie, if they are on this machine, as in the local stack: what is missing is then said
+    # before a run exists. Not LIPSWAP_WEIGHTS, which names a place on a worker's own machine.
+    weights: Path | None = Field(default=None, validation_alias="LIPSWAP_LOCAL_WEIGHTS")
 
     @field_validator("cors_origins", mode="before")
     @classmethod

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
-from api_shim.api_keys import ApiKey
-from api_shim.door import check_objects, check_request, declare
+from api_shim.callers import Caller
+from api_shim.door import check_objects, check_request, check_webhook, declare
+from api_shim.gaps import check_endpoints
 from api_shim.idempotency import Idempotency
 from api_shim.services import Services
+from api_shim.tags import inputs_of
 from api_shim.wire import RunBody
 from flows.request import PipelineRequest
 from gpu_tasks.contract.consent import DeclaredConsent
@@ -23,7 +25,7 @@ _OUTPUTS = frozenset({"output_key", "wav2lip_output_key"})
 _INPUTS = ("audio_key", "target_key", "source_keys")
 
 
-async def taken_in(services: Services, body: RunBody, *, is_declared: bool = False) -> PipelineRequest:
+async def taken_in(services: Services, body: RunBody, caller: Caller, *, is_declared: bool = False) -> PipelineRequest:
     """Check a body as far as can be known, and store the sound that stands in it.
 
     Raises:
@@ -33,6 +35,9 @@ async def taken_in(services: Services, body: RunBody, *, is_declared: bool = Fal
     # The place of the inline audio is known only after it was stored, which is the last thing before the run.
     request = body.as_request(audio_key=_INLINE if audio else body.audio_key)
     check_request(request, services.settings, is_declared=is_declared)
+    if request.webhook_url is not None:
+        await check_webhook(request.webhook_url, services.settings)
+    await services.owners.check_inputs(caller, inputs_of(request))
     if audio is None:
         await check_objects(request, services.bucket, services.settings)
         return request
@@ -46,7 +51,7 @@ async def taken_in(services: Services, body: RunBody, *, is_declared: bool = Fal
 async def start(
     services: Services,
     body: RunBody,
-    key: ApiKey | None,
+    caller: Caller,
     idempotency: Idempotency | None,
     *,
     declared: DeclaredConsent | None = None,
@@ -56,7 +61,7 @@ async def start(
     Args:
         services: What routes work with.
         body: What is asked.
-        key: The caller's API key, whose task it becomes.
+        caller: Whose task it becomes.
         idempotency: The caller's key for this request.
         declared: Consent to the same inputs that was declared earlier.
 
@@ -65,13 +70,13 @@ async def start(
     """
     if idempotency is not None and (replayed := await services.runs.replayed(idempotency)) is not None:
         return await services.records.read(str(replayed.id))
-    async with services.quotas.place(key) as place:
-        request = await taken_in(services, body, is_declared=declared is not None)
+    async with services.quotas.place(caller.key) as place:
+        await check_endpoints(body, services.store, services.settings)
+        request = await taken_in(services, body, caller, is_declared=declared is not None)
         consent = declared or await declare(request.consent, services.settings.consent_policy, services.audit)
-        owner = key.id if key else None
-        created = await services.runs.create(request, consent=consent, idempotency=idempotency, owner=owner)
+        created = await services.runs.create(request, consent=consent, idempotency=idempotency, owner=caller.key_id)
         place.task_id = str(created.id)
-        await services.owners.note(str(created.id), owner)
+        await services.owners.note(str(created.id), caller.key_id)
         return await services.records.begin(created)
 
 

@@ -46,6 +46,5 @@ def tags_of(request: PipelineRequest, owner: str | None) -> list[str]:
 
 def inputs_of(request: PipelineRequest) -> tuple[str, ...]:
     """Return the keys of all objects that a request reads."""
-    references = [request.face_selection.reference_key, *(entry.reference_key for entry in request.face_map)]
-    named = (request.audio_key, request.target_key, *request.source_keys, *references)
+    named = (request.audio_key, request.target_key, *request.source_keys, *request.reference_keys)
     return tuple(dict.fromkeys(key for key in named if key is not None))

@@ -4,7 +4,6 @@ import asyncio
 import re
 from mimetypes import guess_type
 from typing import IO
-from urllib.parse import quote
 from uuid import uuid4
 
 from api_shim.settings import ShimSettings
@@ -160,5 +159,4 @@ def safe_media_type(content_type: str | None, filename: str | None) -> str:
 
 def public_url(settings: ShimSettings, key: str) -> str | None:
     """Return the address of `key` under R2_PUBLIC_BASE_URL, None where there is none."""
-    base = settings.r2.public_base_url
-    return f"{base.rstrip('/')}/{quote(key)}" if base else None
+    return settings.r2.public_url(key)

@@ -4,8 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Final
 
+from api_shim.metrics import Metrics
 from api_shim.records import Records
 from blocks.record_feed import RecordFeed, heard_within
 from gpu_tasks.contract.faults import FaultCode, FaultError
@@ -35,14 +37,15 @@ class Watched:
     def record(self) -> TaskRecord | None:
         return self._record
 
-    def tell(self, record: TaskRecord) -> None:
-        """Put a record in place of an older one; who waits is woken."""
+    def tell(self, record: TaskRecord) -> bool:
+        """Put a record in place of an older one; who waits is woken. Returns whether it was newer."""
         known = self._record
         is_end = record.status.is_final and not (known and known.status.is_final)
         if known is not None and record.revision <= known.revision and not is_end:
-            return
+            return False
         self._record, self._frame = record, b""
         self._wake()
+        return True
 
     def end(self) -> None:
         """Tell the watchers that the task is gone."""
@@ -75,15 +78,11 @@ class Watched:
 class Watching:
     """Hands out what is watched; a task that nobody watches any more is not looked at."""
 
-    def __init__(self, records: Records, feed: RecordFeed) -> None:
+    def __init__(self, records: Records, feed: RecordFeed, metrics: Metrics) -> None:
         self._records = records
+        self._metrics = metrics
         self._feed = feed
         self._watched: dict[str, tuple[Watched, asyncio.Task[None]]] = {}
-
-    @property
-    def watcher_count(self) -> int:
-        """How many watch, all tasks together."""
-        return sum(watched.watchers for watched, _ in self._watched.values())
 
     @asynccontextmanager
     async def of(self, task_id: str) -> AsyncIterator[Watched]:
@@ -93,10 +92,12 @@ class Watching:
             self._watched[task_id] = (watched, asyncio.create_task(self._keep(task_id, watched)))
         watched, keeping = self._watched[task_id]
         watched.watchers += 1
+        self._metrics.listeners.inc()
         try:
             yield watched
         finally:
             watched.watchers -= 1
+            self._metrics.listeners.dec()
             if not watched.watchers:
                 del self._watched[task_id]
                 keeping.cancel()
@@ -121,7 +122,11 @@ class Watching:
         with self._feed.hearing(task_id) as news:
             while not _is_over(watched):
                 try:
-                    watched.tell(await self._records.read(task_id))
+                    record = await self._records.read(task_id)
+                    is_change = watched.record is not None
+                    if watched.tell(record) and is_change:
+                        lag = (datetime.now(UTC) - record.updated_at).total_seconds()
+                        self._metrics.push_lag.observe(max(0.0, lag))
                 except FaultError as error:
                     if error.fault.code is FaultCode.TASK_UNKNOWN:
                         watched.end()

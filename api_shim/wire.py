@@ -11,6 +11,7 @@ from flows.request import PipelineRequest, PreviewKind
 from gpu_tasks.contract.artifacts import Digest, InputKey, ObjectKey
 from gpu_tasks.contract.looks import Box, Notice
 from gpu_tasks.contract.records import ErrorRecord, RecordStage, Status, TaskRecord, UtcTime
+from gpu_tasks.contract.webhooks import WebhookEvent
 
 MAX_INLINE_AUDIO_BYTES = 8 * 1024 * 1024
 # S3 lets a signature live for a week at most.
@@ -290,3 +291,27 @@ class DependencyHealth(_Model):
 class Readiness(_Model):
     status: Literal["ready", "degraded", "unready"]
     dependencies: dict[str, DependencyHealth]
+
+
+class DeliveryStatus(StrEnum):
+    PENDING = "pending"  # now, or at its next try
+    DELIVERED = "delivered"
+    FAILED = "failed"  # for good, until it is replayed
+
+
+class DeliveryAnswer(_Model):
+    """One message to a webhook. `webhook_id` is what the receiver sees; `reason` says why the last try failed."""
+
+    id: str
+    webhook_id: str
+    event: WebhookEvent
+    url: str
+    status: DeliveryStatus
+    attempts: int
+    created_at: UtcTime
+    next_attempt_at: UtcTime | None = None
+    reason: str | None = None
+
+
+class DeliveryList(_Model):
+    deliveries: tuple[DeliveryAnswer, ...]

@@ -1,4 +1,4 @@
-"""What media a deployment takes and what it makes of them: the same numbers in its settings and in its policy block."""
+"""What a deployment takes, makes of it and may spend: the same numbers in its settings and in its policy block."""
 
 from typing import Literal
 
@@ -38,3 +38,41 @@ class MediaBounds(BaseModel):
     working_pixels: int = Field(default=1920 * 1200, gt=0, description="Larger frames are scaled down to this many.")
     working_fps: float = Field(default=60.0, gt=0, description="Of quicker videos only some frames are kept.")
     working_sample_rate: int = Field(default=48_000, gt=0, description="Sound outside 8 to 96 kHz is brought to it.")
+
+
+class SegmentBounds(BaseModel):
+    """Into how many segments long results are cut; in the environment as above. `docs/segments.md` has the rules."""
+
+    segment_seconds: float = Field(
+        default=30.0, ge=10.0, description="Results of two such lengths and more are cut into segments of about this."
+    )
+    max_segments: int = Field(default=64, ge=1, le=1000, description="Most segments of one run; then each is longer.")
+    max_segments_per_endpoint: int = Field(
+        default=8,
+        ge=1,
+        le=1000,
+        description="Most segments that one run has at one endpoint at once: more than it has workers.",
+    )
+
+
+class BudgetBounds(BaseModel):
+    """What GPU jobs may cost; in the environment each is LIPSWAP_ and its name in capitals. None: no limit.
+
+    A day is one of UTC. Dollars are those of the price table, or of the endpoint's own price.
+    """
+
+    max_gpu_seconds_per_run: float | None = Field(
+        default=None, gt=0, description="Most billed GPU seconds of one run, all its stages and attempts together."
+    )
+    max_gpu_seconds_per_day: float | None = Field(
+        default=None, gt=0, description="Most billed GPU seconds of all runs of one day."
+    )
+    max_usd_per_run: float | None = Field(default=None, gt=0, description="Most US dollars for GPUs of one run.")
+    max_usd_per_day: float | None = Field(
+        default=None, gt=0, description="Most US dollars for GPUs of all runs of one day."
+    )
+
+    @property
+    def counts_money(self) -> bool:
+        """Whether every endpoint needs a price."""
+        return self.max_usd_per_run is not None or self.max_usd_per_day is not None

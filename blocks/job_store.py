@@ -5,7 +5,7 @@ import hashlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
 
 from prefect.blocks.core import Block
@@ -17,8 +17,10 @@ from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import RedisError
 
 from blocks.connections import shared
+from blocks.endpoint_health import EndpointReading
 from blocks.record_feed import RecordFeed
 from blocks.redis_url import check_redis_url
+from blocks.wakes import Waker, Wakes
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.records import TaskRecord
 
@@ -35,9 +37,13 @@ return 1
 """
 
 _CONFLICT_SECONDS = 10.0
+# Longer than whoever has looked at a run before it was removed may still want to write its record.
+_BURIED_SECONDS = 300
 _REREAD_SECONDS = 15.0
 _MAX_CONNECTIONS = 16
 _SOCKET_SECONDS = 5.0
+# How long a reading of an endpoint's health counts: while jobs wait there it is read anew all the time.
+READING_SECONDS = 120
 
 
 class JobStoreError(FaultError):
@@ -139,14 +145,12 @@ class JobStore(Block):
             await self._commands().publish(self._wake_channel(fingerprint), "")
 
     @asynccontextmanager
-    async def woken(self, fingerprint: str) -> AsyncIterator["Waker"]:
+    async def woken(self, fingerprint: str) -> AsyncIterator[Waker]:
         """Listen for `wake(fingerprint)`; without Redis the waker only lets time pass."""
-        async with AsyncExitStack() as stack:
-            messages: PubSub | None = None
-            # Being woken is speed, not truth.
-            with suppress(JobStoreError):
-                messages = await stack.enter_async_context(self._subscribed(self._wake_channel(fingerprint)))
-            yield Waker(messages)
+        wakes, waker = self._wakes(), Waker()
+        await wakes.until_listening()
+        with wakes.calling(fingerprint, waker.call):
+            yield waker
 
     @asynccontextmanager
     async def commands(self) -> AsyncIterator[Redis]:
@@ -167,6 +171,41 @@ class JobStore(Block):
         with _answered():
             return await self._commands().register_script(script)(keys=keys, args=args)
 
+    async def note_endpoint_health(self, reading: EndpointReading) -> None:
+        """Leave what was found at an endpoint where every process of the deployment sees it for a while."""
+        with _answered():
+            await self._commands().set(
+                self._endpoint_key(reading.endpoint_id), reading.model_dump_json(), ex=READING_SECONDS
+            )
+
+    async def endpoint_health(self, endpoint_id: str) -> EndpointReading | None:
+        """Return what was last found at an endpoint, None when nobody had a reason to look lately.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            stored = await self._commands().get(self._endpoint_key(endpoint_id))
+        try:
+            return EndpointReading.model_validate_json(stored) if stored else None
+        except ValidationError:
+            # Of another version of us: it is gone in a moment.
+            return None
+
+    async def note_key_refused(self) -> None:
+        """Tell every process of the deployment that RunPod has refused the key; it is forgotten after a while."""
+        with _answered():
+            await self._commands().set(self._key("runpod-key-refused"), "1", ex=READING_SECONDS)
+
+    async def is_key_refused(self) -> bool:
+        """Tell whether RunPod has refused the key lately.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            return bool(await self._commands().exists(self._key("runpod-key-refused")))
+
     async def read_many(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
         """Return the records of many runs in one answer, None for each that is not there or no record.
 
@@ -179,14 +218,27 @@ class JobStore(Block):
             stored = await self._commands().mget([self._key(task_id) for task_id in task_ids])
         return [_record_or_none(text) for text in stored]
 
-    async def forget(self, task_id: str) -> None:
-        """Remove the record of a run.
+    async def fill(self, records: Sequence[TaskRecord]) -> None:
+        """Keep final records that were found elsewhere, where there is nothing; no watcher waits for them.
 
         Raises:
             JobStoreError: Redis is away.
         """
         with _answered():
-            await self._commands().delete(self._key(task_id))
+            async with self._commands().pipeline(transaction=False) as pipeline:
+                for record in records:
+                    pipeline.set(self._key(record.task_id), record.model_dump_json(), nx=True, ex=self.ttl_seconds)
+                await pipeline.execute()
+
+    async def bury(self, task_id: str) -> None:
+        """Remove the record of a run for good: for a while nobody can put one in its place.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        # An empty text is no record to any reader, and no empty place to any writer.
+        with _answered():
+            await self._commands().set(self._key(task_id), "", ex=_BURIED_SECONDS)
 
     async def ping(self) -> None:
         """Return when Redis answers.
@@ -233,12 +285,11 @@ class JobStore(Block):
     def _listener(self) -> Redis:
         # Apart from the commands: a reply that is waited for longer than the socket's timeout is no error here.
         url = self.redis_url.get_secret_value()
-        return shared(
-            ("redis listener", url),
-            lambda: Redis.from_url(
-                url, socket_timeout=None, socket_connect_timeout=_SOCKET_SECONDS, health_check_interval=30
-            ),
-        )
+        return shared(("redis listener", url), lambda: _listening(url))
+
+    def _wakes(self) -> Wakes:
+        url, prefix = self.redis_url.get_secret_value(), self._wake_channel()
+        return shared(("redis wakes", url, prefix), lambda: Wakes(_listening(url), prefix))
 
     def _key(self, task_id: str) -> str:
         return f"{self.prefix}:{task_id}"
@@ -246,8 +297,11 @@ class JobStore(Block):
     def _channel(self, task_id: str) -> str:
         return f"{self.prefix}:events:{task_id}"
 
-    def _wake_channel(self, fingerprint: str) -> str:
+    def _wake_channel(self, fingerprint: str = "") -> str:
         return f"{self.prefix}:wake:{fingerprint}"
+
+    def _endpoint_key(self, endpoint_id: str) -> str:
+        return f"{self.prefix}:endpoint:{endpoint_id}"
 
 
 def _pool(url: str) -> BlockingConnectionPool:
@@ -263,22 +317,8 @@ def _pool(url: str) -> BlockingConnectionPool:
     )
 
 
-class Waker:
-    """Waits until somebody calls or time has passed."""
-
-    def __init__(self, messages: PubSub | None) -> None:
-        self._messages = messages
-
-    async def wait(self, seconds: float) -> bool:
-        """Return True as soon as somebody wakes us, False after `seconds`."""
-        deadline = time.monotonic() + seconds
-        if self._messages is not None:
-            try:
-                return await _next_message(self._messages, seconds)
-            except JobStoreError:
-                self._messages = None
-        await asyncio.sleep(max(0.0, deadline - time.monotonic()))
-        return False
+def _listening(url: str) -> Redis:
+    return Redis.from_url(url, socket_timeout=None, socket_connect_timeout=_SOCKET_SECONDS, health_check_interval=30)
 
 
 def parse_record(stored: bytes | str) -> TaskRecord:

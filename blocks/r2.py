@@ -2,10 +2,13 @@
 
 from functools import lru_cache
 from typing import Any, ClassVar
+from urllib.parse import quote
 
+from botocore.exceptions import BotoCoreError, ClientError
 from prefect_aws import AwsClientParameters, AwsCredentials, S3Bucket
 from pydantic import Field, SecretStr
 
+from blocks.patience import patiently
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
@@ -20,6 +23,8 @@ _CLIENT_CONFIG: dict[str, Any] = {
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
 }
+
+_SERVER_ERROR = 500
 
 
 def r2_credentials(settings: R2Settings) -> AwsCredentials:
@@ -60,6 +65,14 @@ class R2Bucket(S3Bucket):
         default=900, ge=1, le=604800, description="How long a signed URL is valid, in seconds."
     )
 
+    async def aread_path(self, path: str) -> bytes:
+        """Read a task's result; a bucket that is away is waited for, or the task would be done again."""
+        return await patiently(lambda: super(R2Bucket, self).aread_path(path), is_away=_is_away)
+
+    async def awrite_path(self, path: str, content: bytes) -> str:
+        """Keep a task's result; a bucket that is away is waited for, or a finished task would fail."""
+        return await patiently(lambda: super(R2Bucket, self).awrite_path(path, content), is_away=_is_away)
+
     def settings(self) -> R2Settings:
         """Return where the bucket is and how to reach it, as the workers know it.
 
@@ -79,9 +92,19 @@ class R2Bucket(S3Bucket):
             presign_expiry=self.presign_expiry_seconds,
         )
 
+    def public_url(self, key: str) -> str | None:
+        """Return the lasting address of an object, None where the bucket is not public."""
+        return f"{self.public_base_url.rstrip('/')}/{quote(key)}" if self.public_base_url else None
+
     def store(self) -> ArtifactStore:
         """Return the bucket as workers see it; keys are whole keys, `bucket_folder` does not apply."""
         return _connected(self.settings())
+
+
+def _is_away(error: BaseException) -> bool:
+    if isinstance(error, ClientError):
+        return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= _SERVER_ERROR
+    return isinstance(error, BotoCoreError)
 
 
 @lru_cache(maxsize=8)

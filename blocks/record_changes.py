@@ -91,13 +91,25 @@ def noted(
     return _next(record, now, **changes)
 
 
-def charged(record: TaskRecord, stage: Stage, gpu_seconds: float, *, now: datetime) -> TaskRecord:
-    """Set what a stage of this run cost in billed GPU seconds; zero when an earlier result was used again."""
+def charged(
+    record: TaskRecord, stage: Stage, gpu_seconds: float, usd: float | None = None, *, now: datetime
+) -> TaskRecord:
+    """Set what a stage of this run has cost so far in billed GPU seconds; zero when an earlier result was used again.
+
+    `usd` is what they cost, None where no price is known.
+    """
     if record.status.is_final:
         return record
     by_stage = {**record.cost.by_stage, stage.value: round(gpu_seconds, 3)}
-    cost = Cost(gpu_seconds=round(sum(by_stage.values()), 3), usd=record.cost.usd, by_stage=by_stage)
-    return _next(record, now, cost=cost)
+    usd_by_stage = {**record.cost.usd_by_stage, stage.value: usd}
+    priced = [one for one in usd_by_stage.values() if one is not None]
+    cost = Cost(
+        gpu_seconds=round(sum(by_stage.values()), 3),
+        usd=round(sum(priced), 6) if len(priced) == len(usd_by_stage) else None,
+        by_stage=by_stage,
+        usd_by_stage=usd_by_stage,
+    )
+    return record if cost == record.cost else _next(record, now, cost=cost)
 
 
 def completed(record: TaskRecord, result: ResultRecord, *, now: datetime) -> TaskRecord:

@@ -4,16 +4,17 @@ Documents are written by `deployments.deploy` and loaded by name at run time; be
 them in the Prefect UI.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from blocks.bounds import MediaBounds
+from blocks.bounds import BudgetBounds, MediaBounds, SegmentBounds
 from blocks.job_store import JobStore
 from blocks.policy import PipelinePolicy
 from blocks.r2 import R2Bucket, r2_credentials
 from blocks.runpod import RunPodEndpoint
 from blocks.settings import OrchestratorSettings
+from blocks.webhooks import WebhookPolicy
 from gpu_tasks.contract.artifacts import RESULTS
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.quality import QualityPolicy
@@ -29,6 +30,7 @@ FACEFUSION = "lipswap-facefusion"
 JOBS = "lipswap-jobs"
 POLICY = "lipswap-policy"
 PROVENANCE = "lipswap-provenance"
+WEBHOOKS = "lipswap-webhooks"
 
 # How flows name the storage of their task results before any block is loaded.
 RESULT_STORAGE = f"{R2Bucket.get_block_type_slug()}/{TASK_RESULTS}"
@@ -50,19 +52,8 @@ async def register(settings: OrchestratorSettings, *, client: "PrefectClient") -
             presign_expiry_seconds=settings.r2.presign_expiry,
         )
         await bucket.asave(name, overwrite=True, client=client)
-    for stage, endpoint_id in (
-        (Stage.WAV2LIP, settings.runpod_wav2lip_endpoint),
-        (Stage.FACEFUSION, settings.runpod_facefusion_endpoint),
-    ):
-        endpoint = RunPodEndpoint(
-            api_base=settings.runpod_api_base,
-            # A block document holds no null secret: empty means not set up.
-            api_key=settings.runpod_api_key or SecretStr(""),
-            endpoint_id=endpoint_id or "",
-            poll_interval_seconds=settings.runpod_poll_interval,
-            job_timeout_seconds=settings.runpod_job_timeout,
-        )
-        await endpoint.asave(ENDPOINTS[stage], overwrite=True, client=client)
+    for stage, document in ENDPOINTS.items():
+        await _endpoint(stage, settings).asave(document, overwrite=True, client=client)
     jobs = JobStore(
         redis_url=settings.jobstore_redis_url, prefix=settings.jobstore_prefix, ttl_seconds=settings.jobstore_ttl
     )
@@ -71,6 +62,42 @@ async def register(settings: OrchestratorSettings, *, client: "PrefectClient") -
         draft_allowed=settings.allow_draft,
         quality=QualityPolicy(**settings.quality.model_dump()),
         neural_ready=settings.neural_ready,
-        **settings.model_dump(include=set(MediaBounds.model_fields)),
+        **settings.model_dump(
+            include={*MediaBounds.model_fields, *BudgetBounds.model_fields, *SegmentBounds.model_fields}
+        ),
     )
     await policy.asave(POLICY, overwrite=True, client=client)
+    webhooks = WebhookPolicy(
+        secrets=settings.webhook_secrets,
+        allow_loopback=settings.webhook_loopback,
+        retry_seconds=settings.webhook_retry_seconds,
+    )
+    await webhooks.asave(WEBHOOKS, overwrite=True, client=client)
+
+
+def _endpoint(stage: Stage, settings: OrchestratorSettings) -> RunPodEndpoint:
+    """Return where the settings send a stage's jobs.
+
+    Raises:
+        FaultError: PRICE_UNKNOWN: its GPU is not in the price table, or has no name although money is counted.
+    """
+
+    def named(name: str) -> Any:  # noqa: ANN401  # a field of the settings
+        return getattr(settings, f"runpod_{stage}_{name}")
+
+    endpoint = RunPodEndpoint(
+        api_base=settings.runpod_api_base,
+        # A block document holds no null secret: empty means not set up.
+        api_key=settings.runpod_api_key or SecretStr(""),
+        endpoint_id=named("endpoint") or "",
+        fallback_endpoint_id=named("fallback") or "",
+        gpu_type=named("gpu") or "",
+        max_jobs=named("max_jobs"),
+        webhook_url=settings.runpod_webhook_url,
+        poll_interval_seconds=settings.runpod_poll_interval,
+        job_timeout_seconds=settings.runpod_job_timeout,
+        queue_timeout_seconds=settings.runpod_queue_timeout,
+    )
+    # Refused here, not by the first run that has to pay.
+    endpoint.price(is_needed=settings.counts_money and endpoint.is_configured)
+    return endpoint

@@ -10,21 +10,26 @@ from typing import Any
 
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.base import BaseWorker
 from prefect.workers.process import ProcessWorker
 
 from blocks import registry
+from blocks.deliveries import DELIVERY_DEPLOYMENT
 from blocks.provenance import ProvenancePolicy
 from blocks.settings import OrchestratorSettings, WorkerType
+from deployments.automations import deploy_automations
+from flows.delivering import deliver_webhook
 from flows.estimate import estimate
 from flows.faces import faces
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
-from flows.pools import POOLS
+from flows.pools import POOLS, QUICK_QUEUE
 from flows.preview import preview
+from flows.reprocess import REPROCESS_DEPLOYMENT, ReprocessRequest, reprocess
 from flows.request import (
     DEPLOYMENT,
     ESTIMATE_DEPLOYMENT,
@@ -40,10 +45,15 @@ from gpu_tasks.provenance.settings import SigningSettings
 _FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
     DEPLOYMENT: (pipeline, "flows.pipeline.pipeline"),
     VERIFY_DEPLOYMENT: (verify, "flows.verifying.verify"),
+    REPROCESS_DEPLOYMENT: (reprocess, "flows.reprocess.reprocess"),
+    DELIVERY_DEPLOYMENT: (deliver_webhook, "flows.delivering.deliver_webhook"),
     FACES_DEPLOYMENT: (faces, "flows.faces.faces"),
     PREVIEW_DEPLOYMENT: (preview, "flows.preview.preview"),
     ESTIMATE_DEPLOYMENT: (estimate, "flows.estimate.estimate"),
 }
+
+# These do not wait behind whole videos.
+_QUICK = frozenset(_FLOWS) - {DEPLOYMENT}
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
     WorkerType.INPROCESS: InProcessWorker,
@@ -58,23 +68,49 @@ async def deploy(settings: OrchestratorSettings, signing: SigningSettings) -> No
         await _provenance(settings, signing).asave(registry.PROVENANCE, overwrite=True, client=client)
         await _make_pool(client, settings.worker_type)
         for name in _FLOWS:
-            await _deploy_flow(client, name, settings.worker_type)
+            await _deploy_flow(client, name, settings)
+        await deploy_automations(client, settings.alert_url)
 
 
-async def _deploy_flow(client: PrefectClient, name: str, worker_type: WorkerType) -> None:
+async def _deploy_flow(client: PrefectClient, name: str, settings: OrchestratorSettings) -> None:
     flow, entrypoint = _FLOWS[name]
+    worker_type = settings.worker_type
     await client.create_deployment(
         flow_id=await client.create_flow(flow),
         name=name.partition("/")[2],
         description=flow.description,
         entrypoint=entrypoint,
         work_pool_name=POOLS[worker_type],
+        work_queue_name=QUICK_QUEUE if name in _QUICK else None,
         job_variables=_job_variables(worker_type),
         parameter_openapi_schema=parameter_schema(flow).model_dump(),
         # The door has checked the request with the same model; an operator's run is checked by the flow.
         enforce_parameter_schema=False,
         tags=["lipswap"],
+        schedules=await _schedules(client, name, settings),
     )
+
+
+async def _schedules(
+    client: PrefectClient, name: str, settings: OrchestratorSettings
+) -> list[DeploymentScheduleCreate]:
+    """Return when a flow runs by itself; a schedule that an operator has paused stays paused."""
+    if name != REPROCESS_DEPLOYMENT or not settings.reprocess_cron:
+        return []
+    try:
+        known = (await client.read_deployment_by_name(name)).schedules
+    except ObjectNotFound:
+        known = []
+    # Unless somebody has decided otherwise, the schedule tells what is stale and spends nothing.
+    asked = ReprocessRequest(dry_run=not settings.reprocess_unattended)
+    return [
+        DeploymentScheduleCreate(
+            schedule=CronSchedule(cron=settings.reprocess_cron, timezone="UTC"),
+            active=all(schedule.active for schedule in known),
+            parameters={"asked": asked.model_dump(mode="json")},
+            slug="reprocess",
+        )
+    ]
 
 
 def _provenance(settings: OrchestratorSettings, signing: SigningSettings) -> ProvenancePolicy:

@@ -113,3 +113,5 @@ def _end_with_parent(scratch: str) -> None:
 
 # One per process, whatever runs in it; `flows.worker` sets its size before anything uses it.
 CPU_POOL = CpuPool()
+# For flows that take a moment: a verdict does not wait until a long video has been read.
+QUICK_POOL = CpuPool(1)

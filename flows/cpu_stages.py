@@ -19,9 +19,10 @@ from flows.request import Trim
 from gpu_tasks.contract.artifacts import WORK
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import GateReport
-from gpu_tasks.contract.jobs import Stage, digest_of
+from gpu_tasks.contract.jobs import Reference, Stage, digest_of
 from gpu_tasks.contract.media import MediaInfo
 from gpu_tasks.draft.models import face_models
+from gpu_tasks.media.cutting import plan_segments
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.gate import admit_picture
 from gpu_tasks.media.join import join
@@ -39,7 +40,8 @@ def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
     What costs least comes first: a video without a face is found out last, but before any GPU is asked.
 
     Raises:
-        MediaError: The gate refuses an input, the trim lies outside the target, or a source shows no face.
+        MediaError: The gate refuses an input, the trim lies outside the target, a source or a reference shows no
+            face, or a reference several.
         FaultError: NO_FACE_DETECTED when the part of the target that is used shows none.
         StorageError: An input is missing, empty, too large, or the bucket is away.
     """
@@ -58,26 +60,38 @@ def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
             door.source(upload, f"Source {place} of {len(uploads.sources)}")
             for place, upload in enumerate(uploads.sources, start=1)
         ]
+        references = [
+            door.reference(upload, f"Reference {place} of {len(uploads.references)}")
+            for place, upload in enumerate(uploads.references, start=1)
+        ]
         faces, tracks = door.tracks(target, timeline, uploads.revisions)
+        segments = plan_segments(timeline, uploads.cutting, target=target.path, audio=audio.path if audio else None)
     return Footage(
         target=target.artifact,
         target_media=media,
         audio=audio.artifact if audio else None,
         audio_seconds=seconds,
         sources=tuple(source.artifact for source in sources),
+        references=tuple(
+            Reference(named=upload.key, picture=taken.artifact)
+            for upload, taken in zip(uploads.references, references, strict=True)
+        ),
         handed_in=HandedIn(
             target=target.handed_in,
             audio=audio.handed_in if audio else None,
             sources=tuple(source.handed_in for source in sources),
+            references=tuple(reference.handed_in for reference in references),
         ),
         changes=Changes(
             target=target.report.changes,
             audio=audio.report.changes if audio else (),
             sources=tuple(source.report.changes for source in sources),
+            references=tuple(reference.report.changes for reference in references),
         ),
         faces=faces,
         tracks=tracks,
         timeline=timeline,
+        segments=segments,
     )
 
 

@@ -1,8 +1,8 @@
 """What can go wrong in a run, besides what storage and media report.
 
 FaultError
-├── blocks.runpod.RunPodError            RunPod refused a request or did not answer it
-│   └── blocks.runpod.SubmitUnclearError   a job may or may not have been queued
+├── blocks.runpod_client.RunPodError     RunPod refused a request or did not answer it
+│   └── blocks.runpod_client.SubmitUnclearError   a job may or may not have been queued
 ├── blocks.job_store.JobStoreError       Redis is away; never ends a run
 └── PipelineError                        a run cannot go on
     └── JobError                           a GPU job ended without a result
@@ -10,10 +10,7 @@ FaultError
 
 from typing import Self
 
-from gpu_tasks.contract.faults import MEANINGS, Fault, FaultCode, FaultError
-
-# Outages that pass: the task is tried again. Everything else is either final or has had its attempts.
-_PASSING = frozenset({FaultCode.STORAGE_UNAVAILABLE, FaultCode.RUNPOD_SUBMIT_FAILED, FaultCode.RUNPOD_STATUS_FAILED})
+from gpu_tasks.contract.faults import Fault, FaultError
 
 
 class PipelineError(FaultError):
@@ -32,13 +29,3 @@ class JobError(PipelineError):
         error.fault = fault.model_copy(update={"stage": stage})
         error.log_tail = log_tail
         return error
-
-
-def is_passing(error: BaseException) -> bool:
-    """Tell whether a task may succeed when it is tried again in a moment."""
-    return isinstance(error, FaultError) and error.fault.code in _PASSING
-
-
-def is_worth_another_attempt(code: FaultCode) -> bool:
-    """Tell whether the same job may succeed on another worker."""
-    return MEANINGS[code].retryable

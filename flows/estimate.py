@@ -1,6 +1,7 @@
 """Behind `POST /estimate`: how long a run would take and what it would cost, stage by stage."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 from prefect import flow
@@ -12,16 +13,19 @@ from blocks import registry
 from blocks.job_store import JobStoreError, parse_record
 from blocks.policy import PipelinePolicy
 from blocks.r2 import R2Bucket
+from blocks.runpod import RunPodEndpoint
 from flows import looking, planning
 from flows.answering import answer_with
 from flows.cpu_pool import CPU_POOL
+from flows.footage import Footage
 from flows.paces import Pace, pace_of, seconds_besides
 from flows.remote import JobDone
 from flows.request import EstimateRequest, PipelineRequest
 from gpu_tasks.contract.answers import RECORD_ARTIFACT
-from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage, Wav2LipJob, keys_of
+from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Segment, Stage, Wav2LipJob, keys_of
 from gpu_tasks.contract.looks import Estimate, Notice, StageEstimate
 from gpu_tasks.contract.manifest import resolve_engine
+from gpu_tasks.contract.prices import price_table
 from gpu_tasks.contract.receipts import Receipt
 from gpu_tasks.contract.records import TaskRecord
 from gpu_tasks.storage import ArtifactStore
@@ -53,14 +57,18 @@ async def _reckoned(request: PipelineRequest) -> Estimate:
         neural_ready=policy.neural_ready,
         stages=request.gpu_stages,
     )
-    uploads = await asyncio.to_thread(planning.look_up, store, request, planning.limits_of(policy))
+    uploads = await asyncio.to_thread(planning.look_up, store, request, policy)
     look, records = await asyncio.gather(CPU_POOL.run(looking.look, uploads, media.settings()), _lately_ended())
     cached = await asyncio.to_thread(_cached, store, request, look, engine)
     paces = {stage: pace_of(engine, stage, records) for stage in request.gpu_stages}
     frame_count = look.timeline.frame_count
-    stages = tuple(_stage(stage, pace, frame_count, is_cached=stage in cached) for stage, pace in paces.items())
+    prices = {stage: await _price(stage) for stage in paces}
+    stages = tuple(
+        _stage(stage, pace, frame_count, usd_per_second=prices[stage], is_cached=stage in cached)
+        for stage, pace in paces.items()
+    )
     gpu_seconds = round(sum(stage.gpu_seconds for stage in stages), 3)
-    notices = []
+    table, notices = price_table(), []
     if not all(pace.is_measured for pace in paces.values()):
         notices.append(_NOT_MEASURED)
     if look.footage is None:
@@ -73,28 +81,51 @@ async def _reckoned(request: PipelineRequest) -> Estimate:
         height=look.video.height,
         stages=stages,
         gpu_seconds=gpu_seconds,
+        usd=None if None in prices.values() else round(sum(stage.usd or 0.0 for stage in stages), 6),
+        price_table=f"{table.source}, read on {table.read_on}" if any(prices.values()) else None,
         wall_seconds=round(gpu_seconds + seconds_besides(frame_count, records), 3),
         warnings=tuple(notices),
     )
 
 
-def _stage(stage: Stage, pace: Pace, frame_count: int, *, is_cached: bool) -> StageEstimate:
+async def _price(stage: Stage) -> float | None:
+    """Return US dollars per second at a stage's endpoint, None when nobody has said which GPU it has."""
+    endpoint: RunPodEndpoint = await RunPodEndpoint.aload(registry.ENDPOINTS[stage])
+    return endpoint.price(is_needed=False)
+
+
+def _stage(
+    stage: Stage, pace: Pace, frame_count: int, *, usd_per_second: float | None, is_cached: bool
+) -> StageEstimate:
     seconds = 0.0 if is_cached else round(pace.seconds_per_frame * frame_count, 3)
-    return StageEstimate(stage=stage, gpu_seconds=seconds, cached=is_cached)
+    # RunPod bills full seconds.
+    usd = None if usd_per_second is None else round(math.ceil(seconds) * usd_per_second, 6)
+    return StageEstimate(stage=stage, gpu_seconds=seconds, usd=usd, cached=is_cached)
 
 
 def _cached(store: ArtifactStore, request: PipelineRequest, look: looking.Look, engine: Engine) -> frozenset[Stage]:
-    """Return the stages whose very job has been done before; asked only where that costs no more than a few reads."""
+    """Return the stages whose very jobs have been done before; asked only where that costs no more than a few reads."""
     if look.footage is None:
         return frozenset()
+    cached = set(request.gpu_stages)
+    for segment in look.footage.segments or (None,):
+        cached &= _cached_of_segment(store, request, look.footage, engine, segment)
+        if not cached:
+            break
+    return frozenset(cached)
+
+
+def _cached_of_segment(
+    store: ArtifactStore, request: PipelineRequest, footage: Footage, engine: Engine, segment: Segment | None
+) -> frozenset[Stage]:
     done: dict[Stage, JobDone] = {}
     if request.wants_lip_sync:
-        receipt = _receipt(store, planning.lip_sync_job(request, look.footage, engine))
+        receipt = _receipt(store, planning.lip_sync_job(request, footage, engine, segment))
         if receipt is None:
             return frozenset()
         done[Stage.WAV2LIP] = JobDone(receipt=receipt, paid_by="", attempts=0)
     if request.wants_face_swap:
-        job = planning.face_swap_job(request, look.footage, engine, done.get(Stage.WAV2LIP))
+        job = planning.face_swap_job(request, footage, engine, done.get(Stage.WAV2LIP), segment)
         if (receipt := _receipt(store, job)) is not None:
             done[Stage.FACEFUSION] = JobDone(receipt=receipt, paid_by="", attempts=0)
     return frozenset(done)

@@ -3,9 +3,9 @@
 On a stock process pool these run in the worker that supervises the run's process, so they take nothing from memory.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -15,13 +15,10 @@ from prefect.logging import get_logger
 
 from blocks import record_changes, registry
 from blocks.job_store import JobStore
-from blocks.runpod import RunPodEndpoint, RunPodError
 from flows.recording import RunRecord
+from flows.stopping import stop_jobs
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import Stage
-from gpu_tasks.contract.records import ErrorRecord, Status, TaskRecord
-
-_CANCEL_SECONDS = 10.0
+from gpu_tasks.contract.records import ErrorRecord, TaskRecord
 
 _logger = get_logger(__name__)
 
@@ -32,33 +29,25 @@ async def close_record(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any
     Its own process stops its jobs, too; here it is done for a process that was killed before it could.
     """
     _logger.info("Closing the record of %s %s: %s.", flow.name, flow_run.name, state.name)
-    record = await _close(flow_run, _CHANGES[state.type])
-    if record.status is Status.CANCELLED:
-        await asyncio.gather(*(_stop_job(record, stage) for stage in registry.ENDPOINTS))
+    await _close(flow_run, _CHANGES[state.type])
 
 
-async def _close(run: FlowRun, change: Callable[[TaskRecord], TaskRecord]) -> TaskRecord:
+async def give_up(flow_run: FlowRun) -> None:
+    """Close the record of a run whose workers die one after the other, and stop its GPU jobs."""
+    await _close(flow_run, _given_up)
+
+
+async def _close(run: FlowRun, change: Callable[[TaskRecord], TaskRecord]) -> None:
     first = record_changes.queued(str(run.id), run.parameters.get("request", {}), now=run.created or _now())
     record = RunRecord(await JobStore.aload(registry.JOBS), first)
     await record.begin(attempts=run.run_count)
     if record.record.status.is_final:
-        return record.record
-    return await record.finish(change)
-
-
-async def _stop_job(record: TaskRecord, stage: Stage) -> None:
-    job_id = record.details.get(f"{stage}_job_id")
-    is_over = record.details.get(f"{stage}_status") not in {"IN_QUEUE", "IN_PROGRESS", "RUNNING"}
-    # A job that another run has submitted is that run's to stop.
-    if job_id is None or is_over or record.details.get(f"{stage}_reused"):
         return
-    endpoint: RunPodEndpoint = await RunPodEndpoint.aload(registry.ENDPOINTS[stage])
-    try:
-        async with asyncio.timeout(_CANCEL_SECONDS):
-            await endpoint.client().cancel(endpoint.endpoint_id, job_id)
-    except (RunPodError, TimeoutError):
-        # RunPod's own time limit ends the job.
-        return
+    if change in {_cancelled, _given_up}:
+        # Said before the record is closed: the caller of a cancelled run may know that nothing is billed any more.
+        for stopped in await stop_jobs(record.record):
+            await record.change(partial(stopped.told_in, now=_now()))
+    await record.finish(change)
 
 
 def _failed(record: TaskRecord) -> TaskRecord:
@@ -68,6 +57,10 @@ def _failed(record: TaskRecord) -> TaskRecord:
 def _crashed(record: TaskRecord) -> TaskRecord:
     error = _error(record, FaultCode.INTERNAL, "The process that worked on it ended.")
     return record_changes.failed(record, error, now=_now())
+
+
+def _given_up(record: TaskRecord) -> TaskRecord:
+    return record_changes.failed(record, _error(record, FaultCode.ORCHESTRATOR_LOST), now=_now())
 
 
 def _cancelled(record: TaskRecord) -> TaskRecord:

@@ -5,9 +5,8 @@ process.
 """
 
 import asyncio
-import socket
-from collections.abc import Awaitable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Collection
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
@@ -15,30 +14,44 @@ from uuid import UUID
 import anyio.abc
 from prefect import Flow
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.events import Event
-from prefect.events.clients import get_events_subscriber
-from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import Abort, InfrastructureNotFound, Pause
 from prefect.flows import load_flow_from_entrypoint
-from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from flows.handover import hand_back, take_up
-from flows.hooks import close_record
+from blocks.leases import LeaseError, Leases
+from flows.admission import Lanes, admitted, is_quick
+from flows.handover import hand_back, let_go, take_up
 from flows.inprocess_engine import Ending, InProcessEngine
-from flows.orphans import is_gone, is_orphan, is_process_alive, owned_runs, owners, workers_of
+from flows.leasing import LeaseKeeper
+from flows.listening import Ear
+from flows.orphans import Past, Reaper
 
-_CANCELLING = "prefect.flow-run.Cancelling"
-# A run that waits for a retry is due like a scheduled one.
-_DUE = ("prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry")
-_RECONNECT_SECONDS = 1.0
 _LET_END_SECONDS = 0.5
 _HAND_BACK_SECONDS = 1.5
+# Each run that is taken up takes a dozen requests: all at once would make the first wait for the last.
+_TAKEN_AT_ONCE = 6
+_LOOK_AGAIN_SECONDS = 0.5
+_TRIAL_SECONDS = 3.0
+_LOOKS_PER_LEASE = 8
+_PAGE = 200
 
 
 class InProcessResult(BaseWorkerResult):
     """How a run's task ended; its state is with the server already."""
+
+
+@dataclass(frozen=True)
+class _AtWork:
+    task: asyncio.Task[None]
+    engine: InProcessEngine
+
+
+@dataclass(frozen=True)
+class _Taken:
+    is_quick: bool
+    start: int
 
 
 class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessResult]):
@@ -52,32 +65,94 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
     _documentation_url = "https://docs.prefect.io/v3/concepts/workers"
     _logo_url = "https://avatars.githubusercontent.com/u/39270919?s=200"
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # Prefect's arguments pass through
-        super().__init__(*args, **kwargs)
-        self._running: dict[UUID, tuple[asyncio.Task[None], InProcessEngine]] = {}
+    def __init__(
+        self,
+        *,
+        work_pool_name: str,
+        name: str,
+        leases: Leases,
+        lanes: Lanes,
+        run_attempts: int,
+    ) -> None:
+        super().__init__(work_pool_name=work_pool_name, name=name, limit=lanes.long + lanes.quick)
+        self._lanes = lanes
+        self._run_attempts = run_attempts
+        self._leases = LeaseKeeper(leases, confirm=self._confirm, lost=self._fence)
+        self._running: dict[UUID, _AtWork] = {}
+        # Runs that were taken up, by their lane and how often they will have been started then.
+        self._taken: dict[UUID, _Taken] = {}
+        self._on_trial: UUID | None = None
+        self._trial_ending: asyncio.Future[object] | None = None
+        self._taking = asyncio.Semaphore(_TAKEN_AT_ONCE)
         self._flows: dict[UUID, Flow[..., Any]] = {}
         self._is_due = asyncio.Event()
         self._is_stopping = False
-        self._began = datetime.now(UTC)
 
     async def setup(self) -> None:
-        """Start listening for runs that are due and runs that are cancelled."""
+        """Start listening for runs that are due and runs that are cancelled, keeping leases and looking for orphans."""
         await super().setup()
         if self._runs_task_group is not None:
-            self._runs_task_group.start_soon(self._listen)
-            self._runs_task_group.start_soon(self._submit_when_due)
+            for service in (self._listen, self._submit_when_due, self._leases.keep, self._reap):
+                self._runs_task_group.start_soon(service)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Submit what is due; also what makes up for events that were missed and for workers that were killed."""
-        if not self._is_stopping:
-            await _logged(self, self._adopt_orphans())
-        return await self._submit_due_runs()
-
-    async def _submit_due_runs(self) -> list[FlowRun]:
+        """Submit what is due; the regular call makes up for events that were missed."""
         if self._is_stopping:
             return []
         await self._cancel_what_is_cancelling()
         return await super().get_and_submit_flow_runs()
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        due = [one for one in await super()._get_scheduled_flow_runs() if one.flow_run.id not in self._taken]
+        quick = sum(taken.is_quick for taken in self._taken.values())
+        room = Lanes(long=self._lanes.long - (len(self._taken) - quick), quick=self._lanes.quick - quick)
+        return admitted(due, room=room, is_trial_free=self._on_trial is None)
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        """Take a run's lease, then let Prefect's worker propose its states and start it."""
+        self._taken[flow_run.id] = _Taken(is_quick(flow_run), flow_run.run_count + 1)
+        try:
+            # Small runs do not wait for the crowd.
+            if self._taken[flow_run.id].is_quick:
+                await self._take_and_submit(flow_run)
+            else:
+                async with self._taking:
+                    await self._take_and_submit(flow_run)
+        except Exception as error:  # noqa: BLE001  # one run that cannot be taken must not end the worker
+            self._logger.warning("Run %s could not be taken up (%s).", flow_run.name, type(error).__name__)
+        finally:
+            if flow_run.id not in self._running:
+                await self._let_go(flow_run.id)
+
+    async def _take_and_submit(self, flow_run: FlowRun) -> None:
+        try:
+            if not self._is_stopping and await self._may_begin(flow_run):
+                await super()._submit_run(flow_run)
+        finally:
+            if flow_run.id in self._submitting_flow_run_ids:
+                self._forget(flow_run.id)
+
+    def _forget(self, run_id: UUID) -> None:
+        """Leave a run to others, as Prefect's worker leaves one that it does not start."""
+        self._release_limit_slot(run_id)
+        self._submitting_flow_run_ids.discard(run_id)
+        if self._cancelling_observer is not None:
+            self._cancelling_observer.remove_in_flight_flow_run_id(run_id)
+        asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self._is_due.set)
+
+    async def _may_begin(self, flow_run: FlowRun) -> bool:
+        if not await self._leases.take(flow_run.id):
+            return False
+        if not Past.of(flow_run).needs_trial:
+            return True
+        try:
+            if not await self._leases.leases.begin_trial(str(flow_run.id)):
+                return False
+        except LeaseError:
+            # Without Redis there is no reaper that could blame it.
+            return True
+        self._on_trial = flow_run.id
+        return True
 
     async def run(
         self,
@@ -87,18 +162,26 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
     ) -> InProcessResult:
         """Run a flow to its end, here."""
         identifier = f"{self.name}:{flow_run.id}"
-        take_up(str(flow_run.id))
+        take_up(str(flow_run.id), is_fresh=partial(self._leases.is_fresh, flow_run.id))
         engine = InProcessEngine(
             flow=await self._flow_of(flow_run), flow_run=flow_run, parameters=dict(flow_run.parameters)
         )
+        engine.is_ours = partial(self._leases.is_ours, flow_run.id)
         task = asyncio.create_task(engine.work(), name=identifier)
-        self._running[flow_run.id] = (task, engine)
+        self._running[flow_run.id] = _AtWork(task, engine)
         if task_status is not None:
             task_status.started(identifier)
+        asyncio.get_running_loop().call_later(_TRIAL_SECONDS, self._survived, flow_run.id)
         try:
             await asyncio.wait([task])
         finally:
-            del self._running[flow_run.id]
+            # A worker that stops does not wait for a run that still writes down its end: it stays this worker's.
+            if task.done():
+                del self._running[flow_run.id]
+                let_go(str(flow_run.id))
+                await self._let_go(flow_run.id)
+                # There is room for another one.
+                self._is_due.set()
         return InProcessResult(identifier=identifier, status_code=0 if _has_told_its_state(task, engine) else 1)
 
     async def kill_infrastructure(
@@ -115,13 +198,17 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         if not self._interrupt(UUID(infrastructure_pid.rpartition(":")[2]), Ending.CANCELLED):
             raise InfrastructureNotFound(infrastructure_pid)
 
-    async def hand_back_all(self) -> None:
-        """Stop taking runs and give back those that work: another worker goes on, their GPU jobs continue."""
+    async def hand_back_all(self, *, drain_seconds: float = 0.0) -> None:
+        """Stop taking runs and give back those that work: another worker goes on, their GPU jobs continue.
+
+        Args:
+            drain_seconds: How long runs may go on to their end before.
+        """
         self._is_stopping = True
-        tasks = [task for task, _ in self._running.values()]
+        tasks = [at_work.task for at_work in self._running.values()]
         if tasks:
             # A run that is writing down its end would be taken up again for nothing: it may finish.
-            await asyncio.wait(tasks, timeout=_LET_END_SECONDS)
+            await asyncio.wait(tasks, timeout=max(drain_seconds, _LET_END_SECONDS))
         for run_id in tuple(self._running):
             hand_back(str(run_id))
             self._interrupt(run_id, Ending.HANDED_BACK)
@@ -131,11 +218,54 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
     def _interrupt(self, run_id: UUID, ending: Ending) -> bool:
         if run_id not in self._running:
             return False
-        task, engine = self._running[run_id]
-        if engine.ending is None:
-            engine.ending = ending
-            task.cancel()
+        at_work = self._running[run_id]
+        if at_work.engine.ending is None:
+            at_work.engine.ending = ending
+            at_work.task.cancel()
         return True
+
+    def _fence(self, run_id: UUID) -> None:
+        """Another worker has taken the run while this one slept: nothing more is written or stopped here."""
+        if run_id in self._running:
+            self._logger.warning("Run %s is another worker's now.", run_id)
+            hand_back(str(run_id))
+            self._interrupt(run_id, Ending.FENCED)
+
+    async def _confirm(self, run_ids: Collection[UUID]) -> set[UUID]:
+        asked = list(run_ids)
+        found: list[FlowRun] = []
+        for first in range(0, len(asked), _PAGE):
+            ids = FlowRunFilterId(any_=asked[first : first + _PAGE])
+            found += await self.client.read_flow_runs(flow_run_filter=FlowRunFilter(id=ids))
+        return {run.id for run in found if self._is_as_we_left_it(run)}
+
+    def _is_as_we_left_it(self, run: FlowRun) -> bool:
+        taken = self._taken.get(run.id)
+        if taken is None or run.state_type is None or run.run_count > taken.start:
+            return False
+        if run.state_type in {StateType.RUNNING, StateType.CANCELLING}:
+            return True
+        at_work = self._running.get(run.id)
+        return run.state_type is StateType.PENDING and not (at_work and at_work.engine.has_begun)
+
+    async def _let_go(self, run_id: UUID) -> None:
+        self._end_trial(run_id)
+        if self._taken.pop(run_id, None) is not None:
+            await self._leases.drop(run_id)
+
+    def _survived(self, run_id: UUID) -> None:
+        """End a run's trial, once it has really begun: on a slow server it may not have done anything yet."""
+        if run_id in self._running and not self._running[run_id].engine.has_begun:
+            asyncio.get_running_loop().call_later(_TRIAL_SECONDS, self._survived, run_id)
+        else:
+            self._end_trial(run_id)
+
+    def _end_trial(self, run_id: UUID) -> None:
+        if self._on_trial == run_id:
+            self._on_trial = None
+            self._is_due.set()
+            # Called by a timer, too, which is no task: Prefect's task group takes none from there.
+            self._trial_ending = asyncio.ensure_future(_logged(self, self._leases.leases.end_trial(str(run_id))))
 
     async def _flow_of(self, flow_run: FlowRun) -> Flow[..., Any]:
         """Load a deployment's flow once: another version of the code is another process."""
@@ -151,73 +281,29 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         return self._flows[flow_run.deployment_id]
 
     async def _listen(self) -> None:
-        """Hear of due and cancelled runs at once; what is missed while disconnected is found by the regular poll."""
-        while not self._is_stopping:
-            try:
-                async with get_events_subscriber(filter=self._event_filter()) as events:
-                    self._is_due.set()
-                    async for event in events:
-                        self._hear(event)
-            except Exception as error:  # noqa: BLE001  # whatever breaks the stream, polling goes on meanwhile
-                self._logger.warning("The event stream broke off (%s); connecting again.", type(error).__name__)
-            await asyncio.sleep(_RECONNECT_SECONDS)
-
-    def _event_filter(self) -> EventFilter:
-        return EventFilter(
-            event=EventNameFilter(name=[*_DUE, _CANCELLING]),
-            any_resource=EventAnyResourceFilter(id=[f"prefect.work-pool.{self.work_pool.id}"]),
-        )
-
-    def _hear(self, event: Event) -> None:
-        if event.event == _CANCELLING:
-            self._interrupt(UUID(event.resource.id.rpartition(".")[2]), Ending.CANCELLED)
-        else:
-            self._is_due.set()
+        await Ear(self.work_pool.id, self._is_due.set, partial(self._interrupt, ending=Ending.CANCELLED)).listen()
 
     async def _submit_when_due(self) -> None:
         while True:
             await self._is_due.wait()
             # Cleared before looking: an event that comes meanwhile makes us look again.
             self._is_due.clear()
-            await _logged(self, self._submit_due_runs())
+            await _logged(self, self.get_and_submit_flow_runs())
 
-    async def _adopt_orphans(self) -> None:
-        """Make runs of workers that were killed due again; their GPU jobs and finished tasks are found by the next."""
-        found = [run async for run in owned_runs(self.client, self.work_pool.name) if not self._has(run)]
-        if not found:
-            return
-        has_gone = partial(
-            is_gone,
-            me=self.name,
-            hostname=socket.gethostname(),
-            workers=await workers_of(self.client, self.work_pool.name),
-            is_alive=is_process_alive,
+    async def _reap(self) -> None:
+        """Make runs of dead workers due again; their GPU jobs and finished tasks are found by whoever goes on."""
+        reaper = Reaper(
+            client=self.client,
+            pool=self.work_pool.name,
+            keeper=self._leases,
+            has=lambda run: run.id in self._taken,
+            flow_of=self._flow_of,
+            attempts=self._run_attempts,
         )
-        for run in found:
-            if is_orphan(run, now=datetime.now(UTC), has_gone=has_gone):
-                await _logged(self, self._adopt(run))
-
-    def _has(self, run: FlowRun) -> bool:
-        if run.id in self._running or run.id in self._submitting_flow_run_ids:
-            return True
-        if run.state is None or run.state.type is not StateType.RUNNING:
-            return False
-        # One that began here has ended a moment ago, and its last state is on its way.
-        return self.name in owners(run) and run.state.timestamp > self._began
-
-    async def _adopt(self, seen: FlowRun) -> None:
-        run = await self.client.read_flow_run(seen.id)
-        if self._is_stopping or run.state is None or seen.state is None or run.state.id != seen.state.id:
-            # Another worker was faster.
-            return
-        if run.state.type is StateType.CANCELLING:
-            cancelled: State[Any] = Cancelled(message="Its worker is gone.")
-            # The record first: if that fails, the next poll finds the run again.
-            await close_record(await self._flow_of(run), run, cancelled)
-            await self.client.set_flow_run_state(run.id, cancelled, force=False)
-        else:
-            again: State[Any] = AwaitingRetry(message="Its worker is gone; another one goes on.")
-            await self.client.set_flow_run_state(run.id, again, force=False)
+        while not self._is_stopping:
+            if await _logged(self, reaper.look()):
+                self._is_due.set()
+            await asyncio.sleep(self._leases.leases.seconds / _LOOKS_PER_LEASE)
 
     async def _cancel_what_is_cancelling(self) -> None:
         if not self._running:
@@ -240,8 +326,9 @@ def _has_told_its_state(task: asyncio.Task[None], engine: InProcessEngine) -> bo
     return bool(engine.flow_run and engine.flow_run.state and engine.flow_run.state.is_final())
 
 
-async def _logged(worker: InProcessWorker, look: Awaitable[object]) -> None:
+async def _logged(worker: InProcessWorker, look: Awaitable[object]) -> object:
     try:
-        await look
-    except Exception as error:  # noqa: BLE001  # the regular poll tries again
-        worker._logger.warning("Due runs could not be looked up (%s).", type(error).__name__)  # noqa: SLF001  # its own log
+        return await look
+    except Exception as error:  # noqa: BLE001  # the next look tries again
+        worker._logger.warning("Runs could not be looked up (%s).", type(error).__name__)  # noqa: SLF001  # its own log
+        return None

@@ -18,6 +18,7 @@ from gpu_tasks.contract.gate import GateReport, MediaKind
 from gpu_tasks.contract.jobs import Stage, Timeline, digest_of
 from gpu_tasks.contract.tracks import TRACKS_MEDIA_TYPE, FaceReport
 from gpu_tasks.draft.models import face_models
+from gpu_tasks.faces.pictures import faces_in
 from gpu_tasks.faces.tracks import track_faces
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.gate import GATE_REVISION, Admitted, admit_audio, admit_picture, admit_video
@@ -95,14 +96,22 @@ class Door(NamedTuple):
 
     def source(self, upload: Upload, which: str) -> Taken:
         """Take a source picture; raises as `target`, and NO_FACE_IN_SOURCE."""
-        limits = self._limits(self.limits.max_image_bytes)
-
-        def admit(path: Path) -> Admitted:
-            return admit_picture(path, limits, work_dir=path.parent)
-
-        taken = self._take(MediaKind.PICTURE, upload, which, limits, admit)
-        if not face_models().detector.detect(read_image(taken.path)):
+        taken = self._picture(upload, which)
+        if not _faces_of(taken):
             raise MediaError(FaultCode.NO_FACE_IN_SOURCE, f"{which}, {upload.key}.")
+        return taken
+
+    def reference(self, upload: Upload, which: str) -> Taken:
+        """Take a picture of who is meant; raises as `target`, NO_FACE_IN_REFERENCE, SEVERAL_FACES_IN_REFERENCE.
+
+        Of a source's faces the largest is a good guess; the wrong one here would change the face of somebody else.
+        """
+        taken = self._picture(upload, which)
+        count = _faces_of(taken)
+        if not count:
+            raise MediaError(FaultCode.NO_FACE_IN_REFERENCE, f"{which}, {upload.key}.")
+        if count > 1:
+            raise MediaError(FaultCode.SEVERAL_FACES_IN_REFERENCE, f"{which}, {upload.key}: {count} are seen.")
         return taken
 
     def tracks(self, target: Taken, timeline: Timeline, revisions: dict[str, str]) -> tuple[FaceReport, Artifact]:
@@ -131,6 +140,14 @@ class Door(NamedTuple):
         """Return what `tracks` would, when somebody has asked it before; else None."""
         known = self._recall(_tracks_name(target, timeline, revisions), _Tracking)
         return (known.report, known.artifact) if known is not None else None
+
+    def _picture(self, upload: Upload, which: str) -> Taken:
+        limits = self._limits(self.limits.max_image_bytes)
+
+        def admit(path: Path) -> Admitted:
+            return admit_picture(path, limits, work_dir=path.parent)
+
+        return self._take(MediaKind.PICTURE, upload, which, limits, admit)
 
     def _limits(self, max_bytes: int) -> MediaLimits:
         return self.limits.media.model_copy(update={"max_bytes": max_bytes})
@@ -172,6 +189,11 @@ class Door(NamedTuple):
 
 def _tracks_name(target: Taken, timeline: Timeline, revisions: dict[str, str]) -> str:
     return _name("tracks", target.artifact.sha256, timeline.clip.model_dump(mode="json"), revisions)
+
+
+def _faces_of(picture: Taken) -> int:
+    models = face_models()
+    return len(faces_in(read_image(picture.path), models.detector, models.mesh))
 
 
 def _name(*asked: object) -> str:

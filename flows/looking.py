@@ -16,12 +16,13 @@ from gpu_tasks.contract.artifacts import WORK, Artifact
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.credentials import InputClaim, Role
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import Timeline
+from gpu_tasks.contract.jobs import Reference, Timeline
 from gpu_tasks.contract.looks import MadePreview
 from gpu_tasks.contract.media import VideoInfo
 from gpu_tasks.contract.options import FaceMapping, FaceSelection
 from gpu_tasks.draft.models import face_models
 from gpu_tasks.draft.one_pass import DraftOrder
+from gpu_tasks.media.cutting import plan_segments
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.still import read_image
 from gpu_tasks.media.timeline import plan_timeline
@@ -145,6 +146,9 @@ def look(uploads: Uploads, r2: R2Settings) -> Look:
         footage = None
         if known is not None:
             sources = [door.source(upload, f"Source {place}") for place, upload in enumerate(uploads.sources, start=1)]
+            references = [
+                door.reference(upload, f"Reference {place}") for place, upload in enumerate(uploads.references, start=1)
+            ]
             faces, tracks = known
             footage = Footage(
                 target=target.artifact,
@@ -152,15 +156,23 @@ def look(uploads: Uploads, r2: R2Settings) -> Look:
                 audio=audio.artifact if audio else None,
                 audio_seconds=sound_seconds(audio.report) if audio else None,
                 sources=tuple(source.artifact for source in sources),
+                references=tuple(
+                    Reference(named=upload.key, picture=taken.artifact)
+                    for upload, taken in zip(uploads.references, references, strict=True)
+                ),
                 handed_in=HandedIn(
                     target=target.handed_in,
                     audio=audio.handed_in if audio else None,
                     sources=tuple(source.handed_in for source in sources),
+                    references=tuple(reference.handed_in for reference in references),
                 ),
                 changes=Changes(),
                 faces=faces,
                 tracks=tracks,
                 timeline=timeline,
+                segments=plan_segments(
+                    timeline, uploads.cutting, target=target.path, audio=audio.path if audio else None
+                ),
             )
         return Look(video=media.video, timeline=timeline, footage=footage)
 

@@ -31,7 +31,7 @@ async def _made(asked: PreviewRequest) -> MadePreview:
     signing = signing_of(await ProvenancePolicy.aload(registry.PROVENANCE))
     request, store = asked.request, media.store()
     order = looking.PreviewOrder(
-        uploads=await asyncio.to_thread(planning.look_up, store, request, planning.limits_of(policy)),
+        uploads=await asyncio.to_thread(planning.look_up, store, request, policy),
         selection=request.face_selection,
         face_map=request.face_map,
         kind=asked.kind,

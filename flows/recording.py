@@ -17,7 +17,8 @@ from prefect.logging import get_logger
 
 from blocks import record_changes
 from blocks.job_store import JobStore, JobStoreError
-from flows.summary import summary_of
+from flows.announcing import announce
+from flows.summary import Link, no_link, summary_of
 from gpu_tasks.contract.answers import RECORD_ARTIFACT
 from gpu_tasks.contract.records import TaskRecord
 
@@ -37,11 +38,15 @@ class RunRecord:
     Args:
         jobs: The mirror.
         record: What the run begins with.
+        link: Gives an object's lasting address, where it has one.
     """
 
-    def __init__(self, jobs: JobStore, record: TaskRecord) -> None:
+    def __init__(self, jobs: JobStore, record: TaskRecord, link: Link = no_link) -> None:
         self._jobs = jobs
+        self._link = link
         self._record = record
+        # Which start of the run this is: of two workers that believe to have it, the one of the later start writes.
+        self._attempts = record.attempts
         self._silent_until = 0.0
         self._turn = asyncio.Lock()
 
@@ -56,6 +61,7 @@ class RunRecord:
             return record_changes.restarted(stored or self._record, attempts=attempts, now=datetime.now(UTC))
 
         async with self._turn:
+            self._attempts = attempts
             if not await self._mirror(adopt):
                 self._record = adopt(None)
 
@@ -75,13 +81,17 @@ class RunRecord:
                 if await self._mirror(self._newer):
                     break
                 await asyncio.sleep(0.2 * 2**attempt)
-        await leave_with_prefect(self._record)
+        if self._record.attempts <= self._attempts:
+            await leave_with_prefect(self._record, self._link)
+            await announce(self._record)
         return self._record
 
     def _newer(self, stored: TaskRecord | None) -> TaskRecord | None:
-        """Put this run's record over the stored one, unless that is final: somebody has closed the run."""
+        """Put this run's record over the stored one, unless somebody has closed the run or started it again since."""
         if stored is None:
             return self._record
+        if stored.attempts > self._attempts:
+            return None
         if stored.status.is_final and stored.attempts >= self._record.attempts:
             return None
         revision = max(stored.revision + 1, self._record.revision)
@@ -102,12 +112,22 @@ class RunRecord:
         return True
 
 
-async def leave_with_prefect(record: TaskRecord) -> None:
+async def leave_with_prefect(record: TaskRecord, link: Link) -> None:
     """Store the record and its summary as artifacts of the run; from there it is rebuilt when Redis has lost it."""
     run_id = UUID(record.task_id)
     artifacts = (
-        ArtifactCreate(type=RECORD_ARTIFACT, data=record.model_dump_json(), flow_run_id=run_id),
-        ArtifactCreate(type="markdown", data=summary_of(record), flow_run_id=run_id),
+        ArtifactCreate(
+            type=RECORD_ARTIFACT,
+            data=record.model_dump_json(),
+            description="The final record as GET /status tells it: JSON, for programs.",
+            flow_run_id=run_id,
+        ),
+        ArtifactCreate(
+            type="markdown",
+            data=summary_of(record, link),
+            description=f"Summary: {record.status}, with timings, attempts, cost and objects.",
+            flow_run_id=run_id,
+        ),
     )
     try:
         async with get_client() as client:

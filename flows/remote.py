@@ -1,73 +1,58 @@
-"""One GPU job on one RunPod endpoint: claimed, submitted or joined, waited for, verified, cancelled.
+"""One GPU job on a RunPod endpoint: claimed, submitted or joined, waited for, verified, cancelled, paid for.
 
-The order makes the promise about money: the receipt is looked for before anything is claimed, the claim is in the
-bucket before anything is submitted, and every attempt beyond the first names its cause.
+The order makes the promise about money: the receipt is looked for before anything is claimed, the budget is asked and
+the claim is in the bucket before anything is submitted, and every attempt beyond the first names its cause.
 """
 
 import asyncio
-import json
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from blocks.job_store import JobStore, Waker
-from blocks.runpod import JobStatus, JobView, RunPodEndpoint, RunPodError, SubmitUnclearError
-from flows.errors import JobError, is_worth_another_attempt
+from blocks.connections import shared
+from blocks.job_store import JobStore, JobStoreError
+from blocks.rates import Operation
+from blocks.runpod import RunPodEndpoint
+from blocks.runpod_client import RunPodError, SubmitUnclearError
+from blocks.slots import EndpointSlots
+from blocks.wakes import Waker
+from flows import verdict
+from flows.accounts import JobAccount, Spent
+from flows.budget import Budget
+from flows.errors import JobError
+from flows.following import Follower, Report
 from flows.handover import is_handed_back
-from flows.ledger import Cause, JobLedger
+from flows.ledger import Cause, JobLedger, Terms
+from flows.order import Clock, Order
+from flows.retrying import RETRIES, Retry, is_worth_another_attempt
+from flows.stopping import attempt_end
+from flows.terms import policy_of, terms_of
+from flows.verdict import End
+from gpu_tasks import tracing
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
-from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob
-from gpu_tasks.contract.receipts import Claim, JobReply, Progress, Receipt
-from gpu_tasks.storage import ArtifactStore
+from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob, keys_of
+from gpu_tasks.contract.receipts import Claim, Receipt
+from gpu_tasks.storage import ArtifactStore, StorageError
 
 # A submit takes at most this long, its own retries included; an intent that is older is dead.
 SUBMIT_SECONDS = 60.0
-# RunPod may answer 404 for a job that it has just accepted.
-_YOUNG_SECONDS = 10.0
-_CANCEL_SECONDS = 10.0
 _LONGEST_BACKOFF_SECONDS = 8.0
-_SHORTEST_PAUSE_SECONDS = 0.2
-# A job that has run for a minute is looked at every six seconds, if the endpoint's interval allows.
-_PAUSE_PER_AGE = 0.1
-_LOG_LINES = 20
+
+Charge = Callable[[JobAccount], Awaitable[None]]
 
 
 class JobDone(BaseModel):
-    """A job's verified result, and whose run paid for it (another's, when the result was there already)."""
+    """A job's verified result, whose run paid for it, and what each run has paid on the way."""
 
     model_config = ConfigDict(frozen=True)
 
     receipt: Receipt
     paid_by: str
     attempts: int
-
-
-class JobNews(NamedTuple):
-    """How a job stands, for the record. `is_ours`: this run has submitted it, and does not only wait for it."""
-
-    job_id: str
-    is_ours: bool
-    status: JobStatus
-    progress: Progress | None
-
-
-Report = Callable[[JobNews], Awaitable[None]]
-
-
-class _End(NamedTuple):
-    """How an attempt ended without a receipt, and why the next one would be made."""
-
-    attempt: int
-    fault: Fault
-    cause: str
-    log_tail: tuple[str, ...] = ()
-    # It had ended before this run looked for the first time: another run's experience, not ours.
-    is_stale: bool = False
+    spent: dict[str, Spent] = {}
 
 
 @dataclass
@@ -79,207 +64,289 @@ class RemoteJob:
         endpoint: Where to submit it.
         store: The bucket with claims and receipts.
         jobs: Wakes us when RunPod has called.
-        task_id: The run that asks and pays.
-        max_attempts: How often to submit.
+        budget: What the run and the day may spend; who runs the job and who pays is its `task_id`.
+        max_attempts: How often to let a worker try.
         report: Told how the job stands, about once per look.
+        charge: Told what the job has cost, whenever an attempt of this run has ended.
+        order: Priority and deadline.
     """
 
     job: Wav2LipJob | FaceFusionJob
     endpoint: RunPodEndpoint
     store: ArtifactStore
     jobs: JobStore
-    task_id: str
+    budget: Budget
     max_attempts: int
     report: Report
+    charge: Charge
+    order: Order = field(default_factory=Order)
 
     def __post_init__(self) -> None:
+        self.task_id = self.budget.task_id
         self._client = self.endpoint.client()
-        self._ledger = JobLedger(self.store, self.job, task_id=self.task_id)
-        self._submits = 0
-        self._deadline = time.monotonic() + self.endpoint.job_timeout_seconds
+        self._ledger = JobLedger(self.store, keys_of(self.job), task_id=self.task_id)
+        self._account: JobAccount | None = None
+        self._tries = 0
+        self._refusals = 0
+        self._unfit: set[str] = set()
+        self._clock = Clock(self.endpoint, self.order)
 
     async def run(self) -> JobDone:
         """Return the job's receipt, computed now or earlier.
 
         Raises:
             JobError: Every attempt ended without a result, or took too long.
-            RunPodError: RunPod refuses the key or the endpoint.
+            RunPodError: RUNPOD_KEY_REFUSED.
+            FaultError: BUDGET_EXCEEDED or PRICE_UNKNOWN; nothing was submitted.
             StorageError: The bucket is away; nothing is submitted without a claim.
             asyncio.CancelledError: The run was cancelled; so is the RunPod job, if this run had submitted it.
         """
         async with self.jobs.woken(self._ledger.fingerprint) as waker:
-            end: _End | None = None
+            end: End | None = None
             while True:
-                if (receipt := await asyncio.to_thread(self._ledger.receipt)) is not None:
-                    return await self._done(receipt)
+                try:
+                    receipt = await asyncio.to_thread(self._ledger.receipt)
+                except StorageError as error:
+                    if error.fault.code is not FaultCode.OBJECT_CORRUPT:
+                        raise
+                    end = await self._corrupt(error)
+                else:
+                    if receipt is not None:
+                        return await self._done(receipt)
                 newest = await asyncio.to_thread(self._ledger.newest_claim)
                 if newest is not None and (end is None or newest.attempt > end.attempt):
                     end = await self._join(newest, waker)
                 else:
                     end = await self._attempt(end, waker)
 
-    async def _attempt(self, end: _End | None, waker: Waker) -> _End | None:
+    async def _attempt(self, end: End | None, waker: Waker) -> End | None:
         """Make the attempt after `end`; None means: look at the bucket again."""
+        self._clock.check(self.job.stage)
         if end is not None:
-            if not self._may_try_again(end):
-                raise JobError.of(end.fault, stage=self.job.stage, log_tail=end.log_tail)
-            if self._submits:
-                await waker.wait(min(_LONGEST_BACKOFF_SECONDS, 2.0 ** (self._submits - 1)))
-        attempt, cause = (end.attempt + 1, end.cause) if end else (1, Cause.FIRST)
-        claim = await asyncio.to_thread(self._ledger.claim, attempt, cause, self.endpoint.endpoint_id)
+            if (adopted := await self._adopted(end)) is not None:
+                return await self._follow(adopted, waker, is_ours=True)
+            if self._account is None:
+                # What this run had paid before it was taken up again counts, too.
+                await self._settle()
+            self._check_may_try_again(end)
+            await self._pause(end, waker)
+        terms = terms_of(
+            self.job,
+            self.endpoint,
+            self._where(),
+            left_seconds=self._clock.limit.left_seconds,
+            counts_money=self.budget.bounds.counts_money,
+        )
+        async with self._place(terms.endpoint_id, is_in=False):
+            claim = await self._claimed(end, terms)
+            if claim is None:
+                return None
+            try:
+                submitted = await self._submitted(claim)
+            except RunPodError as error:
+                return await self._not_submitted(claim, error)
+            # Whoever has found the intent without a job id waits for this.
+            with suppress(JobStoreError):
+                await self.jobs.wake(self._ledger.fingerprint)
+            return await self._follow(submitted, waker, is_ours=True)
+
+    async def _claimed(self, end: End | None, terms: Terms) -> Claim | None:
+        """Reserve and claim the attempt after `end`; None when another run was first."""
+        attempt, cause = (end.attempt + 1, end.cause) if end else (1, Cause.FIRST.value)
+        entry = f"{self.job.stage}/{self._ledger.fingerprint}/{attempt}"
+        await self.budget.reserve(
+            entry,
+            seconds=terms.execution_seconds,
+            usd_per_second=terms.usd_per_second,
+            patience=min(self.endpoint.queue_timeout_seconds, self._clock.limit.left_seconds),
+        )
+        claim = await asyncio.to_thread(self._ledger.claim, attempt, cause, terms)
         if claim is None:
-            return None
-        self._submits += 1
+            self.budget.yield_to_another(entry)
+        elif end is not None and end.status == verdict.UNCLEAR:
+            # From now on it is superseded: should RunPod have it, its worker finds the newer claim and leaves.
+            unclear = claim.model_copy(update={"attempt": end.attempt})
+            await asyncio.to_thread(self._ledger.ended, attempt_end(unclear, end.status, end.fault))
+        return claim
+
+    async def _submitted(self, claim: Claim) -> Claim:
+        """Submit an attempt, and write down its job id before anything may interrupt."""
         submitting = asyncio.ensure_future(self._submit(claim))
         try:
-            submitted = await asyncio.shield(submitting)
+            return await asyncio.shield(submitting)
         except asyncio.CancelledError:
             # A job whose id nobody knows cannot be cancelled: its id is awaited first.
             with suppress(FaultError):
                 submitted = await submitting
                 if not is_handed_back(self.task_id):
-                    await self._cancel(submitted)
+                    await self._stop(self._follower(submitted, is_ours=True), FaultError(FaultCode.CANCELLED).fault)
             raise
-        except RunPodError as error:
-            if error.fault.code is not FaultCode.RUNPOD_SUBMIT_FAILED:
-                raise
-            is_unclear = isinstance(error, SubmitUnclearError)
-            return _End(attempt, error.fault, Cause.SUBMIT_UNCLEAR if is_unclear else error.fault.code)
-        return await self._follow(submitted, waker, is_ours=True)
 
     async def _submit(self, claim: Claim) -> Claim:
-        job = self.job.as_attempt(claim.attempt).model_copy(update={"task_id": self.task_id})
+        job = self.job.as_attempt(claim.attempt).model_copy(
+            update={"task_id": self.task_id, "traceparent": tracing.here()}
+        )
         try:
             async with asyncio.timeout(SUBMIT_SECONDS):
-                job_id = await self._client.submit(claim.endpoint_id, job, policy=self.endpoint.job_policy)
+                job_id = await self._client.submit(
+                    claim.endpoint_id,
+                    {"job": job.model_dump(mode="json")},
+                    policy=policy_of(claim),
+                    webhook_url=self.endpoint.webhook_for(claim.fingerprint),
+                )
         except TimeoutError as error:
             raise SubmitUnclearError(FaultCode.RUNPOD_SUBMIT_FAILED, "It did not answer in time.") from error
         return await asyncio.to_thread(self._ledger.submitted, claim, job_id)
 
-    async def _join(self, claim: Claim, waker: Waker) -> _End | None:
+    async def _not_submitted(self, claim: Claim, error: RunPodError) -> End:
+        """Say how a submit failed. Only one that RunPod may have taken counts as an attempt."""
+        self._refusals += 1
+        is_unclear = isinstance(error, SubmitUnclearError)
+        status = verdict.UNCLEAR if is_unclear else verdict.NOT_QUEUED
+        if not is_unclear:
+            await asyncio.to_thread(self._ledger.ended, attempt_end(claim, status, error.fault))
+        await self._settle()
+        match RETRIES[error.fault.code]:
+            case Retry.NEVER:
+                raise error
+            case Retry.ELSEWHERE:
+                self._unfit.add(claim.endpoint_id)
+        cause = Cause.SUBMIT_UNCLEAR.value if is_unclear else error.fault.code.value
+        return End(claim.attempt, error.fault, cause, status, was_queued=False)
+
+    async def _join(self, claim: Claim, waker: Waker) -> End | None:
         """Wait for what an earlier or another run has claimed; None means: look at the bucket again."""
         is_ours = claim.task_id == self.task_id
+        if claim.job_id is not None and is_ours:
+            async with self._place(claim.endpoint_id, is_in=True):
+                return await self._follow(claim, waker, is_ours=True)
         if claim.job_id is not None:
-            return await self._follow(claim, waker, is_ours=is_ours)
-        left = SUBMIT_SECONDS - _age_seconds(claim)
-        if not is_ours and left > 0:
+            return await self._follow(claim, waker, is_ours=False)
+        known = await asyncio.to_thread(self._ledger.end_of, claim.attempt)
+        left = SUBMIT_SECONDS - (datetime.now(UTC) - claim.claimed_at).total_seconds()
+        if known is None and not is_ours and left > 0:
+            self._clock.check(self.job.stage)
             await waker.wait(min(self.endpoint.poll_interval_seconds, left))
             return None
-        fault = FaultError(FaultCode.RUNPOD_SUBMIT_FAILED, "Its submitter died.").fault
-        return _End(claim.attempt, fault, Cause.INTENT_WITHOUT_JOB, is_stale=True)
+        return verdict.without_job(claim.attempt, known)
 
-    async def _follow(self, claim: Claim, waker: Waker, *, is_ours: bool) -> _End | None:
+    async def _adopted(self, end: End) -> Claim | None:
+        """Find out by our own fingerprint what became of a submit whose answer nobody has: did a worker begin it?"""
+        if end.status != verdict.UNCLEAR:
+            return None
+        marker = await asyncio.to_thread(self._ledger.begun, end.attempt)
+        claim = await asyncio.to_thread(self._ledger.newest_claim) if marker else None
+        if marker is None or claim is None or claim.attempt != end.attempt or claim.job_id is not None:
+            return None
+        return await asyncio.to_thread(self._ledger.submitted, claim, marker.job_id)
+
+    async def _follow(self, claim: Claim, waker: Waker, *, is_ours: bool) -> End | None:
+        self._account = None
+        follower = self._follower(claim, is_ours=is_ours)
         try:
-            return await self._wait(claim, waker)
-        except (asyncio.CancelledError, JobError):
+            end = await follower.follow(waker)
+        except (asyncio.CancelledError, JobError) as error:
             # Another run's job is not ours to stop, and a run that is handed back will join its job again.
             if is_ours and not is_handed_back(self.task_id):
-                await asyncio.shield(self._cancel(claim))
+                fault = error.fault if isinstance(error, JobError) else FaultError(FaultCode.CANCELLED).fault
+                await asyncio.shield(self._stop(follower, fault))
             raise
+        if is_ours:
+            self._tries += 1
+            await self._settle()
+        if end is not None and RETRIES[end.fault.code] is Retry.ELSEWHERE:
+            self._unfit.add(claim.endpoint_id)
+        return end
 
-    async def _wait(self, claim: Claim, waker: Waker) -> _End | None:
-        """Look at a submitted job until it has ended; how, or None when its receipt is in the bucket."""
-        began = time.monotonic()
-        is_first_look = True
-        while True:
-            view: JobView | None = None
-            outage: RunPodError | None = None
-            try:
-                view = await self._client.status(claim.endpoint_id, claim.job_id or "")
-            except RunPodError as error:
-                # An outage of the API is no news of the job: it is borne until the deadline.
-                if error.fault.code is FaultCode.RUNPOD_NOT_CONFIGURED:
-                    raise
-                outage = error
-            if view is not None:
-                await self.report(JobNews(view.id, claim.task_id == self.task_id, view.status, _progress(view)))
-            is_lost = view is None and outage is None and _age_seconds(claim) > _YOUNG_SECONDS
-            if is_lost or (view is not None and view.status.is_final):
-                if await asyncio.to_thread(self._ledger.receipt) is not None:
-                    return None
-                is_stale = is_first_look and claim.task_id != self.task_id
-                return _judge(claim.attempt, view)._replace(is_stale=is_stale)
-            is_first_look = False
-            if time.monotonic() > self._deadline:
-                raise JobError.of(outage.fault if outage else self._too_long(), stage=self.job.stage)
-            pause = max(_SHORTEST_PAUSE_SECONDS, (time.monotonic() - began) * _PAUSE_PER_AGE)
-            await waker.wait(min(self.endpoint.poll_interval_seconds, pause))
-
-    async def _done(self, receipt: Receipt) -> JobDone:
-        claim = await asyncio.to_thread(self._ledger.newest_claim)
-        return JobDone(
-            receipt=receipt,
-            paid_by=claim.task_id if claim else "",
-            attempts=claim.attempt if claim else receipt.attempt,
+    def _follower(self, claim: Claim, *, is_ours: bool) -> Follower:
+        return Follower(
+            claim,
+            is_ours=is_ours,
+            endpoint=self.endpoint,
+            jobs=self.jobs,
+            ledger=self._ledger,
+            limit=self._clock.limit,
+            report=self.report,
         )
 
-    async def _cancel(self, claim: Claim) -> None:
-        # Without an answer RunPod's own time limit ends the job.
-        with suppress(RunPodError, TimeoutError):
-            async with asyncio.timeout(_CANCEL_SECONDS):
-                await self._client.cancel(claim.endpoint_id, claim.job_id or "")
+    async def _stop(self, follower: Follower, fault: Fault) -> None:
+        # Whatever cannot be written down now, why the run ends is more important.
+        with suppress(FaultError):
+            await follower.stop(fault)
+            await self._settle()
 
-    def _may_try_again(self, end: _End) -> bool:
-        if self._submits >= self.max_attempts:
-            return False
-        return end.is_stale or end.fault.code is FaultCode.SUPERSEDED or is_worth_another_attempt(end.fault.code)
+    async def _settle(self) -> None:
+        """Count what the job has cost: for the budget, and for the record of the run."""
+        self._account = account = await asyncio.to_thread(self._ledger.account)
+        await self.budget.settle(account)
+        await self.charge(account)
 
-    def _too_long(self) -> Fault:
-        limit = f"The limit is {self.endpoint.job_timeout_seconds:g} s in queue and work together."
-        return FaultError(FaultCode.RUNPOD_JOB_TIMEOUT, limit).fault
+    async def _done(self, receipt: Receipt) -> JobDone:
+        if (account := self._account) is None:
+            account = await asyncio.to_thread(self._ledger.account)
+            await self.budget.settle(account)
+        payers = {entry.attempt: entry.task_id for entry in account.executions}
+        return JobDone(
+            receipt=receipt,
+            paid_by=payers.get(receipt.attempt, ""),
+            attempts=max(payers, default=receipt.attempt),
+            spent={task_id: account.spent(task_id) for task_id in account.tasks},
+        )
 
+    async def _corrupt(self, error: StorageError) -> End | None:
+        """Make way for another attempt where a receipt names another object than is there."""
+        await asyncio.to_thread(self._ledger.discard)
+        claim = await asyncio.to_thread(self._ledger.newest_claim)
+        if claim is None:
+            return None
+        return End(claim.attempt, error.fault, error.fault.code.value, verdict.LOST, is_foreign=True)
 
-def _judge(attempt: int, view: JobView | None) -> _End:
-    """Say how a job ended that left no receipt."""
-    if view is None:
-        return _ended(attempt, FaultCode.RUNPOD_JOB_FAILED, "RunPod no longer knows the job.", cause=Cause.JOB_LOST)
-    match view.status:
-        case JobStatus.COMPLETED:
-            reply = _reply(view)
-            if reply is not None and reply.fault is not None:
-                return _End(attempt, reply.fault, reply.fault.code, reply.log_tail)
-            return _ended(attempt, FaultCode.RESULT_MISSING, log_tail=reply.log_tail if reply else ())
-        case JobStatus.TIMED_OUT:
-            return _ended(attempt, FaultCode.RUNPOD_JOB_TIMEOUT, "RunPod stopped it.")
-        case JobStatus.CANCELLED:
-            return _ended(attempt, FaultCode.RUNPOD_JOB_FAILED, "It was cancelled on RunPod.")
-        case _:
-            kind, log_tail = _crash(view.error)
-            return _ended(attempt, FaultCode.RUNPOD_JOB_FAILED, kind, log_tail=log_tail)
+    @asynccontextmanager
+    async def _place(self, endpoint_id: str, *, is_in: bool) -> AsyncIterator[None]:
+        """Hold one of the endpoint's places, if it has a limit of its own; a job that `is_in` does not wait for it."""
+        slots = shared(
+            ("slots", self.jobs.redis_url.get_secret_value(), self.jobs.prefix, endpoint_id),
+            lambda: EndpointSlots(self.jobs, endpoint_id),
+        )
+        member = f"{self.task_id}:{self._ledger.fingerprint}"
+        async with AsyncExitStack() as stack:
+            limit, priority = self.endpoint.max_jobs, self.order.priority
+            entering = slots.entered(member, priority=priority, limit=limit, is_in=is_in)
+            with self._clock.standing_in_line(), suppress(TimeoutError):
+                async with asyncio.timeout(self.order.left_seconds):
+                    await stack.enter_async_context(entering)
+            self._clock.check(self.job.stage)
+            yield
 
+    def _where(self) -> str:
+        """Return the endpoint to submit to: the first that is not known to be unfit, and that answers."""
+        fit = [one for one in self.endpoint.endpoint_ids if one not in self._unfit] or [self.endpoint.endpoint_id]
+        answering = [one for one in fit if not self._client.circuit(one, Operation.RUN).rest_seconds]
+        return (answering or fit)[0]
 
-def _ended(
-    attempt: int, code: FaultCode, detail: str = "", *, cause: str | None = None, log_tail: tuple[str, ...] = ()
-) -> _End:
-    return _End(attempt, FaultError(code, detail).fault, cause or code, log_tail)
+    def _check_may_try_again(self, end: End) -> None:
+        """Raises JobError when another attempt would not help, or is one too many."""
+        if end.is_foreign and self._tries < self.max_attempts:
+            return
+        match RETRIES[end.fault.code]:
+            case Retry.ELSEWHERE:
+                may = any(one not in self._unfit for one in self.endpoint.endpoint_ids)
+            case Retry.WAIT if not end.was_queued:
+                may = self._clock.is_patient
+            case _:
+                may = self._tries < self.max_attempts and is_worth_another_attempt(end.fault.code)
+        if not may:
+            raise JobError.of(end.fault, stage=self.job.stage, log_tail=end.log_tail)
 
-
-def _crash(error: object) -> tuple[str, tuple[str, ...]]:
-    """Read what the SDK reports of an exception: a JSON string with type, message and traceback."""
-    try:
-        report = json.loads(error) if isinstance(error, str) else error
-    except ValueError:
-        report = None
-    if not isinstance(report, dict):
-        return "", tuple(str(error).splitlines()[-_LOG_LINES:]) if error else ()
-    trace = str(report.get("error_traceback") or report.get("error_message") or "")
-    kind = str(report.get("error_type") or "")
-    return f"It ended with {kind}." if kind else "", tuple(trace.splitlines()[-_LOG_LINES:])
-
-
-def _reply(view: JobView) -> JobReply | None:
-    try:
-        return JobReply.model_validate(view.output)
-    except ValidationError:
-        return None
-
-
-def _progress(view: JobView) -> Progress | None:
-    try:
-        return Progress.model_validate(view.output) if view.output is not None else None
-    except ValidationError:
-        return None
-
-
-def _age_seconds(claim: Claim) -> float:
-    return (datetime.now(UTC) - claim.claimed_at).total_seconds()
+    async def _pause(self, end: End, waker: Waker) -> None:
+        """Let some time pass before another attempt, more after each; a submit that was unclear may yet show up."""
+        rounds = self._tries + self._refusals
+        if not rounds or RETRIES[end.fault.code] is Retry.ELSEWHERE:
+            return
+        # What was called until now is known; what is called from now on may be the answer.
+        await waker.wait(0)
+        await waker.wait(min(_LONGEST_BACKOFF_SECONDS, 2.0 ** (rounds - 1), self._clock.limit.left_seconds))
+        # While nobody is answered, nobody claims: every refused submit would leave a claim behind.
+        while self._clock.is_patient and (resting := self._client.circuit(self._where(), Operation.RUN).rest_seconds):
+            self._clock.check(self.job.stage)
+            await asyncio.sleep(min(resting, _LONGEST_BACKOFF_SECONDS))

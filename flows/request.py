@@ -1,14 +1,16 @@
 """The request: what a caller asks. Everything that reads or makes one imports it from here."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from gpu_tasks.contract.artifacts import InputKey, OutputKey
+from gpu_tasks.contract.casting import needing_recognition, reference_keys, uncastable
 from gpu_tasks.contract.consent import DeclaredConsent, OptionalConsent
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import Stage
+from gpu_tasks.contract.jobs import Engine, Stage
 from gpu_tasks.contract.options import (
     EngineChoice,
     FaceFusionOptions,
@@ -17,6 +19,7 @@ from gpu_tasks.contract.options import (
     SyncMode,
     Wav2LipOptions,
 )
+from gpu_tasks.contract.webhooks import ENDS, WebhookEvent
 
 MAX_SOURCES = 16
 
@@ -66,7 +69,8 @@ class PipelineRequest(BaseModel):
     face_selection: FaceSelection = FaceSelection()
     face_map: tuple[FaceMapping, ...] = Field(default=(), max_length=MAX_SOURCES)
     consent: OptionalConsent = None
-    webhook_url: str | None = Field(default=None, max_length=2048)
+    webhook_url: str | None = Field(default=None, min_length=1, max_length=2048)
+    webhook_events: tuple[WebhookEvent, ...] = Field(default=ENDS, min_length=1, max_length=len(WebhookEvent))
     priority: int = Field(default=0, ge=-10, le=10)
     deadline_seconds: float | None = Field(default=None, gt=0, le=7 * 24 * 3600, allow_inf_nan=False)
     labels: dict[_Label, Annotated[str, StringConstraints(max_length=256)]] = Field(default_factory=dict, max_length=16)
@@ -78,6 +82,11 @@ class PipelineRequest(BaseModel):
     @property
     def wants_face_swap(self) -> bool:
         return bool(self.source_keys)
+
+    @property
+    def reference_keys(self) -> tuple[InputKey, ...]:
+        """The pictures by which the faces to swap are chosen, each once."""
+        return reference_keys(self.face_selection, self.face_map) if self.wants_face_swap else ()
 
     @property
     def gpu_stages(self) -> tuple[Stage, ...]:
@@ -136,17 +145,17 @@ class PreviewRequest(BaseModel):
 
 
 def unsupported(request: PipelineRequest) -> FaultError | None:
-    """Return the refusal of the first field that this version does not act on, None when it acts on all."""
-    not_built = {
-        "face_map.reference_key": any(entry.reference_key is not None for entry in request.face_map),
-        "face_map.position": any(entry.position is None for entry in request.face_map),
-        "face_map.source_index": any(entry.source_index >= len(request.source_keys) for entry in request.face_map),
-        "face_selection with face_map": bool(request.face_map) and request.face_selection != FaceSelection(),
-        "face_selection.mode": request.face_selection.mode == "reference",
-        "face_selection.reference_key": request.face_selection.reference_key is not None,
-        "webhook_url": request.webhook_url is not None,
-        "priority": request.priority != 0,
-        "deadline_seconds": request.deadline_seconds is not None,
-    }
-    field = next((name for name, is_asked in not_built.items() if is_asked), None)
-    return FaultError(FaultCode.OPTION_UNSUPPORTED, f"Field: {field}.") if field else None
+    """Return the refusal of faces that cannot be chosen so, None when all fields can be acted on."""
+    return _refusal_of(uncastable(request.face_selection, request.face_map, len(request.source_keys)))
+
+
+def beyond(request: PipelineRequest, engine: Engine) -> FaultError | None:
+    """Return the refusal of the first field that is more than an engine can do, None when it does all."""
+    if engine is Engine.NEURAL or not request.wants_face_swap:
+        return None
+    return _refusal_of(needing_recognition(request.face_selection, request.face_map))
+
+
+def _refusal_of(gaps: Iterator[tuple[str, str]]) -> FaultError | None:
+    gap = next(gaps, None)
+    return FaultError(FaultCode.OPTION_UNSUPPORTED, f"{gap[0]}: {gap[1]}") if gap else None

@@ -10,7 +10,7 @@ from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
 from flows.answering import answer_with
-from flows.cpu_pool import CPU_POOL
+from flows.cpu_pool import QUICK_POOL
 from flows.examining import examine
 from flows.request import VerifyRequest
 from flows.run import signing_of
@@ -28,7 +28,7 @@ async def _verdict(asked: VerifyRequest) -> Verdict:
     media: R2Bucket = await R2Bucket.aload(registry.MEDIA)
     policy: PipelinePolicy = await PipelinePolicy.aload(registry.POLICY)
     signing = signing_of(await ProvenancePolicy.aload(registry.PROVENANCE))
-    found = await CPU_POOL.run(examine, asked.key, policy.max_video_bytes, signing, media.settings())
+    found = await QUICK_POOL.run(examine, asked.key, policy.max_video_bytes, signing, media.settings())
     fact = AuditFact(event=AuditEvent.VERIFY_ASKED, inputs=(found.sha256,))
     await asyncio.to_thread(AuditLog(media.store()).append, fact)
     return found.verdict

@@ -62,11 +62,11 @@ def answered(key: str) -> Iterator[None]:
     except ClientError as error:
         status = status_of(error)
         if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
-            raise StorageError(FaultCode.STORAGE_UNAVAILABLE, "The bucket does not exist; see R2_BUCKET.") from error
+            raise StorageError(FaultCode.STORAGE_REFUSED, "The bucket does not exist.") from error
         if status == HTTPStatus.NOT_FOUND:
             raise StorageError(FaultCode.OBJECT_MISSING, f"Key: {key}.") from error
-        if status == HTTPStatus.FORBIDDEN:
-            raise StorageError(FaultCode.STORAGE_UNAVAILABLE, "It refuses our credentials.") from error
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise StorageError(FaultCode.STORAGE_REFUSED, f"Key: {key}.") from error
         raise StorageError(FaultCode.STORAGE_UNAVAILABLE, f"It answers with status {status}.") from error
     except BotoCoreError as error:
         raise StorageError(FaultCode.STORAGE_UNAVAILABLE) from error

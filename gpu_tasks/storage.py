@@ -8,6 +8,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -206,15 +207,16 @@ class ArtifactStore:
         with answered(key):
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys under a prefix in the order of their UTF-8 bytes, page by page."""
+    def keys(self, prefix: str, *, since: datetime | None = None) -> Iterator[str]:
+        """Yield the keys under a prefix in the order of their UTF-8 bytes, only those written `since` then."""
         pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix))
         while True:
             with answered(prefix):
                 page = next(pages, None)
             if page is None:
                 return
-            yield from (entry["Key"] for entry in page.get("Contents", ()))
+            entries = page.get("Contents", ())
+            yield from (entry["Key"] for entry in entries if since is None or entry["LastModified"] >= since)
 
     def presign_get(self, key: str, *, expires_seconds: int, filename: str | None = None) -> str:
         """Return a URL to download `key`; with `filename` a browser saves it under that name."""

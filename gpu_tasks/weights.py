@@ -143,6 +143,17 @@ class WeightStore:
         if licence is not None and licence not in self.acknowledged:
             raise FaultError(FaultCode.LICENCE_NOT_ACKNOWLEDGED, f"{model_id} is under {licence}.")
 
+    def expect(self, model_id: str) -> None:
+        """Pass when a model, and all that it cannot run without, is here and may be used; no file is read.
+
+        Raises:
+            FaultError: LICENCE_NOT_ACKNOWLEDGED, MODEL_MISSING, REQUEST_INVALID.
+        """
+        for each in self.manifest.with_needs(model_id):
+            self.check_licence(each)
+            if not self.place(each).is_file():
+                raise FaultError(FaultCode.MODEL_MISSING, f"{each}: {self.manifest.entry(each).file}.")
+
     @property
     def acknowledged(self) -> frozenset[str]:
         """The licences that were acknowledged, in settings or for this folder."""

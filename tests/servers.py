@@ -5,7 +5,7 @@ so that it serves sync tests and async tests on any loop. To use them, import th
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from blocks.settings import WorkerType
 from deployments.local.addresses import StackAddresses
+from deployments.local.gpu_endpoints import GpuWorkers
 from deployments.local.services import ServiceName
 from deployments.local.stack import EVERYTHING, Stack, StackSettings
 
@@ -57,6 +58,8 @@ def running_stack(
     data_directory: Path | None = None,
     discard: bool = False,
     worker_type: WorkerType = WorkerType.INPROCESS,
+    gpu_workers: GpuWorkers | None = None,
+    wishes: Mapping[str, str] | None = None,
 ) -> Iterator[RunningStack]:
     """Run these parts (none named: everything) on free ports.
 
@@ -69,6 +72,8 @@ def running_stack(
         parts=frozenset(parts) or EVERYTHING,
         worker_type=worker_type,
         preferred_ports={},
+        gpu_workers=gpu_workers or GpuWorkers(),
+        wishes=wishes or {},
         discard=made or discard,
     )
     # The background loop's thread must live as long as the stack: on Linux its end is the children's end.

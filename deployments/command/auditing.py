@@ -1,19 +1,17 @@
 """`lipswap audit`: is the record of what was asked and signed still whole?"""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
 from blocks.audit import AuditLog
-from deployments.command.exits import Exit, settings_of, told_errors, told_in
+from deployments.command.exits import Exit, told_errors, told_in
 from deployments.command.options import DEFAULT_DATA, AsJson, Data
-from deployments.local.addresses import running_addresses
+from deployments.command.reaching import bucket_of
 from deployments.wording.messages import Message
 from gpu_tasks.contract.audit import Tip
-from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import connect
 
 
@@ -29,7 +27,7 @@ def audit(
     """Walk along the audit chain and say what is wrong with it; exits with 0 when it is whole."""
     told = told_in(context)
     with told_errors(told, as_json=as_json):
-        report = AuditLog(connect(_bucket(data))).verify_chain(known=_tip(known))
+        report = AuditLog(connect(bucket_of(data))).verify_chain(known=_tip(known))
     told.say(Message.AUDIT_ENTRIES, entries=report.entries, erased=report.erased_consents)
     for found in report.breaks:
         told.line(f"{found.kind}: {found.key}. {found.sentence}", style="red")
@@ -38,19 +36,6 @@ def audit(
     if as_json:
         sys.stdout.write(report.model_dump_json() + "\n")
     raise typer.Exit(Exit.DONE if report.is_whole else Exit.FAILED)
-
-
-def _bucket(data: Path) -> R2Settings:
-    """Return the bucket of the running local stack, else the one that the environment names."""
-    if (local := running_addresses(data)) is None:
-        return settings_of(R2Settings)
-    return R2Settings(
-        endpoint=local.s3_endpoint,
-        bucket=local.s3_bucket,
-        region=local.s3_region,
-        access_key_id=local.s3_access_key_id,
-        secret_access_key=local.s3_secret_access_key,
-    )
 
 
 def _tip(known: str | None) -> Tip | None:

@@ -40,6 +40,9 @@ class Neighbours(BaseModel):
     valkey: ValkeyAddress
     worker_type: WorkerType
     api_secret: SecretStr | None
+    webhook_secret: SecretStr
+    hook_token: SecretStr
+    api_url: str = Field(description="Where the control plane tells that a job is over.")
     wishes: Mapping[str, str] = Field(default_factory=dict, description="As `wishes_in` finds them.")
 
 
@@ -165,8 +168,14 @@ def _environment(directory: DataDirectory, neighbours: Neighbours) -> dict[str, 
             "JOBSTORE_REDIS_URL": neighbours.valkey.url().get_secret_value(),
             "JOBSTORE_PREFIX": _RECORD_PREFIX,
             "JOBSTORE_TTL": _RECORD_SECONDS,
+            "LIPSWAP_WEBHOOK_SECRET": neighbours.webhook_secret.get_secret_value(),
+            # A laptop's receivers are on the laptop.
+            "LIPSWAP_WEBHOOK_LOOPBACK": "true",
+            "LIPSWAP_WEBHOOK_BASE_URL": neighbours.api_url,
+            "LIPSWAP_RUNPOD_HOOK_TOKEN": neighbours.hook_token.get_secret_value(),
             "LIPSWAP_ALLOW_DRAFT": "true",
             "LIPSWAP_NEURAL_READY": str(has_models(directory)).lower(),
+            "LIPSWAP_LOCAL_WEIGHTS": str(directory.weights),
             "LIPSWAP_C2PA_DEVELOPMENT": str(directory.signing),
             "LIPSWAP_WORKER_TYPE": neighbours.worker_type,
         }

@@ -11,7 +11,7 @@ from deployments.local.application import (
     page_service,
 )
 from deployments.local.credentials import Credentials
-from deployments.local.gpu_endpoints import control_plane_service, gpu_endpoints_address
+from deployments.local.gpu_endpoints import GpuWorkers, control_plane_service, gpu_endpoints_address
 from deployments.local.layout import HOST, DataDirectory, Ports
 from deployments.local.object_store import object_store_address, object_store_service
 from deployments.local.postgres_place import PostgresPlace
@@ -28,6 +28,7 @@ def services_of(  # noqa: PLR0913 - each is one separate fact a stack is made of
     place: PostgresPlace,
     worker_type: WorkerType,
     *,
+    gpu_workers: GpuWorkers,
     protect_api: bool,
     wishes: Mapping[str, str],
 ) -> tuple[Service, ...]:
@@ -44,6 +45,9 @@ def services_of(  # noqa: PLR0913 - each is one separate fact a stack is made of
         valkey=valkey,
         worker_type=worker_type,
         api_secret=credentials.api_secret if protect_api else None,
+        webhook_secret=credentials.webhook_secret(),
+        hook_token=credentials.hook_token(),
+        api_url=f"http://{HOST}:{ports.api}",
         wishes=wishes,
     )
     pages = (ports.page, ports.api)
@@ -52,7 +56,7 @@ def services_of(  # noqa: PLR0913 - each is one separate fact a stack is made of
         postgres_service(directory, postgres, place),
         valkey_service(directory, valkey),
         object_store_service(directory, ports, credentials, store, origins),
-        control_plane_service(directory, gpu, store, ports.control_plane),
+        control_plane_service(directory, gpu, store, ports.control_plane, gpu_workers),
         prefect_service(directory, postgres, prefect, ports.prefect),
         deploy_service(directory, neighbours),
         orchestrator_service(directory, neighbours),

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -29,6 +30,17 @@ _IDLE_SECONDS = 60.0
 _THREADS = "2"
 
 
+class GpuWorkers(BaseModel):
+    """The programs behind the endpoints, and how many of each may run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    commands: Mapping[str, tuple[str, ...]] = {
+        endpoint: (sys.executable, "-m", module) for endpoint, module in _MODULES.items()
+    }
+    at_most: int = _MAX_WORKERS
+
+
 class GpuEndpointsAddress(BaseModel):
     """Where jobs are submitted, as RunPod's `https://api.runpod.ai/v2` is."""
 
@@ -46,7 +58,7 @@ def gpu_endpoints_address(ports: Ports, credentials: Credentials) -> GpuEndpoint
 
 
 def control_plane_service(
-    directory: DataDirectory, address: GpuEndpointsAddress, store: ObjectStoreAddress, port: int
+    directory: DataDirectory, address: GpuEndpointsAddress, store: ObjectStoreAddress, port: int, workers: GpuWorkers
 ) -> Service:
     """Return the control plane as a service; its workers start with it and outlive no stop of it."""
     name = ServiceName.CONTROL_PLANE
@@ -55,7 +67,7 @@ def control_plane_service(
 
     async def write_config() -> None:
         config_path.touch(mode=0o600)
-        config_path.write_text(_config(directory, address, store, port), encoding="utf-8")
+        config_path.write_text(_config(directory, address, store, port, workers), encoding="utf-8")
 
     return Service(
         name=name,
@@ -100,7 +112,9 @@ def thread_limits() -> dict[str, str]:
     return limits | {"OMP_WAIT_POLICY": "passive"}
 
 
-def _config(directory: DataDirectory, address: GpuEndpointsAddress, store: ObjectStoreAddress, port: int) -> str:
+def _config(
+    directory: DataDirectory, address: GpuEndpointsAddress, store: ObjectStoreAddress, port: int, workers: GpuWorkers
+) -> str:
     home = directory.of(ServiceName.CONTROL_PLANE)
     log_dir = directory.logs / "workers"
     log_dir.mkdir(mode=0o700, exist_ok=True)
@@ -118,22 +132,24 @@ def _config(directory: DataDirectory, address: GpuEndpointsAddress, store: Objec
         address_file=home / "address.json",
         database=home / "jobs.sqlite",
         log_dir=log_dir,
-        endpoints=tuple(_endpoint(directory, name, environment) for name in (WAV2LIP, FACEFUSION)),
+        endpoints=tuple(_endpoint(directory, name, environment, workers) for name in (WAV2LIP, FACEFUSION)),
     )
     plain = config.model_dump(mode="json") | {"api_key": address.api_key.get_secret_value()}
     return json.dumps(plain, indent=2)
 
 
-def _endpoint(directory: DataDirectory, endpoint: str, environment: dict[str, str]) -> EndpointConfig:
+def _endpoint(
+    directory: DataDirectory, endpoint: str, environment: dict[str, str], workers: GpuWorkers
+) -> EndpointConfig:
     cwd: Path = directory.of("workers") / endpoint
     cwd.mkdir(exist_ok=True)
     return EndpointConfig(
         id=endpoint,
-        command=(sys.executable, "-m", _MODULES[endpoint]),
+        command=workers.commands[endpoint],
         cwd=cwd,
         env=environment,
         min_workers=_MIN_WORKERS,
-        max_workers=_MAX_WORKERS,
+        max_workers=workers.at_most,
         idle_seconds=_IDLE_SECONDS,
     )
 

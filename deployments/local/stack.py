@@ -16,6 +16,7 @@ from deployments.local.addresses import StackAddresses, stack_addresses
 from deployments.local.catalogue import services_of
 from deployments.local.credentials import load_or_create
 from deployments.local.errors import StackError
+from deployments.local.gpu_endpoints import GpuWorkers
 from deployments.local.layout import PREFERRED_PORTS, DataDirectory, Reservations, choose_ports
 from deployments.local.leftovers import (
     ChildRecords,
@@ -44,6 +45,7 @@ class StackSettings(BaseModel):
         preferred_ports: Wanted ports for `api`, `prefect` and `page`; a busy one is replaced by a free one.
         protect_api: Whether the API asks for the generated secret.
         wishes: Variables for our own processes that the person who starts it has set, as `wishes_in` finds them.
+        gpu_workers: What runs behind the endpoints.
         discard: Remove the data directory, and what root's Postgres keeps outside of it, after the stop.
     """
 
@@ -55,6 +57,7 @@ class StackSettings(BaseModel):
     preferred_ports: Mapping[str, int] = Field(default_factory=lambda: PREFERRED_PORTS)
     protect_api: bool = False
     wishes: Mapping[str, str] = Field(default_factory=dict)
+    gpu_workers: GpuWorkers = Field(default_factory=GpuWorkers)
     discard: bool = False
 
 
@@ -106,6 +109,7 @@ class Stack:
                 credentials,
                 place,
                 settings.worker_type,
+                gpu_workers=settings.gpu_workers,
                 protect_api=settings.protect_api,
                 wishes=settings.wishes,
             )
@@ -162,6 +166,10 @@ class Stack:
         """
         async with asyncio.timeout(seconds):
             await self._running.keeper(service).ready.wait()
+
+    def is_ready(self, service: ServiceName) -> bool:
+        """Tell whether the service answers now."""
+        return self._running.keeper(service).ready.is_set()
 
     async def until_gave_up(self) -> StackError:
         """Wait, for as long as the stack runs, until a service has died too often; return the error that names it."""

@@ -14,6 +14,15 @@ ENGLISH: Mapping[Message, str] = {
     Message.AUDIT_ENTRIES: "{entries} entries, {erased} declarations of consent erased",
     Message.AUDIT_WHOLE: "The audit chain is whole.",
     Message.ADDRESS_PAGE: "Page         {url}",
+    Message.BATCH: (
+        "Batch {name} is {state}: {count} outputs ({only}), about {seconds:.1f} GPU seconds, {usd} USD; {left_out} "
+        "more are beyond the bounds of the policy."
+    ),
+    Message.BATCH_HEADINGS: "output|state|GPU seconds|why|findings",
+    Message.KEY_CREATED: "Key {id} for {name}. This is the only time that it is shown.",
+    Message.KEY_HEADINGS: "id|name|scopes|per minute|tasks|created|used|revoked",
+    Message.KEY_REVOKED: "Key {id} of {name} is revoked; running services know it after a minute.",
+    Message.KEY_UNKNOWN: "There is no key {id}; see `lipswap keys list`.",
     Message.ADDRESS_API: "API          {url}   (docs: {url}/docs)",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",
@@ -62,6 +71,11 @@ ENGLISH: Mapping[Message, str] = {
     Message.SIGNED_BY: "signed by {name}, {organisation}",
     Message.CLAIMS: "task {task_id}: {stages}",
     Message.CLAIMED_STAGE: "{stage} ({engine})",
+    Message.LEDGER_HEADINGS: "stage|fingerprint|attempt|cause|outcome|worker|claimed (UTC)|GPU s|USD|task",
+    Message.LEDGER_SUM: (
+        "{jobs} jobs, {executions} executions, {repeats} of them again; {seconds:.1f} GPU seconds, USD: {usd}"
+    ),
+    Message.NO_PRICE: "no price",
     Message.MODEL_HEADINGS: "model|role|state|size|commercial use|licence",
     Message.MODEL_BUNDLED: "bundled",
     Message.MODEL_THERE: "there",

@@ -12,8 +12,17 @@ JAPANESE: Mapping[Message, str] = {
     Message.RUN_TOOK: "実行時間は {seconds:.1f} 秒、GPU ワーカーで始まったジョブは {jobs} 件です。",
     Message.AUDIT_ENTRIES: "記録 {entries} 件、消去された同意の宣言 {erased} 件",
     Message.AUDIT_WHOLE: "監査記録の鎖に欠けはありません。",
+    Message.KEY_CREATED: "{name} のキー {id} を作成しました。表示されるのは今回だけです。",
+    Message.KEY_HEADINGS: "ID|名前|用途|毎分|同時タスク|作成|最終使用|失効",
+    Message.KEY_REVOKED: "{name} のキー {id} を失効させました。動いているサービスには 1 分以内に反映されます。",
+    Message.KEY_UNKNOWN: "キー {id} はありません。`lipswap keys list` で確認してください。",
     Message.WROTE: "{path} を書き出しました",
     Message.ADDRESS_PAGE: "ページ       {url}",
+    Message.BATCH: (
+        "バッチ {name}（{state}）: 出力 {count} 件（{only}）、GPU は約 {seconds:.1f} 秒、{usd} USD。"
+        "ポリシーの上限を超える {left_out} 件は対象外です。"
+    ),
+    Message.BATCH_HEADINGS: "出力|状態|GPU 秒|理由|所見",
     Message.ADDRESS_API: "API          {url}   （ドキュメント: {url}/docs）",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",
@@ -62,6 +71,11 @@ JAPANESE: Mapping[Message, str] = {
     Message.SIGNED_BY: "署名者: {name}（{organisation}）",
     Message.CLAIMS: "タスク {task_id}: {stages}",
     Message.CLAIMED_STAGE: "{stage}（{engine}）",
+    Message.LEDGER_HEADINGS: "ステージ|フィンガープリント|試行|理由|結果|ワーカー|申請 (UTC)|GPU 秒|USD|タスク",
+    Message.LEDGER_SUM: (
+        "ジョブ {jobs} 件、実行 {executions} 回（うち再実行 {repeats} 回）、GPU {seconds:.1f} 秒、USD: {usd}"
+    ),
+    Message.NO_PRICE: "料金不明",
     Message.MODEL_HEADINGS: "モデル|役割|状態|サイズ|商用利用|ライセンス",
     Message.MODEL_BUNDLED: "同梱",
     Message.MODEL_THERE: "取得済み",

@@ -17,6 +17,12 @@ class Message(StrEnum):
     AUDIT_ENTRIES = "audit_entries"
     AUDIT_WHOLE = "audit_whole"
     ADDRESS_PAGE = "address_page"
+    BATCH = "batch"
+    BATCH_HEADINGS = "batch_headings"
+    KEY_CREATED = "key_created"
+    KEY_HEADINGS = "key_headings"
+    KEY_REVOKED = "key_revoked"
+    KEY_UNKNOWN = "key_unknown"
     ADDRESS_API = "address_api"
     ADDRESS_PREFECT = "address_prefect"
     SERVICE = "service"
@@ -69,6 +75,11 @@ class Message(StrEnum):
     SIGNED_BY = "signed_by"
     CLAIMS = "claims"
     CLAIMED_STAGE = "claimed_stage"
+
+    # ledger
+    LEDGER_HEADINGS = "ledger_headings"
+    LEDGER_SUM = "ledger_sum"
+    NO_PRICE = "no_price"
 
     # models
     MODEL_HEADINGS = "model_headings"

@@ -17,8 +17,9 @@ WORK = "work/"  # workers and CPU stages: content-addressed, expired by lifecycl
 OUTPUTS = "outputs/"  # results
 RESULTS = "results/"  # Prefect's task results: JSON of keys and digests
 AUDIT = "audit/"  # what was asked, signed and deleted: hash-chained, never a client's to read or write
+LINEAGE = "lineage/"  # what each output was made of and by what, and which are made anew: as long as the outputs
 KEYS = "keys/"  # API keys by id, hashed: never a client's to read or write
-PREFIXES = (UPLOADS, WORK, OUTPUTS, RESULTS, AUDIT, KEYS)
+PREFIXES = (UPLOADS, WORK, OUTPUTS, RESULTS, AUDIT, LINEAGE, KEYS)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -75,7 +76,7 @@ class Artifact(BaseModel):
 
 
 class WorkKeys(BaseModel):
-    """The keys of one job's claim, start markers, outputs and receipt; the fingerprint is the folder."""
+    """The keys of one job's claims, start markers, ends, outputs and receipt; the fingerprint is the folder."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -96,6 +97,10 @@ class WorkKeys(BaseModel):
     def started(self, attempt: int, execution: int) -> str:
         """Key of the start marker; RunPod may run one attempt again, so every execution has its own."""
         return f"{self.folder}/started-{attempt}{_again(execution)}.json"
+
+    def ended(self, attempt: int) -> str:
+        """Key of how the attempt ended."""
+        return f"{self.folder}/ended-{attempt}.json"
 
     def output(self, attempt: int, execution: int, suffix: str = ".mp4") -> str:
         """Key of the output; no two executions share one, so a zombie never overwrites a result."""

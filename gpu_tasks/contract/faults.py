@@ -43,9 +43,20 @@ class FaultCode(StrEnum):
     NO_VIDEO_STREAM = "no_video_stream"
     NO_AUDIO_STREAM = "no_audio_stream"
     NO_FACE_IN_SOURCE = "no_face_in_source"
+    NO_FACE_IN_REFERENCE = "no_face_in_reference"
+    SEVERAL_FACES_IN_REFERENCE = "several_faces_in_reference"
     CONTENT_REFUSED = "content_refused"
 
     RUNPOD_NOT_CONFIGURED = "runpod_not_configured"
+    RUNPOD_KEY_REFUSED = "runpod_key_refused"
+    RUNPOD_ENDPOINT_UNKNOWN = "runpod_endpoint_unknown"
+    RUNPOD_THROTTLED = "runpod_throttled"
+    RUNPOD_NO_WORKERS = "runpod_no_workers"
+    RUNPOD_NO_CAPACITY = "runpod_no_capacity"
+    RUNPOD_WORKERS_CRASH = "runpod_workers_crash"
+    RUNPOD_JOB_EXPIRED = "runpod_job_expired"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    PRICE_UNKNOWN = "price_unknown"
     ENGINE_UNAVAILABLE = "engine_unavailable"
     MODEL_MISSING = "model_missing"
     MODEL_CORRUPT = "model_corrupt"
@@ -58,7 +69,9 @@ class FaultCode(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     DISK_FULL = "disk_full"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    STORAGE_REFUSED = "storage_refused"
     ORCHESTRATOR_UNAVAILABLE = "orchestrator_unavailable"
+    ORCHESTRATOR_LOST = "orchestrator_lost"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     UNAUTHORIZED = "unauthorized"
@@ -71,6 +84,9 @@ class FaultCode(StrEnum):
     UPLOAD_UNKNOWN = "upload_unknown"
     UPLOAD_INCOMPLETE = "upload_incomplete"
     ROUTE_UNKNOWN = "route_unknown"
+    WEBHOOK_REFUSED = "webhook_refused"
+    WEBHOOK_FAILED = "webhook_failed"
+    DELIVERY_UNKNOWN = "delivery_unknown"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     REQUEST_TOO_SLOW = "request_too_slow"
     INTERNAL = "internal"
@@ -131,9 +147,48 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.NO_FACE_IN_SOURCE: FaultMeaning(
         "No face was found in a source image; use a clear frontal picture.", retryable=False
     ),
+    FaultCode.NO_FACE_IN_REFERENCE: FaultMeaning(
+        "No face was found in a reference picture; use a clear frontal one of the person who is meant.",
+        retryable=False,
+    ),
+    FaultCode.SEVERAL_FACES_IN_REFERENCE: FaultMeaning(
+        "A reference picture shows several faces; cut it to the person who is meant.", retryable=False
+    ),
     FaultCode.CONTENT_REFUSED: FaultMeaning("The target shows content that may not be changed here.", retryable=False),
     FaultCode.RUNPOD_NOT_CONFIGURED: FaultMeaning(
         "RunPod is not set up here; set RUNPOD_API_KEY and RUNPOD_WAV2LIP_ENDPOINT.", retryable=False
+    ),
+    FaultCode.RUNPOD_KEY_REFUSED: FaultMeaning(
+        "RunPod refuses the API key; set RUNPOD_API_KEY to one that may use the endpoint.", retryable=False
+    ),
+    FaultCode.RUNPOD_ENDPOINT_UNKNOWN: FaultMeaning(
+        "RunPod does not know the endpoint; check its id in RUNPOD_WAV2LIP_ENDPOINT or RUNPOD_FACEFUSION_ENDPOINT.",
+        retryable=False,
+    ),
+    FaultCode.RUNPOD_THROTTLED: FaultMeaning(
+        "RunPod took no more requests for too long; lower the load with RUNPOD_WAV2LIP_MAX_JOBS or "
+        "RUNPOD_FACEFUSION_MAX_JOBS, or ask RunPod for a higher limit.",
+        retryable=True,
+    ),
+    FaultCode.RUNPOD_NO_WORKERS: FaultMeaning(
+        "The endpoint has no worker at all; raise its max workers in the RunPod console.", retryable=False
+    ),
+    FaultCode.RUNPOD_NO_CAPACITY: FaultMeaning(
+        "No GPU worker was free in time; allow more workers or GPU types in the RunPod console, or raise "
+        "RUNPOD_QUEUE_TIMEOUT.",
+        retryable=True,
+    ),
+    FaultCode.RUNPOD_WORKERS_CRASH: FaultMeaning(
+        "The endpoint's workers end before they take a job; look at their logs in the RunPod console.", retryable=False
+    ),
+    FaultCode.RUNPOD_JOB_EXPIRED: FaultMeaning(
+        "RunPod dropped the job because its time to live was over.", retryable=True
+    ),
+    FaultCode.BUDGET_EXCEEDED: FaultMeaning("The GPU budget does not allow it.", retryable=False),
+    FaultCode.PRICE_UNKNOWN: FaultMeaning(
+        "No price is known for the endpoint's GPU; set RUNPOD_WAV2LIP_GPU and RUNPOD_FACEFUSION_GPU to types of the "
+        "price table, see docs/operate.md.",
+        retryable=False,
     ),
     FaultCode.ENGINE_UNAVAILABLE: FaultMeaning("The asked engine is not available here.", retryable=False),
     FaultCode.MODEL_MISSING: FaultMeaning(
@@ -151,7 +206,14 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.OUT_OF_MEMORY: FaultMeaning("The worker ran out of memory.", retryable=True),
     FaultCode.DISK_FULL: FaultMeaning("The worker ran out of disk space.", retryable=True),
     FaultCode.STORAGE_UNAVAILABLE: FaultMeaning("The media store does not answer.", retryable=True),
+    FaultCode.STORAGE_REFUSED: FaultMeaning(
+        "The media store refuses us; check R2_BUCKET, R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY and what they permit.",
+        retryable=False,
+    ),
     FaultCode.ORCHESTRATOR_UNAVAILABLE: FaultMeaning("The orchestrator does not answer; try again.", retryable=True),
+    FaultCode.ORCHESTRATOR_LOST: FaultMeaning(
+        "Each orchestrator process that worked on this task has died; it is not tried again.", retryable=False
+    ),
     FaultCode.DEADLINE_EXCEEDED: FaultMeaning("The deadline of the request has passed.", retryable=False),
     FaultCode.CANCELLED: FaultMeaning("The task was cancelled.", retryable=False),
     FaultCode.UNAUTHORIZED: FaultMeaning("The API key is missing or wrong.", retryable=False),
@@ -168,6 +230,9 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.UPLOAD_UNKNOWN: FaultMeaning("There is no such upload, or its time is over.", retryable=False),
     FaultCode.UPLOAD_INCOMPLETE: FaultMeaning("Parts of the upload are missing or are others.", retryable=False),
     FaultCode.ROUTE_UNKNOWN: FaultMeaning("There is nothing at this address; see /docs.", retryable=False),
+    FaultCode.WEBHOOK_REFUSED: FaultMeaning("This address may not be called as a webhook.", retryable=False),
+    FaultCode.WEBHOOK_FAILED: FaultMeaning("The webhook was not taken.", retryable=True),
+    FaultCode.DELIVERY_UNKNOWN: FaultMeaning("There is no delivery with this id.", retryable=False),
     FaultCode.PAYLOAD_TOO_LARGE: FaultMeaning("The request body is larger than allowed.", retryable=False),
     FaultCode.REQUEST_TOO_SLOW: FaultMeaning("The request body came too slowly; send it again.", retryable=True),
     FaultCode.INTERNAL: FaultMeaning("Something went wrong on our side; the log has the details.", retryable=True),

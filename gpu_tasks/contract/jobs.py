@@ -7,15 +7,18 @@ import hashlib
 import json
 from enum import StrEnum
 from fractions import Fraction
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gpu_tasks.contract.artifacts import Artifact, WorkKeys
+from gpu_tasks.contract.artifacts import Artifact, InputKey, WorkKeys
 from gpu_tasks.contract.options import FaceFusionOptions, FaceMapping, FaceSelection, SyncMode, Wav2LipOptions
 
 # Enters every fingerprint: raise it when the meaning of a field changes, and no old result is reused.
 CONTRACT_VERSION = 3
+
+# W3C Trace Context.
+TRACEPARENT = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 
 
 class Stage(StrEnum):
@@ -123,7 +126,7 @@ _NOT_IDENTITY = {"key", "media_type", "size_bytes"}
 class StageJob(_Model):
     """What both kinds of jobs have in common.
 
-    `attempt` and `task_id` say who asks and how often, not what is asked: they stay out of the fingerprint.
+    `attempt`, `task_id` and `traceparent` say who asks and how often, not what: they stay out of the fingerprint.
     """
 
     contract_version: int = CONTRACT_VERSION
@@ -140,10 +143,13 @@ class StageJob(_Model):
     quality: Quality = Quality.DELIVERY
     attempt: int = Field(default=1, ge=1)
     task_id: str = ""
+    # The span that asks, for whoever collects traces.
+    traceparent: str | None = Field(default=None, pattern=TRACEPARENT)
 
     not_identity: ClassVar[dict[str, object]] = {
         "attempt": True,
         "task_id": True,
+        "traceparent": True,
         "target": _NOT_IDENTITY,
         "tracks": _NOT_IDENTITY,
     }
@@ -159,6 +165,10 @@ class StageJob(_Model):
     def frames(self) -> Segment:
         """The frames to produce: the segment, or the whole timeline."""
         return self.segment or Segment(start_frame=0, stop_frame=self.timeline.frame_count)
+
+    def identity(self) -> dict[str, object]:
+        """Return everything that decides the job's pixels, as JSON."""
+        return self.model_dump(mode="json", exclude=self.not_identity)  # type: ignore[arg-type]  # nested excludes
 
     def as_attempt(self, attempt: int) -> Self:
         """Return the same job as its `attempt`-th try."""
@@ -177,6 +187,16 @@ class Wav2LipJob(StageJob):
     }
 
 
+_Choice = TypeVar("_Choice", FaceSelection, FaceMapping)
+
+
+class Reference(_Model):
+    """A picture by which a face is known, and the key by which the request names it."""
+
+    named: InputKey
+    picture: Artifact
+
+
 class FaceFusionJob(StageJob):
     stage: Literal[Stage.FACEFUSION] = Stage.FACEFUSION
     sources: tuple[Artifact, ...] = Field(min_length=1, max_length=64)
@@ -184,12 +204,24 @@ class FaceFusionJob(StageJob):
     face_selection: FaceSelection = FaceSelection()
     face_map: tuple[FaceMapping, ...] = ()
     # The pictures that the reference keys of `face_selection` and `face_map` name.
-    references: tuple[Artifact, ...] = Field(default=(), max_length=64)
+    references: tuple[Reference, ...] = Field(default=(), max_length=64)
 
     not_identity: ClassVar[dict[str, object]] = {
         **StageJob.not_identity,
         "sources": {"__all__": _NOT_IDENTITY},
+        "references": {"__all__": {"named": True, "picture": _NOT_IDENTITY}},
     }
+
+    def identity(self) -> dict[str, object]:
+        """As every job's; what a reference shows counts, not the name that a caller gave it."""
+        shown = {reference.named: reference.picture.sha256 for reference in self.references}
+
+        def known(choice: _Choice) -> _Choice:
+            digest = shown.get(choice.reference_key or "", choice.reference_key)
+            return choice.model_copy(update={"reference_key": digest})
+
+        chosen = {"face_selection": known(self.face_selection), "face_map": tuple(map(known, self.face_map))}
+        return super(FaceFusionJob, self.model_copy(update=chosen)).identity()
 
 
 Job = Annotated[Wav2LipJob | FaceFusionJob, Field(discriminator="stage")]
@@ -197,7 +229,7 @@ Job = Annotated[Wav2LipJob | FaceFusionJob, Field(discriminator="stage")]
 
 def fingerprint(job: Wav2LipJob | FaceFusionJob) -> str:
     """Digest (64 hex digits) of everything that decides the job's pixels; equal jobs have one result."""
-    return digest_of(job.model_dump(mode="json", exclude=job.not_identity))  # type: ignore[arg-type]  # nested excludes
+    return digest_of(job.identity())
 
 
 def digest_of(value: object) -> str:

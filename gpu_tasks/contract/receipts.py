@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gpu_tasks.contract.artifacts import Artifact, Digest
-from gpu_tasks.contract.faults import Fault
+from gpu_tasks.contract.faults import Fault, FaultCode
 from gpu_tasks.contract.jobs import Engine, Stage
 from gpu_tasks.contract.media import FaceCoverage, VideoInfo
 
@@ -20,7 +20,11 @@ class _Model(BaseModel):
 
 
 class Claim(_Model):
-    """Who submits an attempt: written with the intent before submitting, then with the job id."""
+    """Who submits an attempt: written with the intent before submitting, then with the job id.
+
+    `life_seconds` is the job's time to live on RunPod, `execution_seconds` the longest one execution can be billed,
+    `usd_per_second` its price then, where one was known.
+    """
 
     fingerprint: Digest
     stage: Stage
@@ -30,6 +34,29 @@ class Claim(_Model):
     claimed_at: datetime
     endpoint_id: str
     job_id: str | None = None
+    life_seconds: float | None = None
+    execution_seconds: float | None = None
+    usd_per_second: float | None = None
+
+
+class AttemptEnd(_Model):
+    """How an attempt ended, by whoever saw it first: also those that left no receipt have cost something.
+
+    `status` is RunPod's word, or ours where RunPod has none: NOT_QUEUED, UNCLEAR, EXPIRED, LOST. The seconds are
+    RunPod's own, null where it told none. `is_stopped` is what RunPod said after we had cancelled the job.
+    """
+
+    fingerprint: Digest
+    stage: Stage
+    attempt: int = Field(ge=1)
+    status: str
+    fault: FaultCode | None = None
+    job_id: str | None = None
+    worker_id: str | None = None
+    delay_seconds: float | None = Field(default=None, ge=0)
+    execution_seconds: float | None = Field(default=None, ge=0)
+    is_stopped: bool | None = None
+    ended_at: datetime
 
 
 class StartMarker(_Model):

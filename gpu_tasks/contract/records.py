@@ -100,11 +100,15 @@ class ResultRecord(_Model):
 
 
 class Cost(_Model):
-    """Billed seconds on GPU workers and US dollars; `usd` stays null until a price table is set."""
+    """Billed seconds on GPU workers and US dollars, of every execution that this run has paid, also of those that died.
+
+    `usd` is null as soon as a part of it has no price: the endpoint's GPU is not named, see RUNPOD_WAV2LIP_GPU.
+    """
 
     gpu_seconds: float = 0.0
     usd: float | None = None
     by_stage: dict[str, float] = Field(default_factory=dict)
+    usd_by_stage: dict[str, float | None] = Field(default_factory=dict)
 
 
 class TaskRecord(_Model):

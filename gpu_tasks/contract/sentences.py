@@ -48,9 +48,42 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.NO_VIDEO_STREAM: "対象のファイルに映像がありません。",
     FaultCode.NO_AUDIO_STREAM: "音声ファイルに音がありません。",
     FaultCode.NO_FACE_IN_SOURCE: "元画像に顔が見つかりません。正面を向いた鮮明な画像を使ってください。",
+    FaultCode.NO_FACE_IN_REFERENCE: (
+        "参照画像に顔が見つかりません。対象の人物が正面を向いた鮮明な画像を使ってください。"
+    ),
+    FaultCode.SEVERAL_FACES_IN_REFERENCE: (
+        "参照画像に複数の顔が写っています。対象の人物だけが写るように切り抜いてください。"
+    ),
     FaultCode.CONTENT_REFUSED: "対象の動画に、ここでは加工できない内容が含まれています。",
     FaultCode.RUNPOD_NOT_CONFIGURED: (
         "RunPod が設定されていません。RUNPOD_API_KEY と RUNPOD_WAV2LIP_ENDPOINT を設定してください。"
+    ),
+    FaultCode.RUNPOD_KEY_REFUSED: (
+        "RunPod が API キーを拒否しました。エンドポイントを使えるキーを RUNPOD_API_KEY に設定してください。"
+    ),
+    FaultCode.RUNPOD_ENDPOINT_UNKNOWN: (
+        "RunPod にこのエンドポイントがありません。RUNPOD_WAV2LIP_ENDPOINT または RUNPOD_FACEFUSION_ENDPOINT の"
+        " ID を確認してください。"
+    ),
+    FaultCode.RUNPOD_THROTTLED: (
+        "RunPod がリクエストを長時間受け付けませんでした。RUNPOD_WAV2LIP_MAX_JOBS や RUNPOD_FACEFUSION_MAX_JOBS で"
+        "負荷を下げるか、RunPod に上限の引き上げを依頼してください。"
+    ),
+    FaultCode.RUNPOD_NO_WORKERS: (
+        "エンドポイントにワーカーが一つもありません。RunPod コンソールで最大ワーカー数を増やしてください。"
+    ),
+    FaultCode.RUNPOD_NO_CAPACITY: (
+        "時間内に GPU ワーカーが空きませんでした。RunPod コンソールでワーカー数や GPU の種類を増やすか、"
+        "RUNPOD_QUEUE_TIMEOUT を長くしてください。"
+    ),
+    FaultCode.RUNPOD_WORKERS_CRASH: (
+        "ワーカーがジョブを受け取る前に終了しています。RunPod コンソールでログを確認してください。"
+    ),
+    FaultCode.RUNPOD_JOB_EXPIRED: "ジョブの有効期間が過ぎたため、RunPod が破棄しました。",
+    FaultCode.BUDGET_EXCEEDED: "GPU の予算を超えるため、実行できません。",
+    FaultCode.PRICE_UNKNOWN: (
+        "エンドポイントの GPU の料金がわかりません。RUNPOD_WAV2LIP_GPU と RUNPOD_FACEFUSION_GPU に料金表にある種類を"
+        "設定してください。詳しくは docs/operate.md をご覧ください。"
     ),
     FaultCode.ENGINE_UNAVAILABLE: "指定されたエンジンはここでは使えません。",
     FaultCode.MODEL_MISSING: "モデルのファイルがありません。`lipswap models pull` で取得してください。",
@@ -66,7 +99,12 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.OUT_OF_MEMORY: "ワーカーのメモリが足りません。",
     FaultCode.DISK_FULL: "ディスクの空きが足りません。",
     FaultCode.STORAGE_UNAVAILABLE: "メディアの保存先が応答しません。",
+    FaultCode.STORAGE_REFUSED: (
+        "メディアの保存先に拒否されました。R2_BUCKET、R2_ACCESS_KEY_ID、R2_SECRET_ACCESS_KEY と"
+        "その権限を確認してください。"
+    ),
     FaultCode.ORCHESTRATOR_UNAVAILABLE: "オーケストレーターが応答しません。もう一度お試しください。",
+    FaultCode.ORCHESTRATOR_LOST: "このタスクを処理したプロセスが毎回停止したため、再試行しません。",
     FaultCode.DEADLINE_EXCEEDED: "リクエストの期限が過ぎました。",
     FaultCode.CANCELLED: "タスクは取り消されました。",
     FaultCode.FORBIDDEN: "この API キーではその操作はできません。",
@@ -84,6 +122,9 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.UNAUTHORIZED: "API キーがないか、正しくありません。",
     FaultCode.TASK_UNKNOWN: "この ID のタスクはありません。",
     FaultCode.ROUTE_UNKNOWN: "このアドレスには何もありません。/docs をご覧ください。",
+    FaultCode.WEBHOOK_REFUSED: "このアドレスは Webhook として呼び出せません。",
+    FaultCode.WEBHOOK_FAILED: "Webhook が受け取られませんでした。",
+    FaultCode.DELIVERY_UNKNOWN: "この ID の配信はありません。",
     FaultCode.PAYLOAD_TOO_LARGE: "リクエストの本文が上限より大きいです。",
     FaultCode.INTERNAL: "こちら側で問題が起きました。詳細はログにあります。",
 }

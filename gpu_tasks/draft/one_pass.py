@@ -13,13 +13,13 @@ from typing import NamedTuple, cast
 from gpu_tasks.contract.jobs import Quality, Segment, Timeline
 from gpu_tasks.contract.media import FaceCoverage
 from gpu_tasks.contract.options import FaceMapping, FaceSelection
-from gpu_tasks.draft.casting import EVERYONE, Casting
 from gpu_tasks.draft.lips import DraftLips
 from gpu_tasks.draft.models import FaceModels
 from gpu_tasks.draft.source import DraftSource
 from gpu_tasks.draft.speech import SAMPLE_RATE, mouth_shapes
 from gpu_tasks.draft.swap import DraftSwap
 from gpu_tasks.faces.arrays import Frame
+from gpu_tasks.faces.casting import EVERYONE, Casting
 from gpu_tasks.faces.finding import chosen_faces, with_mouth_of
 from gpu_tasks.faces.selection import Speaker
 from gpu_tasks.faces.trackfile import TracksReader
@@ -163,7 +163,7 @@ def _swap(order: DraftOrder, models: FaceModels, *, is_moved: bool) -> Iterator[
             faces = tuple(with_mouth_of(pixels, face, models.mesh) for face in tracked) if is_moved else tracked
             for face in faces:
                 # Settled tracks keep the light steady by themselves; memory of it would tell parts apart.
-                pixels = swaps[casting.part_of(face)].apply(pixels, face.mesh_468, track_id=None)
+                pixels = swaps[casting.part_of(face.track_id)].apply(pixels, face.mesh_468, track_id=None)
             return _Done(pixels, has_face=bool(faces))
 
         yield put_in

@@ -21,11 +21,11 @@ from gpu_tasks.faces.mesh import (
     FaceMesh,
     region_of,
 )
+from gpu_tasks.faces.pictures import faces_in
 
 SIZE = 512
 LEVELS = 3
 _INNER_LIPS = (13, 14)  # of mesh_468: the middle of the upper and of the lower one
-_SCORE = 0.5  # the network's own even chance
 # In pixels of the texture: the mesh's lips lie that far beside the real ones, and teeth must not show through there.
 _LIP_ERROR_PX = 1
 _HEALED_PX = 4.0
@@ -65,14 +65,10 @@ class DraftSource:
         Raises:
             FaultError: NO_FACE_IN_SOURCE.
         """
-        faces = detector.detect(image)
+        faces = faces_in(image, detector, mesh)
         if not faces:
             raise FaultError(FaultCode.NO_FACE_IN_SOURCE)
-        largest = max(faces, key=lambda face: face.region.side_px)
-        first, _ = mesh.landmarks(image, largest.region)
-        points, score = mesh.landmarks(image, region_of(first))
-        if score < _SCORE:
-            raise FaultError(FaultCode.NO_FACE_IN_SOURCE)
+        points = faces[0]
         affine = crop_affine(region_of(points), SIZE)
         texture, placed = warp(image, affine, SIZE), transform(points[:, :2], affine)
         merit = region_of(points).side_px * _frontality(placed) * _calmness(placed)

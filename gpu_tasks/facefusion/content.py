@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Segment
-from gpu_tasks.facefusion.sessions import Net
 from gpu_tasks.facefusion.tensors import Colour, tensor_of
 from gpu_tasks.faces.arrays import Floats, Frame
+from gpu_tasks.runtime.sessions import OnnxNetwork
 
 
 class ContentVerdict(BaseModel):
@@ -74,7 +74,7 @@ class ContentModel:
         facts: How it is asked.
     """
 
-    def __init__(self, network: Net, facts: ContentFacts) -> None:
+    def __init__(self, network: OnnxNetwork, facts: ContentFacts) -> None:
         network.check({"input": ("n", 3, facts.size, facts.size)})
         self._network = network
         self._facts = facts

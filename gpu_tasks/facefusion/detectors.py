@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.facefusion.sessions import Net
 from gpu_tasks.faces.arrays import Floats, Frame
 from gpu_tasks.faces.detector import Face
+from gpu_tasks.runtime.sessions import OnnxNetwork
 
 _SIZE: Final = 640
 _SCORE: Final = 0.5
@@ -63,7 +63,7 @@ class OnnxDetector:
         facts: What it wants and says.
     """
 
-    def __init__(self, network: Net, facts: DetectorFacts) -> None:
+    def __init__(self, network: OnnxNetwork, facts: DetectorFacts) -> None:
         network.check({"input": ("n", 3, _SIZE, _SIZE)})
         self._network = network
         self._facts = facts

@@ -8,9 +8,9 @@ import numpy as np
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.facefusion.geometry import Template, affine_to
 from gpu_tasks.facefusion.pasting import cut
-from gpu_tasks.facefusion.sessions import Net
 from gpu_tasks.facefusion.tensors import tensor_of
 from gpu_tasks.faces.arrays import Floats, Frame
+from gpu_tasks.runtime.sessions import OnnxNetwork
 
 EMBEDDING_SIZE: Final = 512
 _CROP: Final = 112
@@ -24,7 +24,7 @@ class Embedder:
         network: One input (1, 3, 112, 112) RGB, -1..1; output (1, 512).
     """
 
-    def __init__(self, network: Net) -> None:
+    def __init__(self, network: OnnxNetwork) -> None:
         if len(network.shapes) != 1:
             raise FaultError(FaultCode.MODEL_CORRUPT, f"Model {network.name}: It has not one input.")
         self._input = next(iter(network.shapes))
@@ -53,7 +53,7 @@ class Converter:
         network: Input `input` (n, 512), output (n, 512).
     """
 
-    def __init__(self, network: Net) -> None:
+    def __init__(self, network: OnnxNetwork) -> None:
         network.check({"input": ("n", EMBEDDING_SIZE)})
         self._network = network
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.facefusion.geometry import Template
-from gpu_tasks.facefusion.sessions import Net
 from gpu_tasks.facefusion.tensors import crops_of, tensor_of
 from gpu_tasks.faces.arrays import Floats, Frame
+from gpu_tasks.runtime.sessions import OnnxNetwork
 
 _HALF: Final = (0.5, 0.5, 0.5)
 _TILE: Final = 256
@@ -58,7 +58,7 @@ class FaceEnhancer:
         weight: 0..1, for those that take one.
     """
 
-    def __init__(self, network: Net, facts: EnhancerFacts, weight: float = 0.5) -> None:
+    def __init__(self, network: OnnxNetwork, facts: EnhancerFacts, weight: float = 0.5) -> None:
         network.check({"input": ("n", 3, facts.size, facts.size), **({"weight": (1,)} if facts.is_weighted else {})})
         self.facts = facts
         self._network = network
@@ -103,7 +103,7 @@ class FrameEnhancer:
         blend: 0..1, how much of it is taken.
     """
 
-    def __init__(self, network: Net, times: int, blend: float) -> None:
+    def __init__(self, network: OnnxNetwork, times: int, blend: float) -> None:
         network.check({"input": ("n", 3, "side", "side")})
         side = network.shapes["input"][2]
         self._tile = side if isinstance(side, int) else _TILE

@@ -16,13 +16,14 @@ from gpu_tasks.facefusion.enhancers import ENHANCERS, FRAME_ENHANCERS, FaceEnhan
 from gpu_tasks.facefusion.landmarks import LANDMARKERS, Landmarker
 from gpu_tasks.facefusion.looking import Points
 from gpu_tasks.facefusion.masks import Occluder, Parser
-from gpu_tasks.facefusion.onnx_file import matrix_of
-from gpu_tasks.facefusion.sessions import Devices, Net
 from gpu_tasks.facefusion.settings import FaceSwapSettings
 from gpu_tasks.facefusion.swappers import SWAPPERS, Source, Swapper
 from gpu_tasks.faces.arrays import Floats
 from gpu_tasks.faces.detector import Detects
+from gpu_tasks.runtime.devices import Devices
+from gpu_tasks.runtime.onnx_file import matrix_of
 from gpu_tasks.runtime.pipeline import Bench
+from gpu_tasks.runtime.sessions import OnnxNetwork
 from gpu_tasks.runtime.warm import Warm, Weights
 
 # A job with everything switched on has a dozen.
@@ -60,7 +61,7 @@ class Armoury:
     def __init__(self, weights: Weights, settings: FaceSwapSettings) -> None:
         self._weights = weights
         self._settings = settings
-        self._nets: Warm[Net] = Warm(_MOST_NETWORKS)
+        self._nets: Warm[OnnxNetwork] = Warm(_MOST_NETWORKS)
         self._emaps: Warm[Floats | None] = Warm(2)
         self._proven: set[str] = set()
 
@@ -162,17 +163,17 @@ class Armoury:
 class _Loading:
     """Loads for one job: a stop is heard between two networks."""
 
-    nets: Warm[Net]
+    nets: Warm[OnnxNetwork]
     weights: Weights
     devices: Devices
     bench: Bench
 
-    def net(self, model_id: str) -> Net:
+    def net(self, model_id: str) -> OnnxNetwork:
         self.bench.checkpoint()
         path = self.weights.path(model_id)
         # Another file, device or number of threads is another network.
         name = (str(path), path.stat().st_mtime_ns, self.devices)
-        return self.nets.get(name, lambda: Net(path, model_id, self.devices))
+        return self.nets.get(name, lambda: OnnxNetwork(path, model_id, self.devices))
 
 
 def _frame_enhancer(load: _Loading, options: FaceFusionOptions) -> FrameEnhancer:

@@ -7,9 +7,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from gpu_tasks.facefusion.sessions import Net
 from gpu_tasks.faces.align import invert, transform, warp
 from gpu_tasks.faces.arrays import Affine, Floats, Frame
+from gpu_tasks.runtime.sessions import OnnxNetwork
 
 _SIZE: Final = 256
 _FACE: Final = 195
@@ -38,7 +38,7 @@ class Landmarker:
         facts: How it says them.
     """
 
-    def __init__(self, network: Net, facts: LandmarkerFacts) -> None:
+    def __init__(self, network: OnnxNetwork, facts: LandmarkerFacts) -> None:
         network.check({"input": ("n", 3, _SIZE, _SIZE)})
         self._network = network
         self._facts = facts

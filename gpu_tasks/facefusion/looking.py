@@ -1,18 +1,20 @@
 """Faces in pictures and frames: where their points are, and who is in a source."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.jobs import Reference
 from gpu_tasks.facefusion.embedding import Embedder, Identity
 from gpu_tasks.facefusion.geometry import five_of_68, five_of_mesh, landmarks_68_of_mesh
 from gpu_tasks.facefusion.landmarks import Landmarker
 from gpu_tasks.faces.arrays import Floats, Frame
-from gpu_tasks.faces.detector import Detects, Face
-from gpu_tasks.faces.mesh import LEFT_EYE_CORNER, RIGHT_EYE_CORNER, FaceMesh, box_of, region_of
+from gpu_tasks.faces.detector import Detects
+from gpu_tasks.faces.mesh import LEFT_EYE_CORNER, RIGHT_EYE_CORNER, FaceMesh, box_of
+from gpu_tasks.faces.pictures import faces_in, size_of
 from gpu_tasks.media.still import read_image
 from gpu_tasks.runtime.pipeline import Bench
 
@@ -88,46 +90,52 @@ class PictureReader:
         self._points = points
         self._embedder = embedder
 
-    def portrait(self, picture: Frame) -> Portrait:
-        """Take the largest face of a picture, (height, width, 3) uint8 BGR.
-
-        Raises:
-            FaultError: NO_FACE_IN_SOURCE.
-        """
-        meshes = [mesh for face in self._detector.detect(picture) if (mesh := self._placed(picture, face)) is not None]
+    def portrait(self, picture: Frame) -> Portrait | None:
+        """Take the largest face of a picture, (height, width, 3) uint8 BGR; None where there is none."""
+        meshes = faces_in(picture, self._detector, self._mesh)
         if not meshes:
-            raise FaultError(FaultCode.NO_FACE_IN_SOURCE)
-        largest = max(meshes, key=_size_of)
+            return None
+        largest = meshes[0]
         points_5 = self._points.of(picture, largest).points_5
         embedding = self._embedder.embedding(picture, points_5) if self._embedder else _NOTHING
-        return Portrait(picture, points_5, embedding, _size_of(largest), len(meshes) - 1)
+        return Portrait(picture, points_5, embedding, size_of(largest), len(meshes) - 1)
 
-    def portraits(self, artifacts: Sequence[Artifact], bench: Bench, role: str) -> tuple[Portrait, ...]:
-        """Take the faces of several pictures of a job.
-
-        Args:
-            artifacts: The pictures.
-            bench: Where they lie.
-            role: How a fault names them: Source, Reference.
+    def sources(self, artifacts: Sequence[Artifact], bench: Bench) -> tuple[Portrait, ...]:
+        """Take the faces of a job's source pictures, of each the largest.
 
         Raises:
             FaultError: NO_FACE_IN_SOURCE naming the picture, or what reading it raises.
         """
         found = []
         for place, artifact in enumerate(artifacts, start=1):
-            bench.checkpoint()
-            picture = read_image(bench.path_of(artifact))
-            try:
-                found.append(self.portrait(picture))
-            except FaultError as error:
-                name = named(artifact)
-                raise FaultError(error.fault.code, f"{role} {place} of {len(artifacts)}: {name}.") from error
+            portrait = self._portrait_of(artifact, bench)
+            if portrait is None:
+                which = f"Source {place} of {len(artifacts)}: {named(artifact)}."
+                raise FaultError(FaultCode.NO_FACE_IN_SOURCE, which)
+            found.append(portrait)
         return tuple(found)
 
-    def _placed(self, picture: Frame, face: Face) -> Floats | None:
-        first, _ = self._mesh.landmarks(picture, face.region)
-        mesh, score = self._mesh.landmarks(picture, region_of(first))
-        return mesh if score >= _SCORE else None
+    def references(self, references: Sequence[Reference], bench: Bench) -> Mapping[str, Portrait]:
+        """Take the one face of each reference picture, by the name that the request has for it.
+
+        Raises:
+            FaultError: NO_FACE_IN_REFERENCE or SEVERAL_FACES_IN_REFERENCE naming the picture, or what reading it
+                raises.
+        """
+        found = {}
+        for place, reference in enumerate(references, start=1):
+            portrait = self._portrait_of(reference.picture, bench)
+            which = f"Reference {place} of {len(references)}: {reference.named}."
+            if portrait is None:
+                raise FaultError(FaultCode.NO_FACE_IN_REFERENCE, which)
+            if portrait.others:
+                raise FaultError(FaultCode.SEVERAL_FACES_IN_REFERENCE, which)
+            found[reference.named] = portrait
+        return found
+
+    def _portrait_of(self, artifact: Artifact, bench: Bench) -> Portrait | None:
+        bench.checkpoint()
+        return self.portrait(read_image(bench.path_of(artifact)))
 
 
 def named(artifact: Artifact) -> str:
@@ -149,7 +157,3 @@ def notes_on(portraits: Sequence[Portrait], artifacts: Sequence[Artifact]) -> tu
         for portrait, artifact in zip(portraits, artifacts, strict=True)
         if portrait.others
     )
-
-
-def _size_of(mesh_468: Floats) -> float:
-    return float(np.ptp(mesh_468[:, :2], axis=0).max())

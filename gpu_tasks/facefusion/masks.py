@@ -9,11 +9,11 @@ import numpy as np
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.options import MaskRegion
-from gpu_tasks.facefusion.sessions import Net
 from gpu_tasks.facefusion.tensors import tensor_of
 from gpu_tasks.faces.arrays import Floats, Frame, Mask
 from gpu_tasks.faces.masks import faded_inward, outline_mask
 from gpu_tasks.faces.mesh import OVAL
+from gpu_tasks.runtime.sessions import OnnxNetwork
 
 # Of the 68 points, the hull of which makes an area.
 _AREAS: Final[Mapping[str, tuple[int, ...]]] = {
@@ -112,7 +112,7 @@ class Occluder:
         network: Input `input` (1, 256, 256, 3) BGR, 0..1; output (1, 256, 256, 1), 1 where the face is seen.
     """
 
-    def __init__(self, network: Net) -> None:
+    def __init__(self, network: OnnxNetwork) -> None:
         network.check({"input": ("n", _OCCLUDER_SIZE, _OCCLUDER_SIZE, 3)})
         self._network = network
 
@@ -131,7 +131,7 @@ class Parser:
         network: Input `input` (1, 3, 512, 512) RGB, ImageNet's mean and deviation; first output (1, 19, 512, 512).
     """
 
-    def __init__(self, network: Net) -> None:
+    def __init__(self, network: OnnxNetwork) -> None:
         network.check({"input": ("n", 3, _PARSER_SIZE, _PARSER_SIZE)})
         self._network = network
 

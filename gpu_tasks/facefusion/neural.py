@@ -6,10 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from gpu_tasks.contract.casting import reference_keys
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import FaceFusionJob
 from gpu_tasks.facefusion import options as rules
-from gpu_tasks.facefusion.casting import EVERYONE, Casting, Likeness
 from gpu_tasks.facefusion.content import ContentCheck
 from gpu_tasks.facefusion.embedding import Identity, distance
 from gpu_tasks.facefusion.equipment import Armoury, Equipment
@@ -18,6 +18,7 @@ from gpu_tasks.facefusion.passing import Pass
 from gpu_tasks.facefusion.settings import FaceSwapSettings
 from gpu_tasks.facefusion.tracked import Tracked, embed_tracks, tracked
 from gpu_tasks.faces.arrays import Floats
+from gpu_tasks.faces.casting import EVERYONE, Casting, Likeness
 from gpu_tasks.media.probe import probe
 from gpu_tasks.runtime.frames import Changed, Encoding, encode
 from gpu_tasks.runtime.pipeline import Bench, Product
@@ -67,10 +68,11 @@ class NeuralSwap:
         """Open the changed frames, in order, as they are before they are encoded, and notes for the receipt.
 
         Raises:
-            FaultError: NO_FACE_IN_SOURCE naming the picture, NO_FACE_DETECTED, and what media raise.
+            FaultError: NO_FACE_IN_SOURCE, NO_FACE_IN_REFERENCE or SEVERAL_FACES_IN_REFERENCE naming the picture,
+                NO_FACE_DETECTED, and what media raise.
         """
         reader = PictureReader(equipment.detector, equipment.models.mesh, equipment.points, equipment.embedder)
-        portraits = reader.portraits(job.sources, bench, "Source") if equipment.swapper else ()
+        portraits = reader.sources(job.sources, bench) if equipment.swapper else ()
         bench.report(0, job.frames.frame_count, "finding faces")
         work = tracked(job, bench, equipment.detector, equipment.models)
         who = self._who(job, work, equipment)
@@ -85,7 +87,7 @@ class NeuralSwap:
 
     def _who(self, job: FaceFusionJob, work: Tracked, equipment: Equipment) -> Mapping[int, Floats]:
         """Say who the target's tracks are, where anybody asks."""
-        is_asked = rules.mixes_target(job.options) or rules.reference_keys(job)
+        is_asked = rules.mixes_target(job.options) or reference_keys(job.face_selection, job.face_map)
         if equipment.embedder is None or not is_asked:
             return {}
         return embed_tracks(work, equipment.points, equipment.embedder)
@@ -103,12 +105,11 @@ def _sound_of(job: FaceFusionJob, bench: Bench) -> Path | None:
 
 
 def _likeness(job: FaceFusionJob, bench: Bench, reader: PictureReader, who: Mapping[int, Floats]) -> Likeness:
-    keys = rules.reference_keys(job)
-    pictures = tuple(artifact for artifact in job.references if artifact.key in keys)
-    portraits = reader.portraits(pictures, bench, "Reference")
+    asked = reference_keys(job.face_selection, job.face_map)
+    portraits = reader.references([reference for reference in job.references if reference.named in asked], bench)
     return {
-        artifact.key: {track_id: distance(portrait.embedding, face) for track_id, face in who.items()}
-        for artifact, portrait in zip(pictures, portraits, strict=True)
+        name: {track_id: distance(portrait.embedding, face) for track_id, face in who.items()}
+        for name, portrait in portraits.items()
     }
 
 

@@ -24,14 +24,15 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Final
 
+from gpu_tasks.contract.casting import reference_keys, uncastable
 from gpu_tasks.contract.jobs import FaceFusionJob
-from gpu_tasks.contract.options import FaceFusionOptions, FaceSelection, changed_options
+from gpu_tasks.contract.options import FaceFusionOptions, changed_options
 from gpu_tasks.facefusion.detectors import DETECTORS
 from gpu_tasks.facefusion.enhancers import ENHANCERS, FRAME_ENHANCERS
 from gpu_tasks.facefusion.landmarks import LANDMARKERS
-from gpu_tasks.facefusion.sessions import PROVIDERS
 from gpu_tasks.facefusion.swappers import SWAPPERS, Source, boost_sizes
 from gpu_tasks.media.writer import NVENC, X264
+from gpu_tasks.runtime.devices import PROVIDERS
 from gpu_tasks.runtime.unsupported import refuse
 
 MESH: Final = "face_mesh_468"
@@ -80,7 +81,7 @@ def swaps(options: FaceFusionOptions) -> bool:
 
 def wants_identity(job: FaceFusionJob) -> bool:
     """Tell whether somebody must be recognised: a source by the swapper, or a face by a reference."""
-    return needs_embedding(job.options) or bool(reference_keys(job))
+    return needs_embedding(job.options) or bool(reference_keys(job.face_selection, job.face_map))
 
 
 def needs_embedding(options: FaceFusionOptions) -> bool:
@@ -91,14 +92,6 @@ def needs_embedding(options: FaceFusionOptions) -> bool:
 def mixes_target(options: FaceFusionOptions) -> bool:
     """Tell whether the target's own identity has a say in what is put on it."""
     return needs_embedding(options) and options.face_swapper_weight != NEUTRAL_WEIGHT
-
-
-def reference_keys(job: FaceFusionJob) -> tuple[str, ...]:
-    """Return the keys of the pictures by which faces are chosen, each once."""
-    keys = [entry.reference_key for entry in job.face_map if entry.reference_key]
-    if not job.face_map and job.face_selection.mode == "reference" and job.face_selection.reference_key:
-        keys.append(job.face_selection.reference_key)
-    return tuple(dict.fromkeys(keys))
 
 
 def _wrong_options(options: FaceFusionOptions) -> Iterator[tuple[str, str]]:
@@ -122,21 +115,8 @@ def _wrong_options(options: FaceFusionOptions) -> Iterator[tuple[str, str]]:
 
 
 def _wrong_casting(job: FaceFusionJob) -> Iterator[tuple[str, str]]:
-    given = {artifact.key for artifact in job.references}
-    selection = job.face_selection
-    if selection.mode == "reference" and selection.reference_key is None and not job.face_map:
-        yield "face_selection.reference_key", "reference needs a picture."
-    if job.face_map and (selection.mode, selection.position) != (FaceSelection().mode, FaceSelection().position):
-        yield "face_selection", "face_map says which faces are changed; leave mode and position out."
-    if selection.mode != "reference" and selection.reference_key is not None:
-        yield "face_selection.reference_key", "only mode=reference looks at it."
-    for place, entry in enumerate(job.face_map):
-        if entry.source_index >= len(job.sources):
-            yield f"face_map.{place}.source_index", f"there are {len(job.sources)} sources."
-        if entry.reference_key is None and entry.position is None:
-            yield f"face_map.{place}.position", "say which face it is, by place or by a reference."
-        if entry.reference_key is not None and entry.position is not None:
-            yield f"face_map.{place}.position", "a reference says which face it is; leave the place out."
-    for key in reference_keys(job):
+    yield from uncastable(job.face_selection, job.face_map, len(job.sources))
+    given = {reference.named for reference in job.references}
+    for key in reference_keys(job.face_selection, job.face_map):
         if key not in given:
             yield "references", f"the picture {key} is not among the job's references."

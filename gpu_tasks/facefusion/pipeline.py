@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Final
 
 from gpu_tasks.contract.artifacts import Artifact
+from gpu_tasks.contract.casting import needing_recognition, uncastable
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage
-from gpu_tasks.contract.options import FaceSelection
-from gpu_tasks.draft.casting import EVERYONE, Casting, refusal_of
 from gpu_tasks.draft.models import FaceModels, face_models
 from gpu_tasks.draft.source import DraftSource
 from gpu_tasks.draft.swap import DraftSwap
 from gpu_tasks.facefusion import options
 from gpu_tasks.facefusion.neural import NeuralSwap
+from gpu_tasks.faces.casting import EVERYONE, Casting
 from gpu_tasks.media.probe import probe
 from gpu_tasks.media.still import read_image
 from gpu_tasks.media.writer import NVENC, X264
@@ -42,9 +43,8 @@ class FaceSwap:
         if job.engine is Engine.NEURAL:
             options.check(job)
             return
-        if job.face_selection.order != FaceSelection().order:
-            raise refuse("face_selection.order", "the draft engine counts from the left.")
-        for field, why in refusal_of(job.face_selection, job.face_map, len(job.sources)).items():
+        casting = job.face_selection, job.face_map
+        for field, why in chain(uncastable(*casting, len(job.sources)), needing_recognition(*casting)):
             raise refuse(field, why)
         if "face_swapper" not in job.options.processors:
             raise refuse("processors", "the draft engine only swaps faces.")
@@ -52,7 +52,8 @@ class FaceSwap:
             raise refuse("output_video_encoder", f"use one of {', '.join(_ENCODERS)}.")
 
     def inputs(self, job: FaceFusionJob) -> tuple[Artifact, ...]:
-        return (job.target, *job.sources, *job.references, *([job.tracks] if job.tracks else []))
+        pictures = (*job.sources, *(reference.picture for reference in job.references))
+        return (job.target, *pictures, *([job.tracks] if job.tracks else []))
 
     def run(self, job: FaceFusionJob, bench: Bench) -> Product:
         if job.engine is Engine.NEURAL:
@@ -85,7 +86,7 @@ class FaceSwap:
                     bench.checkpoint()
                     # Settled tracks keep the light steady by themselves; memory of it would tell segments apart.
                     remembered = None if job.tracks else face.track_id
-                    pixels = swaps[casting.part_of(face)].apply(pixels, face.mesh_468, track_id=remembered)
+                    pixels = swaps[casting.part_of(face.track_id)].apply(pixels, face.mesh_468, track_id=remembered)
                 return Changed(pixels, has_face=bool(faces))
 
             yield change

@@ -17,9 +17,9 @@ from gpu_tasks.facefusion.boosting import interleaved, together
 from gpu_tasks.facefusion.embedding import EMBEDDING_SIZE, Converter, Identity, unit
 from gpu_tasks.facefusion.geometry import Template, affine_to
 from gpu_tasks.facefusion.pasting import cut
-from gpu_tasks.facefusion.sessions import Net
 from gpu_tasks.facefusion.tensors import Colour, crops_of, tensor_of
 from gpu_tasks.faces.arrays import Floats
+from gpu_tasks.runtime.sessions import OnnxNetwork
 
 _MOST_BOOST_PX: Final = 1024
 # Of the target's embedding in the mix at weight 0; at weight 1 the same is taken off.
@@ -135,7 +135,13 @@ class Swapper:
     """
 
     def __init__(
-        self, network: Net, facts: SwapperFacts, *, converter: Converter | None, emap: Floats | None, size: int = 0
+        self,
+        network: OnnxNetwork,
+        facts: SwapperFacts,
+        *,
+        converter: Converter | None,
+        emap: Floats | None,
+        size: int = 0,
     ) -> None:
         source = (3, facts.picture[1], facts.picture[1]) if facts.picture else (EMBEDDING_SIZE,)
         network.check({"source": ("n", *source), "target": ("n", 3, facts.size, facts.size)})

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_tasks.faces.arrays import Floats, Frame
+from gpu_tasks.faces.arrays import Floats
 
 Colour = tuple[float, float, float]
 
@@ -43,13 +43,13 @@ def crops_of(tensor: Floats, mean: Colour = _ZEROS, std: Colour = _ONES) -> NDAr
     Returns:
         (n, height, width, 3) uint8 BGR.
     """
-    return np.stack([_crop_of(planes, mean, std) for planes in tensor])
-
-
-def _crop_of(planes: Floats, mean: Colour, std: Colour) -> Frame:
-    # One pass a plane: scaled, rounded and cut to a byte at once.
-    bytes_of = [
-        cv2.addWeighted(plane, 255 * scale, plane, 0, 255 * offset, dtype=cv2.CV_8U)
-        for plane, scale, offset in zip(planes, std, mean, strict=True)
-    ]
-    return np.asarray(cv2.merge(bytes_of[::-1]), np.uint8)
+    count, _, height, width = tensor.shape
+    crops = np.empty((count, height, width, 3), np.uint8)
+    for planes, crop in zip(tensor, crops, strict=True):
+        # One pass a plane: scaled, rounded and cut to a byte at once.
+        red, green, blue = (
+            cv2.addWeighted(plane, 255 * scale, plane, 0, 255 * offset, dtype=cv2.CV_8U)
+            for plane, scale, offset in zip(planes, std, mean, strict=True)
+        )
+        cv2.merge([blue, green, red], dst=crop)
+    return crops

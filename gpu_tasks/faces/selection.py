@@ -1,10 +1,10 @@
 """Which of the faces in a frame are changed: by rules that follow a face once they chose it."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol, TypeVar
 
-from gpu_tasks.contract.options import FaceSelection
+from gpu_tasks.contract.options import FaceOrder, FaceSelection
 
 
 class SeenFace(Protocol):
@@ -19,8 +19,31 @@ class SeenFace(Protocol):
     @property
     def centre_x(self) -> float: ...
 
+    @property
+    def centre_y(self) -> float: ...
+
+    @property
+    def score(self) -> float: ...
+
 
 Face = TypeVar("Face", bound=SeenFace)
+
+
+_ORDERS: Final[Mapping[FaceOrder, Callable[[SeenFace], float]]] = {
+    "left-right": lambda face: face.centre_x,
+    "right-left": lambda face: -face.centre_x,
+    "top-bottom": lambda face: face.centre_y,
+    "bottom-top": lambda face: -face.centre_y,
+    "small-large": lambda face: face.height_px,
+    "large-small": lambda face: -face.height_px,
+    "best-worst": lambda face: -face.score,
+    "worst-best": lambda face: face.score,
+}
+
+
+def in_order(faces: Sequence[Face], order: FaceOrder) -> list[Face]:
+    """Return the faces of a frame in the order in which positions count them."""
+    return sorted(faces, key=_ORDERS[order])
 
 
 class Rule(Protocol):
@@ -76,7 +99,7 @@ class Selected:
         if self._selection.mode == "many":
             return tuple(faces)
         kept = tuple(face for face in faces if face.track_id == self._track_id)
-        from_left = sorted(faces, key=lambda face: face.centre_x)
-        chosen = kept or tuple(from_left[self._selection.position : self._selection.position + 1])
+        position = self._selection.position
+        chosen = kept or tuple(in_order(faces, self._selection.order)[position : position + 1])
         self._track_id = chosen[0].track_id if chosen else None
         return chosen

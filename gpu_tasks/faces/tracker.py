@@ -41,6 +41,10 @@ class TrackedFace:
     def centre_x(self) -> float:
         return float(self.mesh_468[:, 0].mean())
 
+    @property
+    def centre_y(self) -> float:
+        return float(self.mesh_468[:, 1].mean())
+
 
 class FaceTracker:
     """Tracks every face of one clip; frames are given in order.

@@ -69,6 +69,10 @@ class FacePlace(NamedTuple):
     def centre_x(self) -> float:
         return (self.left + self.right) / 2
 
+    @property
+    def centre_y(self) -> float:
+        return (self.top + self.bottom) / 2
+
 
 class TracksWriter:
     """Writes the faces of a clip frame by frame; a context. The file appears when it is whole.

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, cast
 
 import av
+import cv2
 import numpy as np
 from av.error import FFmpegError
+from av.video.plane import VideoPlane
 from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
@@ -247,10 +249,18 @@ class _ByTags:
         self._to_bgr = VideoReformatter()
 
     def develop(self, frame: av.VideoFrame, /) -> NDArray[np.uint8]:
-        bgr = self._to_bgr.reformat(
-            frame, format="bgr24", src_colorspace=_matrix(frame), interpolation=YUV_TO_BGR
-        ).to_ndarray()
-        return np.asarray(bgr, dtype=np.uint8)
+        # In planes: swscale has no vector code for chroma between its samples in packed pixels; the same bits (of odd
+        # widths within one level) in half the time (measured).
+        planar = self._to_bgr.reformat(frame, format="gbrp", src_colorspace=_matrix(frame), interpolation=YUV_TO_BGR)
+        green, blue, red = map(_pixels_of, planar.planes)
+        return np.asarray(cv2.merge([blue, green, red]), np.uint8)
+
+
+def _pixels_of(plane: VideoPlane) -> NDArray[np.uint8]:
+    """Look at a plane of bytes: (height, width), not a copy."""
+    # A buffer, which its annotations do not say.
+    row_bytes = np.frombuffer(cast("memoryview[int]", plane), np.uint8).reshape(plane.height, plane.line_size)
+    return row_bytes[:, : plane.width]
 
 
 def _matrix(frame: av.VideoFrame) -> int | None:

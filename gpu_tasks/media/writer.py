@@ -142,7 +142,8 @@ class VideoWriter:
             raise ValueError(f"a frame of {self._frame_shape} uint8 was promised, not {pixels.shape} {pixels.dtype}")
         even = np.ascontiguousarray(pixels[: self.height, : self.width])
         frame = self._to_yuv.reformat(
-            av.VideoFrame.from_ndarray(even, format="bgr24"),
+            # Not a copy: the frame lives no longer than this call.
+            av.VideoFrame.from_numpy_buffer(even, format="bgr24"),
             format="yuv420p",
             # Tagging without converting (or the reverse) is the usual cause of shifted skin colours: do both.
             dst_colorspace=Colorspace.ITU709,

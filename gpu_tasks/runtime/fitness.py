@@ -16,6 +16,7 @@ import onnxruntime
 from gpu_tasks.contract.manifest import manifest
 from gpu_tasks.media.probe import probe
 from gpu_tasks.media.writer import VideoWriter
+from gpu_tasks.runtime.devices import Devices
 from gpu_tasks.runtime.sessions import OnnxNetwork
 
 _SIZE: Final = 64
@@ -65,6 +66,8 @@ def reaches_its_gpu(models: Path) -> None:
     """
     if _CUDA not in onnxruntime.get_available_providers():
         return
-    network = OnnxNetwork(models / manifest().entry(_SMALL_NETWORK).file, _SMALL_NETWORK, threads=1)
+    network = OnnxNetwork(
+        models / manifest().entry(_SMALL_NETWORK).file, _SMALL_NETWORK, Devices(threads=1, free_batch=False)
+    )
     if not network.on_gpu:
         raise UnfitError("onnxruntime was built for CUDA and cannot use it here")

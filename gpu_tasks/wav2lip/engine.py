@@ -137,7 +137,7 @@ class OnnxWav2Lip:
         lower = face.copy()
         lower[:, :, self.size // 2 :] = 0
         feed = {"source": chunks[:, None], "target": np.concatenate([lower, face], axis=1)}
-        return _frames(self._network.run(None, feed)[0])
+        return _frames(self._network.run(feed)[0])
 
 
 class OnnxEdTalk:
@@ -164,7 +164,7 @@ class OnnxEdTalk:
     def say(self, chunks: Floats, crops: NDArray[np.uint8]) -> Floats:
         face = np.ascontiguousarray(_planes(crops)[:, ::-1])
         feed = {"source": chunks[:, None], "target": face, "weight": self._WEIGHT}
-        return np.ascontiguousarray(_frames(self._network.run(None, feed)[0])[..., ::-1])
+        return np.ascontiguousarray(_frames(self._network.run(feed)[0])[..., ::-1])
 
 
 def _most_at_once(network: OnnxNetwork) -> int:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.faces.align import blend, invert, paste_back, warp, window_of
 from gpu_tasks.faces.arrays import Affine, Floats, Frame, Mask
+from gpu_tasks.runtime.devices import Devices
 from gpu_tasks.runtime.sessions import OnnxNetwork
 from gpu_tasks.runtime.warm import Weights
 from gpu_tasks.wav2lip.picture import FFHQ, lower_face_mask, template_affine
@@ -44,7 +45,7 @@ class Enhancer:
     """
 
     def __init__(self, model_id: str, weights: Weights, *, threads: int) -> None:
-        self._network = OnnxNetwork(weights.path(model_id), model_id, threads=threads)
+        self._network = OnnxNetwork(weights.path(model_id), model_id, Devices(threads=threads))
         self._network.check({"input": (1, 3, "size", "size")})
         size = self._network.shapes["input"][2]
         if not isinstance(size, int):
@@ -69,7 +70,7 @@ class Enhancer:
         feed: dict[str, NDArray[np.floating]] = {"input": np.asarray(tensor, np.float32)}
         if "weight" in self._network.shapes:
             feed["weight"] = _FIDELITY
-        made = np.clip(self._network.run(None, feed)[0][0], -1, 1)
+        made = np.clip(self._network.run(feed)[0][0], -1, 1)
         pixels = np.ascontiguousarray((made[::-1].transpose(1, 2, 0) + 1) * np.float32(127.5))
         mask = lower_face_mask(mesh_468, affine, self._size) * np.float32(share)
         return paste_back(frame, pixels, mask, affine)
@@ -87,7 +88,7 @@ class Occluder:
     """
 
     def __init__(self, weights: Weights, *, threads: int) -> None:
-        self._network = OnnxNetwork(weights.path(OCCLUDER), OCCLUDER, threads=threads)
+        self._network = OnnxNetwork(weights.path(OCCLUDER), OCCLUDER, Devices(threads=threads))
         self._network.check({"input": ("n", _OCCLUDER_SIZE, _OCCLUDER_SIZE, 3)})
 
     def uncovered(self, before: Frame, after: Frame, mesh_468: Floats) -> Frame:
@@ -117,6 +118,6 @@ class Occluder:
 
     def _covered(self, frame: Frame, affine: Affine) -> Mask:
         crop = warp(frame, affine, _OCCLUDER_SIZE)
-        (seen,) = self._network.run(None, {"input": crop[None].astype(np.float32) / 255})
+        (seen,) = self._network.run({"input": crop[None].astype(np.float32) / 255})
         soft = cv2.GaussianBlur(np.clip(seen[0, :, :, 0], 0, 1), (0, 0), 5)
         return np.asarray(1 - (np.clip(soft, 0.5, 1) - 0.5) * 2, np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.runtime.batching import Batches
+from gpu_tasks.runtime.devices import Devices
 from gpu_tasks.runtime.sessions import OnnxNetwork
 from gpu_tasks.runtime.warm import Weights
 from gpu_tasks.wav2lip.engine import LipNetwork, OnnxEdTalk, OnnxWav2Lip, TorchWav2Lip
@@ -39,7 +40,7 @@ def load(model_id: str, weights: Weights, *, threads: int) -> LipNetwork:
 
 def _wav2lip(path: Path, name: str, threads: int) -> LipNetwork:
     if path.suffix == ".onnx":
-        return OnnxWav2Lip(OnnxNetwork(path, name, threads=threads))
+        return OnnxWav2Lip(OnnxNetwork(path, name, Devices(threads=threads)))
     try:
         from gpu_tasks.wav2lip.checkpoint import load_network  # noqa: PLC0415  # it stands on torch
     except ModuleNotFoundError as error:
@@ -50,7 +51,7 @@ def _wav2lip(path: Path, name: str, threads: int) -> LipNetwork:
 
 
 def _edtalk(path: Path, name: str, threads: int) -> LipNetwork:
-    return OnnxEdTalk(OnnxNetwork(path, name, threads=threads))
+    return OnnxEdTalk(OnnxNetwork(path, name, Devices(threads=threads)))
 
 
 # Which code runs which model; a name that is not here cannot be asked for.

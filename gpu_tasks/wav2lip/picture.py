@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+import cv2
 import numpy as np
 
 from gpu_tasks.faces.align import fit_similarity, transform, warp
@@ -114,7 +115,9 @@ def template_affine(mesh_468: Floats, size: int, template: Floats = FFHQ) -> Aff
 def lower_face_mask(mesh_468: Floats, affine: Affine, size: int) -> Mask:
     """Mask mouth, chin and lower cheeks in a crop: (size, size) float32, soft inwards, zero beyond the jaw."""
     outline = transform(mesh_468[list(_LOWER_FACE), :2], affine)
-    return faded_inward(outline_mask(outline, (size, size)), _FEATHER * size)
+    # On its way back into the frame a crop's pixel reaches as far as its neighbours, so the outermost ones stay out.
+    inner = np.asarray(cv2.erode(outline_mask(outline, (size, size)), np.ones((3, 3), np.uint8)), np.float32)
+    return faded_inward(inner, _FEATHER * size)
 
 
 def whole_mask(size: int) -> Mask:

@@ -8,6 +8,7 @@ from gpu_tasks.contract.jobs import (
     Engine,
     FaceFusionJob,
     Quality,
+    Reference,
     Segment,
     Timeline,
     Wav2LipJob,
@@ -57,6 +58,7 @@ def test_the_wire_keeps_the_fingerprint(job: Wav2LipJob | FaceFusionJob) -> None
     [
         {"attempt": 5},
         {"task_id": "another"},
+        {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
         {"target": artifact("a", name="elsewhere.mov").model_copy(update={"media_type": "video/quicktime"})},
         {"driving_audio": artifact("b", name="elsewhere.wav")},
         {"options": Wav2LipOptions(output_prefix="outputs/mine")},
@@ -74,6 +76,35 @@ def test_where_sources_lie_does_not_change_it_but_their_order_does() -> None:
     moved = (first.model_copy(update={"key": "uploads/moved.png"}), second)
     assert fingerprint(FACE_SWAP.model_copy(update={"sources": moved})) == fingerprint(FACE_SWAP)
     assert fingerprint(FACE_SWAP.model_copy(update={"sources": (second, first)})) != fingerprint(FACE_SWAP)
+
+
+def by_reference(name: str, digit: str) -> FaceFusionJob:
+    key = f"uploads/source/{name}.png"
+    return FACE_SWAP.model_copy(
+        update={
+            "face_selection": FaceSelection(mode="reference", reference_key=key),
+            "face_map": (FaceMapping(source_index=0, reference_key=key),),
+            "references": (Reference(named=key, picture=artifact(digit, name)),),
+        }
+    )
+
+
+def test_whom_a_reference_shows_changes_it_but_not_what_the_picture_is_called() -> None:
+    assert fingerprint(by_reference("mine", "e")) == fingerprint(by_reference("yours", "e"))
+    assert fingerprint(by_reference("mine", "e")) != fingerprint(by_reference("mine", "f"))
+    assert fingerprint(by_reference("mine", "e")) != fingerprint(FACE_SWAP)
+
+
+def test_which_entry_means_which_reference_changes_it() -> None:
+    one, two = (Reference(named=f"uploads/{name}", picture=artifact(name)) for name in ("e", "f"))
+    entries = [
+        tuple(FaceMapping(source_index=place, reference_key=each.named) for place, each in enumerate(order))
+        for order in ((one, two), (two, one))
+    ]
+    straight, crossed = (
+        FACE_SWAP.model_copy(update={"face_map": entry, "references": (one, two)}) for entry in entries
+    )
+    assert fingerprint(straight) != fingerprint(crossed)
 
 
 SHARED_CHANGES: list[dict[str, Any]] = [
@@ -104,7 +135,7 @@ FACE_SWAP_CHANGES = [
     {"options": FaceFusionOptions(output_video_preset="fast")},
     {"face_selection": FaceSelection(mode="one")},
     {"face_map": (FaceMapping(source_index=0),)},
-    {"references": (artifact("e"),)},
+    {"references": (Reference(named="uploads/source/a.png", picture=artifact("e")),)},
 ]
 
 
@@ -122,7 +153,7 @@ def test_every_field_of_a_job_was_thought_about() -> None:
     for job, changes in ((LIP_SYNC, LIP_SYNC_CHANGES), (FACE_SWAP, FACE_SWAP_CHANGES)):
         changed = {name for change in changes for name in change}
         # `stage` is another kind of job; the other two say who asks and how often.
-        assert set(type(job).model_fields) - changed == {"stage", "attempt", "task_id"}
+        assert set(type(job).model_fields) - changed == {"stage", "attempt", "task_id", "traceparent"}
 
 
 def test_a_stage_is_part_of_the_identity() -> None:

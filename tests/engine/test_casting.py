@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from gpu_tasks.contract.casting import needing_recognition, uncastable
 from gpu_tasks.contract.options import FaceMapping, FaceSelection
-from gpu_tasks.draft.casting import EVERYONE, Casting, refusal_of
+from gpu_tasks.faces.casting import EVERYONE, Casting
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,8 @@ class Seen:
     track_id: int
     centre_x: float
     height_px: float = 100
+    centre_y: float = 50
+    score: float = 0.9
 
 
 LEFT, MIDDLE, RIGHT = Seen(7, 100), Seen(3, 300), Seen(5, 500)
@@ -21,7 +24,7 @@ MAP = (FaceMapping(source_index=1, position=0), FaceMapping(source_index=0, posi
 
 
 def cast(casting: Casting, *faces: Seen) -> dict[int, int | None]:
-    return {face.track_id: casting.part_of(face) for face in casting.among(faces)}
+    return {face.track_id: casting.part_of(face.track_id) for face in casting.among(faces)}
 
 
 def test_without_a_map_all_sources_together_play_every_selected_face() -> None:
@@ -57,22 +60,36 @@ def test_only_sources_that_a_map_names_are_prepared() -> None:
     assert Casting(FaceSelection()).parts == (EVERYONE,)
 
 
+REFERENCE = "uploads/source/a.jpg"
+
+
 @pytest.mark.parametrize(
     ("selection", "face_map", "field"),
     [
-        (FaceSelection(mode="reference"), (), "face_selection.mode"),
+        (FaceSelection(mode="reference"), (), "face_selection.reference_key"),
+        (FaceSelection(reference_key=REFERENCE), (), "face_selection.reference_key"),
         (FaceSelection(mode="one"), MAP, "face_selection"),
         (FaceSelection(), (FaceMapping(source_index=0),), "face_map.0.position"),
+        (FaceSelection(), (FaceMapping(source_index=0, position=0, reference_key=REFERENCE),), "face_map.0.position"),
         (FaceSelection(), (*MAP, FaceMapping(source_index=2, position=1)), "face_map.2.source_index"),
-        (
-            FaceSelection(),
-            (FaceMapping(source_index=0, reference_key="uploads/source/a.jpg"),),
-            "face_map.0.reference_key",
-        ),
     ],
 )
-def test_what_cannot_be_cast_is_refused_by_field(
+def test_what_cannot_be_cast_is_said_by_field(
     selection: FaceSelection, face_map: tuple[FaceMapping, ...], field: str
 ) -> None:
-    assert list(refusal_of(selection, face_map, 2)) == [field]
-    assert not refusal_of(FaceSelection(), MAP, 2)
+    assert [name for name, _ in uncastable(selection, face_map, 2)] == [field]
+    assert not list(uncastable(FaceSelection(order="large-small"), MAP, 2))
+
+
+def test_a_reference_needs_somebody_who_is_put_on_whom_it_shows() -> None:
+    selection = FaceSelection(mode="reference", reference_key=REFERENCE)
+    assert [name for name, _ in uncastable(selection, (), 0)] == ["face_selection.mode"]
+    assert not list(uncastable(selection, (), 1))
+
+
+def test_what_needs_recognition_is_said_by_field() -> None:
+    by_reference = (*MAP, FaceMapping(source_index=0, reference_key=REFERENCE))
+    assert [name for name, _ in needing_recognition(FaceSelection(), by_reference)] == ["face_map.2.reference_key"]
+    selection = FaceSelection(mode="reference", reference_key=REFERENCE)
+    assert [name for name, _ in needing_recognition(selection, ())] == ["face_selection.mode"]
+    assert not list(needing_recognition(FaceSelection(mode="one", order="best-worst"), MAP))

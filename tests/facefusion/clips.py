@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from gpu_tasks.contract.artifacts import Artifact
-from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Quality, Stage, Timeline
+from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Quality, Reference, Stage, Timeline
 from gpu_tasks.contract.manifest import Manifest, manifest
 from gpu_tasks.contract.options import FaceFusionOptions
 from gpu_tasks.draft.models import face_models
@@ -42,6 +42,11 @@ def artifact(name: str) -> Artifact:
     return Artifact(
         key=f"uploads/source/{name}", sha256=sha256(name.encode()).hexdigest(), size_bytes=1, media_type="x/y"
     )
+
+
+def reference(picture: Artifact) -> Reference:
+    """A picture under the name that a request has for it."""
+    return Reference(named=picture.key, picture=picture)
 
 
 TARGET, TRACKS = artifact("target"), artifact("tracks")

@@ -4,8 +4,8 @@ import pytest
 
 from gpu_tasks.contract.manifest import manifest
 from gpu_tasks.facefusion.neural import NeuralSwap
-from gpu_tasks.facefusion.sessions import Devices
 from gpu_tasks.facefusion.settings import FaceSwapSettings
+from gpu_tasks.runtime.devices import Devices
 from gpu_tasks.weights import WeightStore
 from tests.facefusion.clips import FRAMES, Clip, footage, two_people, unpinned, write_clip
 from tests.facefusion.standins import write_standins

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from gpu_tasks.contract.options import FaceMapping, FaceSelection
-from gpu_tasks.facefusion.casting import EVERYONE, Casting
 from gpu_tasks.facefusion.neural import NeuralSwap
 from gpu_tasks.faces.arrays import Frame
+from gpu_tasks.faces.casting import EVERYONE, Casting
 from gpu_tasks.faces.trackfile import FacePlace
 from tests.facefusion.clips import (
     LEFT_PERSON,
@@ -22,11 +22,12 @@ from tests.facefusion.clips import (
     footage,
     other_person,
     pixels,
+    reference,
     write_clip,
 )
 
 MIDDLE = 528
-REFERENCES = (LEFT_PERSON, RIGHT_PERSON)
+REFERENCES = (reference(LEFT_PERSON), reference(RIGHT_PERSON))
 
 
 def place(track_id: int, left: float, size: float = 50, *, top: float = 10, score: float = 0.9) -> FacePlace:
@@ -99,7 +100,7 @@ def test_references_find_people_who_change_places(engine: NeuralSwap, tmp_path: 
     cv2.imwrite(str(tmp_path / "left.png"), left[0])
     clip = clip.with_files(**{"left.png": tmp_path / "left.png"})
     selection = FaceSelection(mode="reference", reference_key=LEFT_PERSON.key)
-    job = clip.job(face_selection=selection, references=(LEFT_PERSON,))
+    job = clip.job(face_selection=selection, references=(reference(LEFT_PERSON),))
     edges = []
     for before, after in zip(clip.original(job), pixels(engine, clip, job), strict=True):
         columns = np.flatnonzero(np.any(before != after, axis=(0, 2)))

@@ -10,9 +10,10 @@ from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Segment
 from gpu_tasks.facefusion.content import CONTENT_MODELS, ContentCheck, ContentModel, contained
 from gpu_tasks.facefusion.neural import NeuralSwap
-from gpu_tasks.facefusion.sessions import Devices, Net
 from gpu_tasks.facefusion.settings import FaceSwapSettings
 from gpu_tasks.faces.arrays import Frame
+from gpu_tasks.runtime.devices import Devices
+from gpu_tasks.runtime.sessions import OnnxNetwork
 from gpu_tasks.weights import WeightStore
 from tests.facefusion.clips import FPS, Clip, footage, pixels, write_clip
 
@@ -20,7 +21,7 @@ GREY, RED = np.full((90, 160, 3), 90, np.uint8), np.full((90, 160, 3), (10, 20, 
 
 
 def models(weights: WeightStore, devices: Devices, *names: str) -> list[ContentModel]:
-    return [ContentModel(Net(weights.path(name), name, devices), CONTENT_MODELS[name]) for name in names]
+    return [ContentModel(OnnxNetwork(weights.path(name), name, devices), CONTENT_MODELS[name]) for name in names]
 
 
 def reddened(frame: Frame) -> Frame:
@@ -48,7 +49,7 @@ def test_one_frame_a_second_is_looked_at_wherever_a_segment_begins(weights: Weig
             seen.append(int(frame[0, 0, 0]))
             return super().flags(frame)
 
-    model = Looking(Net(weights.path("nsfw_2"), "nsfw_2", devices), CONTENT_MODELS["nsfw_2"])
+    model = Looking(OnnxNetwork(weights.path("nsfw_2"), "nsfw_2", devices), CONTENT_MODELS["nsfw_2"])
     for start, stop in ((0, 60), (60, 130)):
         check = ContentCheck([model], 0.5, Segment(start_frame=start, stop_frame=stop), FPS)
         for index in range(start, stop):
@@ -78,7 +79,7 @@ def test_most_models_must_agree(weights: WeightStore, devices: Devices) -> None:
             del frame
             return False
 
-    net = Net(weights.path("nsfw_2"), "nsfw_2", devices)
+    net = OnnxNetwork(weights.path("nsfw_2"), "nsfw_2", devices)
     always, never = models(weights, devices, "nsfw_1")[0], Never(net, CONTENT_MODELS["nsfw_2"])
     for voters, flagged in (([always, never], 0), ([always, always, never], 1), ([always, never, never], 0)):
         check = ContentCheck(voters, 1.0, Segment(start_frame=0, stop_frame=1), FPS)

@@ -10,9 +10,10 @@ from gpu_tasks.facefusion.detectors import DETECTORS, OnnxDetector, five_of
 from gpu_tasks.facefusion.geometry import five_of_68, landmarks_68_of_mesh
 from gpu_tasks.facefusion.landmarks import LANDMARKERS, Landmarker
 from gpu_tasks.facefusion.looking import Points
-from gpu_tasks.facefusion.sessions import Devices, Net
 from gpu_tasks.faces.arrays import Frame
 from gpu_tasks.faces.mesh import region_of
+from gpu_tasks.runtime.devices import Devices
+from gpu_tasks.runtime.sessions import OnnxNetwork
 from gpu_tasks.weights import WeightStore
 from tests.facefusion.clips import Clip
 from tests.facefusion.standin_analysis import EDGES, POINTS, canonical_68
@@ -22,7 +23,7 @@ STRIDE = 16
 
 def detector(weights: WeightStore, devices: Devices, name: str) -> OnnxDetector:
     facts = DETECTORS[name]
-    return OnnxDetector(Net(weights.path(facts.model_id), facts.model_id, devices), facts)
+    return OnnxDetector(OnnxNetwork(weights.path(facts.model_id), facts.model_id, devices), facts)
 
 
 def with_blue_cells(width: int, height: int, *cells: tuple[int, int], cell_px: float = STRIDE) -> Frame:
@@ -79,7 +80,7 @@ def test_one_face_that_two_anchors_saw_is_one_face(weights: WeightStore, devices
 
 def test_another_network_in_a_detectors_place_is_corrupt(weights: WeightStore, devices: Devices) -> None:
     facts = DETECTORS["yunet"]
-    wrong = OnnxDetector(Net(weights.path("yoloface_8n"), "yunet_2023_mar", devices), facts)
+    wrong = OnnxDetector(OnnxNetwork(weights.path("yoloface_8n"), "yunet_2023_mar", devices), facts)
     with pytest.raises(FaultError, match="12 outputs") as caught:
         wrong.detect(np.zeros((64, 64, 3), np.uint8))
     assert caught.value.fault.code is FaultCode.MODEL_CORRUPT
@@ -102,7 +103,7 @@ def test_landmarks_lie_where_the_network_saw_them(
     name: str, quarters: int, weights: WeightStore, devices: Devices
 ) -> None:
     place, box = (180, 140), np.array([120, 90, 250, 220], np.float32)
-    landmarker = Landmarker(Net(weights.path(name), name, devices), LANDMARKERS[name])
+    landmarker = Landmarker(OnnxNetwork(weights.path(name), name, devices), LANDMARKERS[name])
     points, score = landmarker.landmarks(dotted(place), box, quarters * np.pi / 2 + 0.3)
     # 195 of the crop's 256 pixels are the box's longer side; a cell is four of them.
     expected = np.array(place) + spread(canonical_68(), quarters) * 4 * 130 / 195
@@ -111,7 +112,7 @@ def test_landmarks_lie_where_the_network_saw_them(
 
 
 def test_dark_crops_are_brightened_before_they_are_looked_at(weights: WeightStore, devices: Devices) -> None:
-    landmarker = Landmarker(Net(weights.path("2dfan4"), "2dfan4", devices), LANDMARKERS["2dfan4"])
+    landmarker = Landmarker(OnnxNetwork(weights.path("2dfan4"), "2dfan4", devices), LANDMARKERS["2dfan4"])
     dark = (dotted((180, 140)) // 12).astype(np.uint8)
     points, _ = landmarker.landmarks(dark, np.array([120, 90, 250, 220], np.float32))
     assert np.abs(points.mean(0) - (np.array([180, 140]) + canonical_68().mean(0) * 4 * 130 / 195)).max() < 12
@@ -123,7 +124,7 @@ def test_points_come_from_the_network_where_there_is_one_else_from_the_mesh(
     frame, (mesh,) = clip.original(clip.job())[0], clip.meshes(clip.job())[0]
     by_mesh = Points(None).of(frame, mesh)
     assert np.array_equal(by_mesh.landmarks_68, landmarks_68_of_mesh(mesh))
-    landmarker = Landmarker(Net(weights.path("2dfan4"), "2dfan4", devices), LANDMARKERS["2dfan4"])
+    landmarker = Landmarker(OnnxNetwork(weights.path("2dfan4"), "2dfan4", devices), LANDMARKERS["2dfan4"])
     by_network = Points(landmarker).of(frame, mesh)
     assert np.array_equal(by_network.points_5, five_of_68(by_network.landmarks_68))
     assert not np.allclose(by_network.points_5, by_mesh.points_5, atol=2)

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.options import MaskRegion
 from gpu_tasks.facefusion.masks import Occluder, Parser, area_mask, box_mask, hull_mask, smallest, softened
-from gpu_tasks.facefusion.sessions import Devices, Net
 from gpu_tasks.faces.mesh import OVAL
+from gpu_tasks.runtime.devices import Devices
+from gpu_tasks.runtime.sessions import OnnxNetwork
 from gpu_tasks.weights import WeightStore
 from tests.facefusion.clips import Clip
 
@@ -93,7 +94,7 @@ def test_what_covers_the_face_is_masked_by_the_occluder(weights: WeightStore, de
     # Blue counts as covering, red does not: a crop in the wrong order shows.
     crop[:, 120:] = (255, 90, 90)
     crop[:60] = (90, 90, 255)
-    mask = Occluder(Net(weights.path("xseg_1"), "xseg_1", devices)).mask(crop)
+    mask = Occluder(OnnxNetwork(weights.path("xseg_1"), "xseg_1", devices)).mask(crop)
     assert mask.shape == (192, 192)
     assert mask[100, 60] == pytest.approx(1)
     assert mask[100, 150] == 0
@@ -106,7 +107,7 @@ WANTED: tuple[list[MaskRegion], ...] = (["skin"], ["nose"], ["skin", "nose"])
 def test_regions_are_told_apart_by_the_parser(weights: WeightStore, devices: Devices) -> None:
     crop = np.full((256, 256, 3), 200, np.uint8)
     crop[:100, :, 2] = 0
-    parser = Parser(Net(weights.path("bisenet_resnet_34"), "bisenet_resnet_34", devices))
+    parser = Parser(OnnxNetwork(weights.path("bisenet_resnet_34"), "bisenet_resnet_34", devices))
     # The stand-in calls the left half skin, the right half a nose, and what has no red background.
     skin, nose, both = (parser.mask(crop, names) for names in WANTED)
     assert (skin[200, 60], skin[200, 200]) == (pytest.approx(1), 0)
@@ -118,8 +119,8 @@ def test_regions_are_told_apart_by_the_parser(weights: WeightStore, devices: Dev
 
 def test_another_network_in_the_parsers_place_is_corrupt(weights: WeightStore, devices: Devices) -> None:
     with pytest.raises(FaultError) as caught:
-        Parser(Net(weights.path("gpen_bfr_256"), "bisenet_resnet_34", devices))
+        Parser(OnnxNetwork(weights.path("gpen_bfr_256"), "bisenet_resnet_34", devices))
     assert caught.value.fault.code is FaultCode.MODEL_CORRUPT
-    enhancer = Parser(Net(weights.path("gfpgan_1.4"), "bisenet_resnet_34", devices))
+    enhancer = Parser(OnnxNetwork(weights.path("gfpgan_1.4"), "bisenet_resnet_34", devices))
     with pytest.raises(FaultError, match="19 regions"):
         enhancer.mask(np.zeros((64, 64, 3), np.uint8), ["skin"])

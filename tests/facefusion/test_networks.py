@@ -14,10 +14,11 @@ from gpu_tasks.facefusion.boosting import interleaved, together
 from gpu_tasks.facefusion.embedding import Converter, Embedder, Identity, distance, unit
 from gpu_tasks.facefusion.enhancers import ENHANCERS, FRAME_ENHANCERS, FaceEnhancer, FrameEnhancer
 from gpu_tasks.facefusion.geometry import TEMPLATES, Template
-from gpu_tasks.facefusion.onnx_file import NotOnnxError, matrix_of, with_free_batch
-from gpu_tasks.facefusion.sessions import Devices, Net, tensorrt_options
 from gpu_tasks.facefusion.swappers import SWAPPERS, Source, Swapper, SwapperFacts
 from gpu_tasks.faces.arrays import Floats
+from gpu_tasks.runtime.devices import Devices, tensorrt_options
+from gpu_tasks.runtime.onnx_file import NotOnnxError, matrix_of, with_free_batch
+from gpu_tasks.runtime.sessions import OnnxNetwork
 from gpu_tasks.weights import WeightStore
 from tests.facefusion.graphs import Graph, Shape
 from tests.facefusion.standins import DETAIL, ENHANCED, FIDELITY_SHARE, conversion, emap, swapped_by_hand
@@ -25,8 +26,8 @@ from tests.facefusion.standins import DETAIL, ENHANCED, FIDELITY_SHARE, conversi
 RANDOM = np.random.default_rng(5)
 
 
-def net(weights: WeightStore, devices: Devices, name: str) -> Net:
-    return Net(weights.path(name), name, devices)
+def net(weights: WeightStore, devices: Devices, name: str) -> OnnxNetwork:
+    return OnnxNetwork(weights.path(name), name, devices)
 
 
 def sizes(shape: tuple[int | str, ...]) -> tuple[int, ...]:
@@ -164,7 +165,7 @@ def test_what_is_no_model_is_said_to_be_none(content: bytes, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["hyperswap_1a_256", "gfpgan_1.4", "simswap_256"])
 def test_a_network_for_one_row_takes_several_and_says_the_same(name: str, weights: WeightStore) -> None:
     path = weights.path(name)
-    one, many = (Net(path, name, Devices(threads=1, free_batch=free)) for free in (False, True))
+    one, many = (OnnxNetwork(path, name, Devices(threads=1, free_batch=free)) for free in (False, True))
     assert (one.most_rows, many.most_rows) == (1, 4)
     feed = {key: RANDOM.random((5, *sizes(shape)[1:]), np.float32) for key, shape in one.shapes.items()}
     together_ = many.run(feed)[0]
@@ -183,15 +184,15 @@ def test_a_network_that_cannot_take_several_rows_is_left_as_it_is(tmp_path: Path
     graph = onnx.helper.make_graph([node], "g", values[:1], values[1:], [shape])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, tmp_path / "fixed.onnx")
-    fixed = Net(tmp_path / "fixed.onnx", "fixed", Devices(threads=1, free_batch=True))
+    fixed = OnnxNetwork(tmp_path / "fixed.onnx", "fixed", Devices(threads=1, free_batch=True))
     assert fixed.most_rows == 1
     assert fixed.run({"input": np.ones((1, 3, 2, 2), np.float32)})[0].shape == (1, 12)
     # One for frames of any size stays as well.
-    tiles = Net(weights.path("real_esrgan_x2"), "real_esrgan_x2", Devices(threads=1, free_batch=True))
+    tiles = OnnxNetwork(weights.path("real_esrgan_x2"), "real_esrgan_x2", Devices(threads=1, free_batch=True))
     assert tiles.most_rows == 1
     assert tiles.run({"input": np.ones((1, 3, 20, 30), np.float32)})[0].shape == (1, 3, 40, 60)
     # And one that takes a second input of another kind.
-    codeformer = Net(weights.path("codeformer"), "codeformer", Devices(threads=1, free_batch=True))
+    codeformer = OnnxNetwork(weights.path("codeformer"), "codeformer", Devices(threads=1, free_batch=True))
     assert codeformer.most_rows == 1
     onnx.checker.check_model(onnx.load_from_string(with_free_batch(tmp_path / "fixed.onnx", frozenset({"input"}))))
 
@@ -271,7 +272,7 @@ def test_another_network_in_a_swappers_place_is_corrupt(
 def test_a_file_that_is_no_network_is_corrupt(tmp_path: Path, devices: Devices) -> None:
     (tmp_path / "cut.onnx").write_bytes(b"\x08\x09\x12")
     with pytest.raises(FaultError, match="cut off") as caught:
-        Net(tmp_path / "cut.onnx", "cut", devices)
+        OnnxNetwork(tmp_path / "cut.onnx", "cut", devices)
     assert caught.value.fault.code is FaultCode.MODEL_CORRUPT
 
 
@@ -285,7 +286,7 @@ def test_memory_that_is_not_there_at_one_row_is_a_fault(tmp_path: Path, devices:
     graph.node("Add", graph.node("Add", "target", small), graph.node("ReduceMean", "source"), name="output")
     shapes: dict[str, Shape] = {"source": (1, 512), "target": (1, 3, 256, 256)}
     graph.save(tmp_path / "huge.onnx", shapes, {"output": (1, 3, 256, 256)})
-    network = Net(tmp_path / "huge.onnx", "huge", devices)
+    network = OnnxNetwork(tmp_path / "huge.onnx", "huge", devices)
     loaded = Swapper(network, SWAPPERS["hyperswap_1a_256"], converter=None, emap=None)
     with pytest.raises(FaultError) as caught:
         loaded.swap(np.zeros((1, 512), np.float32), np.zeros((1, 256, 256, 3), np.uint8))

@@ -1,6 +1,8 @@
 """Each option of a face swap changes the pixels that it names, and no others; or it is refused by its name."""
 
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -15,7 +17,7 @@ from gpu_tasks.facefusion.neural import NeuralSwap
 from gpu_tasks.facefusion.pipeline import FaceSwap
 from gpu_tasks.faces.arrays import Floats, Frame
 from gpu_tasks.faces.mesh import OVAL
-from tests.facefusion.clips import PLAIN, Clip, artifact, pixels
+from tests.facefusion.clips import PLAIN, Clip, artifact, pixels, reference
 
 Area = NDArray[np.bool_]
 SWAP_AND_ENHANCE = {"processors": ("face_swapper", "face_enhancer"), "face_enhancer_blend": 60}
@@ -218,5 +220,14 @@ def test_options_that_only_the_worker_decides_are_noted(engine: NeuralSwap, two:
 
 
 def test_references_are_inputs_of_the_job(two: Clip) -> None:
-    job = two.job(references=(artifact("left.png"),))
+    job = two.job(references=(reference(artifact("left.png")),))
     assert artifact("left.png") in FaceSwap().inputs(job)
+
+
+def test_the_page_tells_every_option() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "face-swap.md").read_text(encoding="utf-8")
+    table = page.partition("## Every option")[2].partition("\n## ")[0]
+    told = {
+        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
+    }
+    assert told == set(FaceFusionOptions.model_fields)

@@ -12,14 +12,25 @@ import pytest
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, Segment
 from gpu_tasks.contract.manifest import manifest
-from gpu_tasks.contract.options import FaceFusionOptions, FaceSelection
+from gpu_tasks.contract.options import FaceFusionOptions, FaceMapping, FaceSelection
 from gpu_tasks.facefusion.neural import NeuralSwap
 from gpu_tasks.facefusion.pipeline import FaceSwap
 from gpu_tasks.facefusion.settings import FaceSwapSettings
 from gpu_tasks.media.join import join
 from gpu_tasks.media.probe import probe
 from gpu_tasks.weights import WeightStore
-from tests.facefusion.clips import PLAIN, SAMPLES, SOURCE, TARGET, Clip, artifact, footage, unpinned
+from tests.facefusion.clips import (
+    LEFT_PERSON,
+    PLAIN,
+    SAMPLES,
+    SOURCE,
+    TARGET,
+    Clip,
+    artifact,
+    footage,
+    reference,
+    unpinned,
+)
 from tests.facefusion.standins import write_standins
 
 
@@ -186,10 +197,41 @@ def test_networks_stay_loaded_between_jobs(weights: WeightStore, clip: Clip) -> 
     assert len(footage(1)) == 1
 
 
-def test_the_draft_engine_refuses_an_order_that_it_does_not_know(clip: Clip) -> None:
+@pytest.mark.parametrize(
+    ("selection", "field"),
+    [
+        (FaceSelection(mode="reference", reference_key=LEFT_PERSON.key), "face_selection.mode"),
+        (FaceSelection(mode="reference"), "face_selection.reference_key"),
+    ],
+)
+def test_the_draft_engine_refuses_what_only_recognition_can_do(
+    clip: Clip, selection: FaceSelection, field: str
+) -> None:
     plain = FaceFusionOptions()
-    FaceSwap().check(clip.job(plain, engine=Engine.DRAFT))
-    selection = FaceSelection(mode="one", order="large-small")
-    code, detail = fault_of(lambda: FaceSwap().check(clip.job(plain, engine=Engine.DRAFT, face_selection=selection)))
+    FaceSwap().check(clip.job(plain, engine=Engine.DRAFT, face_selection=FaceSelection(order="large-small")))
+    job = clip.job(plain, engine=Engine.DRAFT, face_selection=selection, references=(reference(LEFT_PERSON),))
+    code, detail = fault_of(lambda: FaceSwap().check(job))
     assert code is FaultCode.OPTION_UNSUPPORTED
-    assert "face_selection.order" in detail
+    assert field in detail
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("landscape.png", FaultCode.NO_FACE_IN_REFERENCE),
+        ("group.png", FaultCode.SEVERAL_FACES_IN_REFERENCE),
+    ],
+)
+def test_a_reference_that_shows_nobody_or_several_is_named(
+    engine: NeuralSwap, two: Clip, tmp_path: Path, name: str, expected: FaultCode
+) -> None:
+    cv2.imwrite(str(tmp_path / "landscape.png"), np.full((200, 200, 3), 90, np.uint8))
+    clip = own_folder(two, tmp_path).with_files(**{"landscape.png": tmp_path / "landscape.png"})
+    entries = (
+        FaceMapping(source_index=0, reference_key=LEFT_PERSON.key),
+        FaceMapping(source_index=0, reference_key=artifact(name).key),
+    )
+    job = clip.job(face_map=entries, references=(reference(LEFT_PERSON), reference(artifact(name))))
+    code, detail = fault_of(lambda: engine.run(job, clip.bench))
+    assert code is expected
+    assert f"Reference 2 of 2: uploads/source/{name}" in detail

@@ -16,14 +16,19 @@ from blocks.job_store import JobStore
 from blocks.runpod import RunPodEndpoint
 from deployments.local.control_plane.settings import EndpointConfig
 from deployments.local.services import ServiceName
+from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
-from tests.runpod.plane import API_KEY, RunningPlane, plane_config, running_plane
+from tests.runpod.plane import API_KEY, WORKERS, RunningPlane, plane_config, running_plane
 from tests.runs.jobs import Jobs
+from tests.runs.long_footage import SAMPLES, Identities, identity_workers
 from tests.runs.orchestra import Orchestra, deploy, worker_process
 from tests.servers import RunningStack, running_stack
+from tests.simulation.commands import simulated
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+# Its tests import them from here.
+__all__ = ["SAMPLES"]
+
 SCRIPTED = Path(__file__).parent / "workers" / "scripted.py"
 
 
@@ -90,8 +95,46 @@ def scripted_plane(environment: dict[str, str], tmp_path_factory: pytest.TempPat
     endpoint = EndpointConfig(
         id="scripted", command=(sys.executable, str(SCRIPTED)), env=r2, min_workers=1, max_workers=1, idle_seconds=600
     )
-    with running_plane(plane_config(tmp_path_factory.mktemp("plane"), endpoint)) as plane:
+    without_workers = EndpointConfig(id="empty", command=(sys.executable, str(SCRIPTED)), max_workers=0)
+    crashing = EndpointConfig(id="crashing", command=(sys.executable, str(WORKERS / "crashing.py")))
+    endpoints = (endpoint, without_workers, crashing)
+    with running_plane(plane_config(tmp_path_factory.mktemp("plane"), *endpoints)) as plane:
         yield plane
+
+
+@pytest.fixture(scope="package")
+def simulated_plane(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunningPlane, dict[str, str]]]:
+    """A plane whose workers only wait, and the variables with which runs go there."""
+    folder = tmp_path_factory.mktemp("simulated")
+    bucket = {name: value for name, value in environment.items() if name.startswith("R2_")}
+    scratch = {"LIPSWAP_SCRATCH_ROOT": str(folder / "scratch")}
+    endpoints = [
+        EndpointConfig(
+            id=name,
+            command=simulated(stage, seconds=seconds),
+            env=bucket | scratch,
+            min_workers=1,
+            max_workers=1,
+            idle_seconds=600,
+        )
+        for name, stage, seconds in (
+            ("quick-sync", Stage.WAV2LIP, 0.2),
+            ("quick-swap", Stage.FACEFUSION, 0.2),
+            ("slow-sync", Stage.WAV2LIP, 3.0),
+            ("endless-sync", Stage.WAV2LIP, 120.0),
+        )
+    ]
+    with running_plane(plane_config(folder, *endpoints)) as plane:
+        changes = {
+            "RUNPOD_API_BASE": f"{plane.base_url}/v2",
+            "RUNPOD_API_KEY": API_KEY,
+            "RUNPOD_WAV2LIP_ENDPOINT": "quick-sync",
+            "RUNPOD_FACEFUSION_ENDPOINT": "quick-swap",
+            "LIPSWAP_QUALITY_ENABLED": "false",
+        }
+        yield plane, environment | changes
 
 
 @pytest.fixture
@@ -138,6 +181,20 @@ async def orchestra(stack: RunningStack, prefect: PrefectClient, job_store: JobS
     at = stack.addresses
     plane_url = at.runpod_api_base.removesuffix("/v2")
     return Orchestra(prefect, job_store, plane_url, at.runpod_api_key.get_secret_value())
+
+
+@pytest.fixture(scope="package")
+def identities(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Identities]:
+    """Workers of both stages that change nothing, one each."""
+    with identity_workers(tmp_path_factory.mktemp("identities"), environment, workers=1) as running:
+        yield running
+
+
+@pytest.fixture
+def script(identities: Identities) -> Iterator[Identities]:
+    """The same; they follow no script afterwards."""
+    yield identities
+    identities.follow()
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,28 @@
 """Jobs that end as their script says, and what they left in the bucket and on the plane."""
 
+import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import httpx
+
+from blocks.bounds import BudgetBounds
 from blocks.job_store import JobStore
-from blocks.runpod import JobStatus, RunPodEndpoint
-from flows.remote import JobDone, JobNews, RemoteJob
+from blocks.runpod import RunPodEndpoint
+from blocks.runpod_client import JobStatus
+from flows.accounts import JobAccount
+from flows.budget import Budget
+from flows.following import JobNews
+from flows.ledger import read_account
+from flows.order import Order
+from flows.remote import JobDone, RemoteJob
 from gpu_tasks.contract.artifacts import Artifact
-from gpu_tasks.contract.jobs import Engine, Timeline, Wav2LipJob, keys_of
+from gpu_tasks.contract.jobs import Engine, Stage, Timeline, Wav2LipJob, keys_of
 from gpu_tasks.contract.receipts import Claim
 from gpu_tasks.storage import ArtifactStore
+from tests.runpod.plane import API_KEY, RunningPlane
+from tests.waiting import await_until
 
 
 def scripted_job(script: str) -> Wav2LipJob:
@@ -31,7 +44,10 @@ class Jobs:
     endpoint: RunPodEndpoint
     store: ArtifactStore
     job_store: JobStore
+    bounds: BudgetBounds = field(default_factory=BudgetBounds)
+    order: Order = field(default_factory=Order)
     news: list[JobNews] = field(default_factory=list)
+    charged: list[JobAccount] = field(default_factory=list)
 
     def remote(self, job: Wav2LipJob, *, task_id: str = "a-run", max_attempts: int = 3) -> RemoteJob:
         return RemoteJob(
@@ -39,9 +55,11 @@ class Jobs:
             endpoint=self.endpoint,
             store=self.store,
             jobs=self.job_store,
-            task_id=task_id,
+            budget=Budget(self.bounds, self.job_store, self.store, task_id),
             max_attempts=max_attempts,
             report=self._hear,
+            charge=self._charge,
+            order=self.order,
         )
 
     async def run(self, job: Wav2LipJob, *, task_id: str = "a-run", max_attempts: int = 3) -> JobDone:
@@ -56,6 +74,9 @@ class Jobs:
     def causes(self, job: Wav2LipJob) -> list[str]:
         return [claim.cause for claim in self.claims(job)]
 
+    def account(self, job: Wav2LipJob) -> JobAccount:
+        return read_account(self.store, keys_of(job))
+
     async def status(self, claim: Claim) -> JobStatus | None:
         """How the claim's job stands on the plane."""
         view = await self.endpoint.client().status(claim.endpoint_id, claim.job_id or "")
@@ -63,3 +84,40 @@ class Jobs:
 
     async def _hear(self, news: JobNews) -> None:
         self.news.append(news)
+
+    async def _charge(self, account: JobAccount) -> None:
+        self.charged.append(account)
+
+
+def dead_claim(job: Wav2LipJob, *, job_id: str | None, **terms: float) -> Claim:
+    """What a run that died two minutes ago has left."""
+    return Claim(
+        fingerprint=keys_of(job).fingerprint,
+        stage=Stage.WAV2LIP,
+        attempt=1,
+        task_id="a-dead-run",
+        cause="first",
+        claimed_at=datetime.now(UTC) - timedelta(minutes=2),
+        endpoint_id="scripted",
+        job_id=job_id,
+        **terms,
+    )
+
+
+async def until_working(jobs: Jobs, job: Wav2LipJob) -> Claim:
+    """Return the claim of a job that a worker has begun."""
+
+    async def working() -> Claim | None:
+        claims = await asyncio.to_thread(jobs.claims, job)
+        if not claims or claims[-1].job_id is None:
+            return None
+        return claims[-1] if await jobs.status(claims[-1]) is JobStatus.IN_PROGRESS else None
+
+    return await await_until(working, seconds=15, what="a worker has begun the job")
+
+
+async def set_faults(plane: RunningPlane, **faults: object) -> None:
+    """Replace the faults of the scripted endpoint; none without arguments."""
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {API_KEY}"}) as http:
+        answer = await http.post(f"{plane.base_url}/local/faults/scripted", json=faults)
+        answer.raise_for_status()

@@ -1,17 +1,22 @@
 """What flows/inprocess_engine.py takes from the inside of Prefect is still there; a new release is tried here first."""
 
+import asyncio
 import inspect
+import socket
 import ssl
+from http import HTTPStatus
 from importlib.metadata import version
 
 import prefect.client.orchestration
+import pytest
 from prefect import flow_engine
+from prefect.client.base import PrefectHttpxAsyncClient
 from prefect.client.orchestration import PrefectClient
 from prefect.flow_engine import AsyncFlowRunEngine
 from prefect.utilities.engine import capture_sigterm
 from prefect.workers.base import BaseWorker
 
-from flows.inprocess_engine import PREFECT_VERSION, InProcessEngine, share_tls_context
+from flows.inprocess_engine import PREFECT_VERSION, InProcessEngine, share_tls_context, wait_for_server
 from flows.inprocess_worker import InProcessWorker
 
 
@@ -20,7 +25,7 @@ def test_prefect_is_the_release_whose_internals_were_read() -> None:
 
 
 def test_what_the_engine_overrides_exists_in_its_base() -> None:
-    for name in ("heartbeat_seconds", "setup_flow_run_suspension_request", "handle_crash"):
+    for name in ("heartbeat_seconds", "setup_flow_run_suspension_request", "handle_crash", "set_state"):
         assert name in InProcessEngine.__dict__
         assert inspect.getattr_static(AsyncFlowRunEngine, name)
 
@@ -43,9 +48,57 @@ def test_a_crash_and_a_cancellation_are_still_told_apart_by_the_overridden_metho
 
 
 def test_what_the_worker_overrides_exists_in_its_base() -> None:
-    for name in ("setup", "get_and_submit_flow_runs", "run", "kill_infrastructure"):
+    for name in (
+        "setup",
+        "get_and_submit_flow_runs",
+        "run",
+        "kill_infrastructure",
+        "_submit_run",
+        "_get_scheduled_flow_runs",
+    ):
         assert name in InProcessWorker.__dict__
         assert hasattr(BaseWorker, name)
+
+
+def test_prefects_worker_submits_and_forgets_a_run_by_the_names_that_ours_uses() -> None:
+    submit = inspect.getsource(BaseWorker._submit_run)
+    assert "ready_to_submit = await self._propose_pending_state(flow_run)" in submit
+    assert "self._submitting_flow_run_ids.remove(flow_run.id)" in submit
+    assert "self._release_limit_slot(flow_run.id)" in submit
+    take = inspect.getsource(BaseWorker._submit_scheduled_flow_runs)
+    assert "acquire_on_behalf_of_nowait(flow_run.id)" in take
+    assert "await self._get_scheduled_flow_runs()" in inspect.getsource(BaseWorker.get_and_submit_flow_runs)
+
+
+def test_every_state_of_a_run_is_written_by_the_method_that_asks_for_the_lease() -> None:
+    engine = inspect.getsource(AsyncFlowRunEngine)
+    assert engine.count("propose_state(") == 1
+    theirs, ours = (inspect.signature(kind.set_state).parameters for kind in (AsyncFlowRunEngine, InProcessEngine))
+    assert list(theirs) == list(ours)
+
+
+async def test_clients_wait_for_a_server_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = PrefectHttpxAsyncClient._send_with_retry
+    # Put back at the end.
+    monkeypatch.setattr(PrefectHttpxAsyncClient, "_send_with_retry", genuine)
+    wait_for_server()
+    ours = PrefectHttpxAsyncClient._send_with_retry
+    assert inspect.signature(ours).parameters.keys() == inspect.signature(genuine).parameters.keys()
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    async with PrefectHttpxAsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        asking = asyncio.create_task(client.get("/health"))
+        await asyncio.sleep(0)
+        server = await asyncio.start_server(_answer, "127.0.0.1", port)
+        async with server, asyncio.timeout(60):
+            assert (await asking).status_code == HTTPStatus.OK
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    await writer.drain()
+    writer.close()
 
 
 def test_the_engine_leaves_signals_alone_outside_the_main_thread() -> None:

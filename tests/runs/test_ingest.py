@@ -145,7 +145,7 @@ def test_what_conforms_is_kept_as_the_bytes_that_were_sent(desk: Desk) -> None:
         assert head is not None
         assert kept.sha256 == head.metadata["sha256"]
         assert kept.key == f"work/ingest/{kept.sha256}"
-    assert told(footage)["changes"] == {"target": [], "audio": [], "sources": [[]]}
+    assert told(footage)["changes"] == {"target": [], "audio": [], "sources": [[]], "references": []}
 
 
 def write_click(path: Path, face: list[Pixels]) -> None:

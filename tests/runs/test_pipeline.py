@@ -86,6 +86,8 @@ async def test_the_record_tells_stages_in_order_jobs_media_and_cost(first: TaskR
     assert set(first.cost.by_stage) == {"wav2lip", "facefusion"}
     assert first.cost.gpu_seconds == pytest.approx(sum(first.cost.by_stage.values()))
     assert first.cost.gpu_seconds > 0
+    # The local stack's workers are CPUs: nobody has said what they cost.
+    assert first.cost.usd is None
     assert store.head(first.intermediate["wav2lip"].output_key) is not None
 
 
@@ -217,7 +219,7 @@ async def test_an_output_key_of_another_task_is_never_written(
         ({"source_keys": ["uploads/video/faceless.mp4"]}, FaultCode.MEDIA_UNSUPPORTED),
         ({"source_keys": ["uploads/source/wall.png"]}, FaultCode.NO_FACE_IN_SOURCE),
         ({"audio_key": None, "source_keys": []}, FaultCode.MISSING_AUDIO_KEY),
-        ({"priority": 1}, FaultCode.OPTION_UNSUPPORTED),
+        ({"deadline_seconds": 0.001}, FaultCode.DEADLINE_EXCEEDED),
         ({"trim": {"start": 60}}, FaultCode.REQUEST_INVALID),
     ],
 )
@@ -262,6 +264,9 @@ async def test_a_cancelled_run_stops_its_gpu_job_and_says_so(orchestra: Orchestr
 
     await comes_true(cancelled, seconds=5, what="Prefect says Cancelled")
     assert await orchestra.job_status("facefusion", working.details["facefusion_job_id"]) == "CANCELLED"
+    assert record.details["facefusion_stopped"] is True
+    # What was stopped has been paid for all the same.
+    assert record.cost.by_stage["facefusion"] > 0
 
 
 async def test_a_run_starts_within_a_second(orchestra: Orchestra, keys: dict[str, Any], first: TaskRecord) -> None:  # noqa: ARG001  # warm

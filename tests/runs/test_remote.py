@@ -1,47 +1,20 @@
 """One GPU job on a real control plane with a real SDK worker: what is paid, what is not, and under which name."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
-from blocks.runpod import JobStatus, RunPodEndpoint
+from blocks.runpod import RunPodEndpoint
+from blocks.runpod_client import JobPolicy, JobStatus
 from flows.errors import JobError
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import Stage, Wav2LipJob, keys_of
-from gpu_tasks.contract.receipts import Claim
+from gpu_tasks.contract.jobs import keys_of
 from gpu_tasks.storage import ArtifactStore
-from tests.runpod.plane import API_KEY, RunningPlane
-from tests.runs.jobs import Jobs, scripted_job
+from tests.runpod.plane import RunningPlane
+from tests.runs.jobs import Jobs, dead_claim, scripted_job, set_faults, until_working
 from tests.waiting import await_until
-
-
-def dead_claim(job: Wav2LipJob, *, job_id: str | None) -> Claim:
-    """What a run that died two minutes ago has left."""
-    return Claim(
-        fingerprint=keys_of(job).fingerprint,
-        stage=Stage.WAV2LIP,
-        attempt=1,
-        task_id="a-dead-run",
-        cause="first",
-        claimed_at=datetime.now(UTC) - timedelta(minutes=2),
-        endpoint_id="scripted",
-        job_id=job_id,
-    )
-
-
-async def until_working(jobs: Jobs, job: Wav2LipJob) -> Claim:
-    """Return the claim of a job that a worker has begun."""
-
-    async def working() -> Claim | None:
-        claims = await asyncio.to_thread(jobs.claims, job)
-        if not claims or claims[-1].job_id is None:
-            return None
-        return claims[-1] if await jobs.status(claims[-1]) is JobStatus.IN_PROGRESS else None
-
-    return await await_until(working, seconds=15, what="a worker has begun the job")
 
 
 async def until_a_guest_watches(jobs: Jobs) -> None:
@@ -89,8 +62,9 @@ async def test_a_receipt_whose_object_is_gone_is_no_result(jobs: Jobs, store: Ar
     assert store.head(again.receipt.artifact.key) is not None
 
 
-async def test_a_crashed_worker_costs_one_more_attempt_with_its_cause(jobs: Jobs) -> None:
-    job = scripted_job("raise,good")
+@pytest.mark.parametrize("crash", ["raise", "orphan"])
+async def test_a_crashed_worker_costs_one_more_attempt_with_its_cause(jobs: Jobs, crash: str) -> None:
+    job = scripted_job(f"{crash},good")
     assert (await jobs.run(job)).attempts == 2
     assert jobs.causes(job) == ["first", "runpod_job_failed"]
 
@@ -180,6 +154,24 @@ async def test_an_intent_without_a_job_is_followed_by_the_next_attempt(jobs: Job
     assert jobs.causes(job) == ["first", "intent_without_job"]
 
 
+async def test_a_job_that_a_dead_run_had_submitted_without_writing_it_down_is_joined(
+    jobs: Jobs, store: ArtifactStore
+) -> None:
+    job = scripted_job("marked:4")
+    policy = JobPolicy(execution_seconds=60, life_seconds=300)
+    job_id = await jobs.endpoint.client().submit("scripted", {"job": job.model_dump(mode="json")}, policy=policy)
+    store.put_json(keys_of(job).claim(1), dead_claim(job, job_id=None), if_absent=True)
+    await await_until(lambda: store.head(keys_of(job).started(1, 1)), seconds=15, what="a worker has begun the job")
+    done = await jobs.run(job)
+    assert (done.receipt.job_id, done.attempts, done.paid_by) == (job_id, 1, "a-dead-run")
+
+
+async def test_a_job_that_runpod_runs_again_after_its_workers_death_is_paid_twice_with_a_name(jobs: Jobs) -> None:
+    job = scripted_job("mortal")
+    assert (await jobs.run(job)).attempts == 1
+    assert [entry.cause for entry in jobs.account(job).worked] == ["first", "restarted_by_runpod"]
+
+
 async def test_a_job_that_runpod_has_lost_is_followed_by_the_next_attempt(jobs: Jobs, store: ArtifactStore) -> None:
     job = scripted_job("good")
     store.put_json(keys_of(job).claim(1), dead_claim(job, job_id="forgotten-u1"), if_absent=True)
@@ -207,6 +199,28 @@ async def test_a_waiter_that_is_woken_does_not_wait_for_its_interval(jobs: Jobs)
     assert asyncio.get_running_loop().time() - began < 10
 
 
+async def test_runpod_is_told_whom_to_call_and_for_which_job(jobs: Jobs) -> None:
+    called: list[str] = []
+
+    async def wake(request: web.Request) -> web.Response:
+        called.append(request.query["fingerprint"])
+        await jobs.job_store.wake(request.query["fingerprint"])
+        return web.Response()
+
+    door = web.Application()
+    door.router.add_post("/hooks/runpod/a-secret-of-the-tests", wake)
+    runner = web.AppRunner(door)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = SecretStr(f"http://127.0.0.1:{runner.addresses[0][1]}/hooks/runpod/a-secret-of-the-tests")
+    jobs.endpoint = jobs.endpoint.model_copy(update={"webhook_url": url, "poll_interval_seconds": 30.0})
+    job = scripted_job("slow:1")
+    await jobs.run(job)
+    await await_until(lambda: called, seconds=10, what="the plane has called")
+    await runner.cleanup()
+    assert set(called) == {keys_of(job).fingerprint}
+
+
 @pytest.mark.parametrize("status", [429, 500])
 async def test_outages_while_submitting_are_borne(jobs: Jobs, scripted_plane: RunningPlane, status: int) -> None:
     job = scripted_job("good")
@@ -226,10 +240,4 @@ async def test_a_refused_key_is_told_at_once(jobs: Jobs) -> None:
     jobs.endpoint = RunPodEndpoint(api_base=jobs.endpoint.api_base, api_key=SecretStr("wrong"), endpoint_id="scripted")
     with pytest.raises(FaultError) as caught:
         await jobs.run(scripted_job("good"))
-    assert caught.value.fault.code is FaultCode.RUNPOD_NOT_CONFIGURED
-
-
-async def set_faults(plane: RunningPlane, **faults: object) -> None:
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {API_KEY}"}) as http:
-        answer = await http.post(f"{plane.base_url}/local/faults/scripted", json=faults)
-        answer.raise_for_status()
+    assert caught.value.fault.code is FaultCode.RUNPOD_KEY_REFUSED

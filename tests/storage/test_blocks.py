@@ -11,7 +11,7 @@ from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket, r2_credentials
 from blocks.redis_url import check_redis_url
-from blocks.runpod import JobPolicy, RunPodEndpoint
+from blocks.runpod import RunPodEndpoint
 from blocks.settings import OrchestratorSettings, WorkerType
 from flows.footage import Limits
 from gpu_tasks.contract.faults import FaultError
@@ -59,13 +59,6 @@ def test_an_endpoint_is_configured_with_a_key_and_an_id() -> None:
     assert not RunPodEndpoint().is_configured
     assert not RunPodEndpoint(endpoint_id="abc").is_configured
     assert RunPodEndpoint(endpoint_id="abc", api_key=SecretStr("key")).is_configured
-
-
-def test_runpods_own_limits_come_after_ours() -> None:
-    policy = RunPodEndpoint(job_timeout_seconds=100).job_policy
-    assert policy == JobPolicy(execution_seconds=100, life_seconds=160)
-    assert policy.as_json() == {"executionTimeout": 100_000, "ttl": 160_000}
-    assert RunPodEndpoint(job_timeout_seconds=1).job_policy.execution_seconds == 5
 
 
 def test_results_of_tasks_are_stored_where_the_registry_says() -> None:

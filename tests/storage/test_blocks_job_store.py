@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -11,7 +12,8 @@ from redis.asyncio import Redis
 
 from blocks import record_changes
 from blocks.connections import close_shared
-from blocks.job_store import JobStore, JobStoreError, parse_record
+from blocks.endpoint_health import EndpointHealth, EndpointReading
+from blocks.job_store import READING_SECONDS, JobStore, JobStoreError, parse_record
 from deployments.local.addresses import StackAddresses
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.records import ErrorRecord, Status, TaskRecord
@@ -114,6 +116,28 @@ async def test_a_waiter_is_woken_by_its_fingerprint_only(store: JobStore) -> Non
         assert not await waker.wait(0.2)
         await store.wake("a")
         assert await waker.wait(5)
+
+
+async def test_all_waiters_of_a_process_share_one_connection_and_each_hears_its_name(
+    store: JobStore, valkey_server: StackAddresses
+) -> None:
+    async with AsyncExitStack() as stack:
+        wakers = [await stack.enter_async_context(store.woken(f"job-{number}")) for number in range(50)]
+        async with Redis.from_url(valkey_server.redis_url.get_secret_value()) as other:
+            listening = [client for client in await other.client_list() if client["psub"] != "0"]
+        assert len(listening) == 1
+        await store.wake("job-7")
+        assert await wakers[7].wait(5)
+        assert not await wakers[8].wait(0)
+
+
+async def test_what_was_found_at_an_endpoint_is_left_for_others_for_a_while(store: JobStore) -> None:
+    assert await store.endpoint_health("lips") is None
+    reading = EndpointReading.of("lips", EndpointHealth(jobs={"inQueue": 1}), now=now())
+    await store.note_endpoint_health(reading)
+    assert await store.endpoint_health("lips") == reading
+    async with store.commands() as redis:
+        assert 0 < await redis.ttl("ff:task:endpoint:lips") <= READING_SECONDS
 
 
 async def test_without_redis_reading_fails_with_a_code_and_waiting_only_lets_time_pass() -> None:

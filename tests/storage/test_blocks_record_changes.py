@@ -76,6 +76,17 @@ def test_costs_add_up_and_a_stage_told_twice_counts_once(record: TaskRecord) -> 
         record = record_changes.charged(record, stage, seconds, now=NOW)
     assert record.cost.gpu_seconds == 5.0
     assert record.cost.by_stage == {"wav2lip": 2.0, "facefusion": 3.0}
+    assert record.cost.usd is None
+
+
+def test_dollars_add_up_only_when_every_stage_has_a_price(record: TaskRecord) -> None:
+    record = record_changes.charged(record, Stage.WAV2LIP, 2.0, 0.4, now=NOW)
+    assert record.cost.usd == 0.4
+    half = record_changes.charged(record, Stage.FACEFUSION, 3.0, None, now=NOW)
+    assert half.cost.usd is None
+    whole = record_changes.charged(half, Stage.FACEFUSION, 3.0, 0.6, now=NOW)
+    assert whole.cost.usd == 1.0
+    assert whole.cost.usd_by_stage == {"wav2lip": 0.4, "facefusion": 0.6}
 
 
 def test_facts_that_are_known_cost_no_write(record: TaskRecord) -> None:

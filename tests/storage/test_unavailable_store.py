@@ -104,7 +104,10 @@ def test_a_dead_store_is_given_up_in_time(port: str, request: pytest.FixtureRequ
 
 def test_refused_credentials_and_a_missing_bucket_say_what_is_wrong(bucket: R2Settings) -> None:
     stranger = connect(bucket.model_copy(update={"secret_access_key": SecretStr("wrong")}))
-    with pytest.raises(StorageError, match="credentials"):
+    with pytest.raises(StorageError, match="R2_SECRET_ACCESS_KEY") as caught:
         stranger.head("work/x")
-    with pytest.raises(StorageError, match="R2_BUCKET"):
+    assert caught.value.fault.code is FaultCode.STORAGE_REFUSED
+    assert not caught.value.fault.is_retryable
+    with pytest.raises(StorageError, match="R2_BUCKET") as caught:
         list(connect(bucket.model_copy(update={"bucket": "elsewhere"})).keys("work/"))
+    assert caught.value.fault.code is FaultCode.STORAGE_REFUSED

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from api_shim.client import Client
+from api_shim.client import ApiError, Client
 from flows.request import PipelineRequest
 from gpu_tasks.acknowledgements import acknowledge
 from gpu_tasks.contract.manifest import manifest
@@ -113,7 +113,7 @@ def test_lip_sync_and_face_swap_by_networks_follow_each_other(client: Client, tm
     assert min(swapped) > 40
 
 
-def test_a_model_that_is_not_installed_is_what_the_run_says(client: Client, tmp_path: Path) -> None:
+def test_a_model_that_is_not_installed_is_said_at_the_door(client: Client, tmp_path: Path) -> None:
     write_wav(tmp_path / "voice.wav", babble(1.0))
     request = PipelineRequest(
         target_key=client.upload(SAMPLES / "target.mp4", kind="video").key,
@@ -121,11 +121,7 @@ def test_a_model_that_is_not_installed_is_what_the_run_says(client: Client, tmp_
         engine=EngineChoice.NEURAL,
     )
 
-    record = client.wait(client.run(request).task_id, timeout=RUN_SECONDS)
+    with pytest.raises(ApiError, match="edtalk_256") as caught:
+        client.run(request)
 
-    assert record.status is Status.FAILED
-    assert record.error is not None
-    assert record.error.error == "model_missing"
-    assert "edtalk_256" in record.error.detail
-    assert record.error.stage == "wav2lip"
-    assert not record.error.retryable
+    assert caught.value.fault.code == "model_missing"

@@ -192,3 +192,20 @@ def test_bundled_models_are_verified_where_they_lie(tmp_path: Path, model_id: st
 def test_no_such_model_is_said_by_name(tmp_path: Path) -> None:
     with pytest.raises(FaultError, match="wav3lip"):
         store(tmp_path, entry()).path("wav3lip")
+
+
+def test_what_a_request_needs_is_looked_for_without_reading_it(tmp_path: Path) -> None:
+    weights = open_weights(WeightSettings(weights=tmp_path))
+    (tmp_path / "hyperswap_1a_256.onnx").touch()
+    with pytest.raises(FaultError, match="arcface_w600k_r50") as caught:
+        weights.expect("hyperswap_1a_256")
+    assert caught.value.fault.code is FaultCode.LICENCE_NOT_ACKNOWLEDGED
+    for licence in manifest().licences:
+        acknowledge(tmp_path, licence)
+    with pytest.raises(FaultError, match="arcface_w600k_r50") as caught:
+        weights.expect("hyperswap_1a_256")
+    assert caught.value.fault.code is FaultCode.MODEL_MISSING
+    # Not the published file, which is found out where it is used.
+    (tmp_path / "arcface_w600k_r50.onnx").touch()
+    weights.expect("hyperswap_1a_256")
+    weights.expect("face_mesh_468")

@@ -63,11 +63,14 @@ async def test_a_target_position_where_nobody_stands_is_no_face(face_swap: Endpo
     assert fault.code is FaultCode.NO_FACE_DETECTED
 
 
+REFERENCE = "uploads/source/somebody.png"
+
+
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
         ("face_map.0.source_index", {"face_map": (FaceMapping(source_index=1, position=0),)}),
-        ("face_selection.mode", {"face_selection": FaceSelection(mode="reference")}),
+        ("face_selection.mode", {"face_selection": FaceSelection(mode="reference", reference_key=REFERENCE)}),
         ("processors", {"options": FaceFusionOptions(processors=("face_enhancer",))}),
         ("output_video_encoder", {"options": FaceFusionOptions(output_video_encoder="libx999")}),
     ],

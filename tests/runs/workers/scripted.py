@@ -5,6 +5,7 @@ The script stands among the job's model revisions, so that every script is a job
 
 import asyncio
 import hashlib
+import os
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
@@ -16,6 +17,7 @@ from gpu_tasks.contract.faults import Fault, FaultCode
 from gpu_tasks.contract.jobs import FaceFusionJob, Job, Wav2LipJob, keys_of
 from gpu_tasks.contract.media import FaceCoverage, VideoInfo
 from gpu_tasks.contract.receipts import JobReply, Progress, Receipt
+from gpu_tasks.runtime.ledger import Ledger
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import connect
 
@@ -32,6 +34,14 @@ async def handler(event: dict[str, Any]) -> dict[str, Any]:
     if step == "slow":
         runpod.serverless.progress_update(event, Progress(sequence=1, done=1, total=2).model_dump(mode="json"))
         await asyncio.sleep(float(value))
+    if step in {"marked", "mortal"}:
+        marker = Ledger(_STORE, job, job_id=event["id"], worker_id="scripted").start()
+        if step == "mortal" and marker.execution == 1:
+            os._exit(1)
+        await asyncio.sleep(float(value or 0))
+    if step == "orphan":
+        _STORE.put_stream(BytesIO(_content(job)), keys_of(job).output(job.attempt, 1), "video/mp4")
+        raise RuntimeError("the GPU fell off the bus after its last frame")
     if step == "fault":
         reply = JobReply(fault=Fault(code=FaultCode(value), detail="As the script says."), log_tail=("a last line",))
     elif step == "pretend":

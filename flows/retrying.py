@@ -1,0 +1,107 @@
+"""What may be tried again after which fault: one row for every code."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from flows.errors import JobError
+from gpu_tasks.contract.faults import FaultCode, FaultError
+
+
+class Retry(StrEnum):
+    """What helps.
+
+    NEVER: nothing does before a person has changed the request, a setting or a file.
+    ATTEMPT: another worker, which costs another execution: as often as the policy's `max_attempts` says.
+    ELSEWHERE: another endpoint; this one will not do it.
+    WAIT: an outage that passes and costs nothing meanwhile: as long as the endpoint's queue timeout says.
+    """
+
+    NEVER = "never"
+    ATTEMPT = "attempt"
+    ELSEWHERE = "elsewhere"
+    WAIT = "wait"
+
+
+RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
+    {
+        FaultCode.RUNPOD_SUBMIT_FAILED: Retry.WAIT,
+        FaultCode.RUNPOD_STATUS_FAILED: Retry.WAIT,
+        FaultCode.RUNPOD_THROTTLED: Retry.WAIT,
+        FaultCode.STORAGE_UNAVAILABLE: Retry.WAIT,
+        FaultCode.ORCHESTRATOR_UNAVAILABLE: Retry.WAIT,
+        FaultCode.RUNPOD_ENDPOINT_UNKNOWN: Retry.ELSEWHERE,
+        FaultCode.RUNPOD_NO_WORKERS: Retry.ELSEWHERE,
+        FaultCode.RUNPOD_NO_CAPACITY: Retry.ELSEWHERE,
+        FaultCode.RUNPOD_WORKERS_CRASH: Retry.ELSEWHERE,
+        FaultCode.RUNPOD_JOB_FAILED: Retry.ATTEMPT,
+        FaultCode.RUNPOD_JOB_TIMEOUT: Retry.ATTEMPT,
+        FaultCode.RUNPOD_JOB_EXPIRED: Retry.ATTEMPT,
+        FaultCode.RESULT_MISSING: Retry.ATTEMPT,
+        FaultCode.OBJECT_CORRUPT: Retry.ATTEMPT,
+        FaultCode.OUT_OF_MEMORY: Retry.ATTEMPT,
+        FaultCode.DISK_FULL: Retry.ATTEMPT,
+        FaultCode.MODEL_NOT_FETCHED: Retry.ATTEMPT,
+        FaultCode.AUDIO_MERGE_FAILED: Retry.ATTEMPT,
+        FaultCode.SUPERSEDED: Retry.ATTEMPT,
+        FaultCode.INTERNAL: Retry.ATTEMPT,
+        **dict.fromkeys(
+            (
+                FaultCode.NO_FACE_DETECTED,
+                FaultCode.MISSING_AUDIO_KEY,
+                FaultCode.FACEFUSION_NOT_CONFIGURED,
+                FaultCode.REQUEST_INVALID,
+                FaultCode.CONSENT_REQUIRED,
+                FaultCode.KEY_NOT_ALLOWED,
+                FaultCode.OPTION_UNSUPPORTED,
+                FaultCode.OBJECT_MISSING,
+                FaultCode.OBJECT_EMPTY,
+                FaultCode.OBJECT_TOO_LARGE,
+                FaultCode.OBJECT_CHANGED,
+                FaultCode.OUTPUT_EXISTS,
+                FaultCode.MEDIA_UNREADABLE,
+                FaultCode.MEDIA_UNSUPPORTED,
+                FaultCode.MEDIA_TOO_LONG,
+                FaultCode.MEDIA_TOO_COSTLY,
+                FaultCode.PICTURE_TOO_LARGE,
+                FaultCode.NO_VIDEO_STREAM,
+                FaultCode.NO_AUDIO_STREAM,
+                FaultCode.NO_FACE_IN_SOURCE,
+                FaultCode.NO_FACE_IN_REFERENCE,
+                FaultCode.SEVERAL_FACES_IN_REFERENCE,
+                FaultCode.ORCHESTRATOR_LOST,
+                FaultCode.CONTENT_REFUSED,
+                FaultCode.RUNPOD_NOT_CONFIGURED,
+                FaultCode.RUNPOD_KEY_REFUSED,
+                FaultCode.BUDGET_EXCEEDED,
+                FaultCode.PRICE_UNKNOWN,
+                FaultCode.ENGINE_UNAVAILABLE,
+                FaultCode.MODEL_MISSING,
+                FaultCode.MODEL_CORRUPT,
+                FaultCode.LICENCE_NOT_ACKNOWLEDGED,
+                FaultCode.REVISION_MISMATCH,
+                FaultCode.CONTRACT_MISMATCH,
+                FaultCode.STORAGE_REFUSED,
+                FaultCode.DEADLINE_EXCEEDED,
+                FaultCode.CANCELLED,
+                FaultCode.UNAUTHORIZED,
+                FaultCode.TASK_UNKNOWN,
+                FaultCode.ROUTE_UNKNOWN,
+                FaultCode.PAYLOAD_TOO_LARGE,
+            ),
+            Retry.NEVER,
+        ),
+    }
+)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Tell whether a task may succeed when it is tried again in a moment; a GPU job has had its patience already."""
+    if not isinstance(error, FaultError) or isinstance(error, JobError):
+        return False
+    return RETRIES[error.fault.code] is Retry.WAIT
+
+
+def is_worth_another_attempt(code: FaultCode) -> bool:
+    """Tell whether the same job may succeed on another worker."""
+    return RETRIES[code] in {Retry.ATTEMPT, Retry.WAIT}
