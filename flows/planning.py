@@ -46,20 +46,25 @@ def look_up(store: ArtifactStore, request: PipelineRequest, policy: PipelinePoli
     """
     limits = limits_of(policy)
     return Uploads(
-        target=_upload(store, request.target_key, limits.max_video_bytes),
-        audio=_upload(store, request.audio_key, limits.max_sound_bytes) if request.audio_key else None,
-        sources=tuple(_upload(store, key, limits.max_image_bytes) for key in request.source_keys),
-        references=tuple(_upload(store, key, limits.max_image_bytes) for key in request.reference_keys),
+        target=upload_of(store, request.target_key, limits.max_video_bytes),
+        audio=upload_of(store, request.audio_key, limits.max_sound_bytes) if request.audio_key else None,
+        sources=tuple(upload_of(store, key, limits.max_image_bytes) for key in request.source_keys),
+        references=tuple(upload_of(store, key, limits.max_image_bytes) for key in request.reference_keys),
         sync_mode=request.laid_out_as,
         trim=request.trim,
         limits=limits,
         cutting=cutting_of(policy),
-        revisions={
-            "gate": str(GATE_REVISION),
-            "tracking": str(_TRACKING_REVISION),
-            **{name: manifest().models[name].revision for name in _FACE_MODELS},
-        },
+        revisions=tracking_revisions(),
     )
+
+
+def tracking_revisions() -> dict[str, str]:
+    """Return the revisions of all that may find other faces in the same target."""
+    return {
+        "gate": str(GATE_REVISION),
+        "tracking": str(_TRACKING_REVISION),
+        **{name: manifest().models[name].revision for name in _FACE_MODELS},
+    }
 
 
 def lip_sync_job(
@@ -128,7 +133,8 @@ def assembly_of(footage: Footage, *made: JobDone) -> Assembly:
     )
 
 
-def _upload(store: ArtifactStore, key: str, max_bytes: int) -> Upload:
+def upload_of(store: ArtifactStore, key: str, max_bytes: int) -> Upload:
+    """Find one input in the bucket, without fetching it; raises as `look_up`."""
     head = store.head(key)
     if head is None:
         raise PipelineError(FaultCode.OBJECT_MISSING, f"Key: {key}.", stage=Stage.INGEST)

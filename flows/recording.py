@@ -17,6 +17,7 @@ from prefect.logging import get_logger
 
 from blocks import record_changes
 from blocks.job_store import JobStore, JobStoreError
+from flows.announcing import announce
 from flows.summary import Link, no_link, summary_of
 from gpu_tasks.contract.answers import RECORD_ARTIFACT
 from gpu_tasks.contract.records import TaskRecord
@@ -82,6 +83,7 @@ class RunRecord:
                 await asyncio.sleep(0.2 * 2**attempt)
         if self._record.attempts <= self._attempts:
             await leave_with_prefect(self._record, self._link)
+            await announce(self._record)
         return self._record
 
     def _newer(self, stored: TaskRecord | None) -> TaskRecord | None:

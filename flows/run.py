@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 
 from blocks import record_changes, registry
 from blocks.audit import AuditLog
-from blocks.job_store import JobStore
+from blocks.job_store import JobStore, JobStoreError
 from blocks.patience import patiently
 from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
@@ -20,6 +20,7 @@ from blocks.runpod import RunPodEndpoint
 from blocks.runpod_client import JobStatus
 from flows import alerts
 from flows.accounts import JobAccount, Spent
+from flows.announcing import announce
 from flows.board import Board
 from flows.budget import Budget
 from flows.errors import JobError, PipelineError
@@ -192,6 +193,8 @@ class Run:
                 record, stage, now=datetime.now(UTC), message=message, percent=percent
             )
         )
+        if stage is Stage.INGEST:
+            await announce(self.record.record)
 
     async def note(
         self,
@@ -297,6 +300,10 @@ class Run:
 
     async def fail(self, fault: Fault, log_tail: tuple[str, ...] = ()) -> None:
         """Close the record with the reason why there is no result."""
+        if fault.code is FaultCode.RUNPOD_KEY_REFUSED:
+            # The door then says so at once, instead of taking in what is going to fail.
+            with suppress(JobStoreError):
+                await self.jobs.note_key_refused()
         error = ErrorRecord(error=fault.code, detail=fault.detail, stage=fault.stage, retryable=fault.is_retryable)
         details = {"log_tail": list(log_tail)} if log_tail else {}
         await self.record.finish(

@@ -9,7 +9,7 @@ from blocks.bounds import MediaBounds, SegmentBounds
 _PREFIX: Final = "LIPSWAP_"
 _NAMES: Final = frozenset(
     {
-        *("CONSENT_POLICY", "ALLOW_DRAFT", "MAX_RUNS", "CPU_PROCESSES", "ALERT_URL"),
+        *("CONSENT_POLICY", "ALLOW_DRAFT", "MAX_RUNS", "CPU_PROCESSES", "ALERT_URL", "LOG_FORMAT"),
         *("LEASE_SECONDS", "RUN_ATTEMPTS", "DRAIN_SECONDS"),
     }
 )

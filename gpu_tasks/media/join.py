@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.media import AudioInfo, MediaInfo
+from gpu_tasks.contract.sniffing import MOV
 from gpu_tasks.media.audio import hear, resampled, starts_with_its_clock
 from gpu_tasks.media.errors import MediaError, reading, writing
-from gpu_tasks.media.opening import MOV, audio_stream, open_media, video_stream
+from gpu_tasks.media.opening import audio_stream, open_media, video_stream
 from gpu_tasks.media.probe import probe
 
 # In quotes: Packet is generic to the type checker only.
