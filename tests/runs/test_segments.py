@@ -11,7 +11,8 @@ import av
 import pytest
 from prefect.client.orchestration import PrefectClient
 
-from gpu_tasks.contract.artifacts import WORK
+from flows.ledger import read_account
+from gpu_tasks.contract.artifacts import WORK, WorkKeys
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.receipts import Claim, Receipt
@@ -145,8 +146,12 @@ async def test_the_record_sums_over_segments(whole_run: TaskRecord, store: Artif
     assert len(made["segments"]) == 4
     assert made["faces"]["frames_looked_at"] == FRAMES
     for stage in (Stage.WAV2LIP, Stage.FACEFUSION):
-        paid = sum(receipt.work_seconds for receipt in receipts(store, whole_run) if receipt.stage is stage)
-        assert whole_run.cost.by_stage[stage] == pytest.approx(paid, abs=0.01)
+        prints = [receipt.fingerprint for receipt in receipts(store, whole_run) if receipt.stage is stage]
+        accounts = [read_account(store, WorkKeys(stage=stage, fingerprint=each)) for each in prints]
+        spent = [account.spent(whole_run.task_id).gpu_seconds for account in accounts]
+        assert whole_run.cost.by_stage[stage] == pytest.approx(sum(spent), abs=0.01)
+        assert len(spent) == 4
+        assert min(spent) > 0
     stages = list(dict.fromkeys(entry.stage for entry in whole_run.progress))
     assert stages == [
         RecordStage.QUEUED,
