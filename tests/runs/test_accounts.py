@@ -52,7 +52,7 @@ def ended(seconds: float, *, attempt: int = 1, billed: float | None = None, **fa
         attempt=attempt,
         ended_at=after(seconds),
         execution_seconds=billed,
-        **{"status": "FAILED", "fault": FaultCode.RUNPOD_JOB_FAILED, **facts},  # type: ignore[arg-type]  # of the model
+        **{"status": "FAILED", "fault": FaultCode.RUNPOD_JOB_FAILED, **facts},
     )
 
 

@@ -21,9 +21,8 @@ from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob, keys_of
 from gpu_tasks.storage import ArtifactStore
 from tests.command_line.terminal import typed
-from tests.runpod.plane import API_KEY, RunningPlane
+from tests.runpod.plane import API_KEY, RunningPlane, comes_true
 from tests.runs.jobs import Jobs, scripted_job, until_working
-from tests.waiting import await_until
 
 BURST = 20
 # What an attempt at one frame may take at most where nothing else limits it, and so what is reserved for it.
@@ -152,7 +151,7 @@ async def test_a_day_that_redis_has_lost_is_counted_again_from_the_ledger(own_da
         await jobs.run(scripted_job("good"))
         entry = await redis.hget(key, f"wav2lip/{keys_of(job).fingerprint}/1")
     assert entry is not None
-    kind, seconds, _ = entry.decode().split()
+    kind, seconds, _ = (entry.decode() if isinstance(entry, bytes) else entry).split()
     assert kind == "done"
     assert float(seconds) == pytest.approx(jobs.account(job).spent().gpu_seconds)
 
@@ -177,9 +176,9 @@ async def test_a_limit_of_jobs_is_kept_and_a_higher_priority_goes_first(own_day:
     async def standing(count: int) -> None:
         async def stand() -> bool:
             async with jobs.job_store.commands() as redis:
-                return await redis.zcard(line) == count
+                return bool(await redis.zcard(line) == count)
 
-        await await_until(stand, seconds=15, what=f"{count} stand in line")
+        await comes_true(stand, seconds=15, what=f"{count} stand in line")
 
     second = asyncio.create_task(jobs.run(early, task_id="early"))
     await standing(1)
