@@ -10,31 +10,65 @@ from typing import Any
 
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.base import BaseWorker
 from prefect.workers.process import ProcessWorker
 
 from blocks import registry
+from blocks.deliveries import DELIVERY_DEPLOYMENT
 from blocks.provenance import ProvenancePolicy
 from blocks.settings import OrchestratorSettings, WorkerType
+from deployments.automations import deploy_automations
+from deployments.maintenance import flows as maintenance
+from flows.delivering import deliver_webhook
+from flows.estimate import estimate
+from flows.faces import faces
 from flows.inprocess_worker import InProcessWorker
 from flows.pipeline import pipeline
 from flows.pools import POOLS, QUICK_QUEUE
-from flows.request import DEPLOYMENT, VERIFY_DEPLOYMENT
+from flows.preview import preview
+from flows.reprocess import REPROCESS_DEPLOYMENT, ReprocessRequest, reprocess
+from flows.request import (
+    DEPLOYMENT,
+    ESTIMATE_DEPLOYMENT,
+    FACES_DEPLOYMENT,
+    PREVIEW_DEPLOYMENT,
+    VERIFY_DEPLOYMENT,
+)
 from flows.verifying import verify
 from gpu_tasks.provenance.certificates import load_signatory
 from gpu_tasks.provenance.settings import SigningSettings
 
 # Each with its module path, not its file: a file would be imported as a second copy of the module.
-_FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
+FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
     DEPLOYMENT: (pipeline, "flows.pipeline.pipeline"),
     VERIFY_DEPLOYMENT: (verify, "flows.verifying.verify"),
+    REPROCESS_DEPLOYMENT: (reprocess, "flows.reprocess.reprocess"),
+    DELIVERY_DEPLOYMENT: (deliver_webhook, "flows.delivering.deliver_webhook"),
+    FACES_DEPLOYMENT: (faces, "flows.faces.faces"),
+    PREVIEW_DEPLOYMENT: (preview, "flows.preview.preview"),
+    ESTIMATE_DEPLOYMENT: (estimate, "flows.estimate.estimate"),
+    "retention/lipswap": (maintenance.retention, "deployments.maintenance.flows.retention"),
+    "orphan-objects/lipswap": (maintenance.orphan_objects, "deployments.maintenance.flows.orphan_objects"),
+    "stuck-runs/lipswap": (maintenance.stuck, "deployments.maintenance.flows.stuck"),
+    "endpoint-health/lipswap": (maintenance.endpoint_health, "deployments.maintenance.flows.endpoint_health"),
+    "cost-report/lipswap": (maintenance.cost_report, "deployments.maintenance.flows.cost_report"),
+}
+# In UTC, and at different minutes: an hour's beginning is busy enough.
+SCHEDULES: dict[str, str] = {
+    "retention/lipswap": "17 3 * * *",
+    "orphan-objects/lipswap": "37 3 * * 1",
+    "stuck-runs/lipswap": "7,37 * * * *",
+    "endpoint-health/lipswap": "*/15 * * * *",
+    "cost-report/lipswap": "47 0 * * *",
 }
 
 # These do not wait behind whole videos.
-_QUICK = frozenset({VERIFY_DEPLOYMENT})
+_QUICK = frozenset(FLOWS) - {DEPLOYMENT, REPROCESS_DEPLOYMENT}
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
     WorkerType.INPROCESS: InProcessWorker,
@@ -47,13 +81,15 @@ async def deploy(settings: OrchestratorSettings, signing: SigningSettings) -> No
     async with get_client() as client:
         await registry.register(settings, client=client)
         await _provenance(settings, signing).asave(registry.PROVENANCE, overwrite=True, client=client)
-        await _make_pool(client, settings.worker_type)
-        for name in _FLOWS:
-            await _deploy_flow(client, name, settings.worker_type)
+        await _make_pool(client, settings)
+        for name in FLOWS:
+            await _deploy_flow(client, name, settings)
+        await deploy_automations(client, settings.alert_url)
 
 
-async def _deploy_flow(client: PrefectClient, name: str, worker_type: WorkerType) -> None:
-    flow, entrypoint = _FLOWS[name]
+async def _deploy_flow(client: PrefectClient, name: str, settings: OrchestratorSettings) -> None:
+    flow, entrypoint = FLOWS[name]
+    worker_type, schedules = settings.worker_type, await _schedules(client, name, settings)
     await client.create_deployment(
         flow_id=await client.create_flow(flow),
         name=name.partition("/")[2],
@@ -65,8 +101,40 @@ async def _deploy_flow(client: PrefectClient, name: str, worker_type: WorkerType
         parameter_openapi_schema=parameter_schema(flow).model_dump(),
         # The door has checked the request with the same model; an operator's run is checked by the flow.
         enforce_parameter_schema=False,
+        # Of a run that comes late only the next one matters.
+        concurrency_limit=1 if name in SCHEDULES and schedules else None,
+        concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+        if name in SCHEDULES and schedules
+        else None,
+        schedules=schedules,
         tags=["lipswap"],
     )
+
+
+async def _schedules(
+    client: PrefectClient, name: str, settings: OrchestratorSettings
+) -> list[DeploymentScheduleCreate]:
+    """Return when a flow runs by itself; a schedule that an operator has paused stays paused."""
+    parameters: dict[str, Any] = {}
+    cron = SCHEDULES.get(name) if settings.schedules else None
+    if name == REPROCESS_DEPLOYMENT:
+        # Unless somebody has decided otherwise, the schedule tells what is stale and spends nothing.
+        asked = ReprocessRequest(dry_run=not settings.reprocess_unattended)
+        cron, parameters = settings.reprocess_cron, {"asked": asked.model_dump(mode="json")}
+    if not cron:
+        return []
+    try:
+        known = (await client.read_deployment_by_name(name)).schedules
+    except ObjectNotFound:
+        known = []
+    return [
+        DeploymentScheduleCreate(
+            schedule=CronSchedule(cron=cron, timezone="UTC"),
+            active=all(schedule.active for schedule in known),
+            parameters=parameters,
+            slug=name,
+        )
+    ]
 
 
 def _provenance(settings: OrchestratorSettings, signing: SigningSettings) -> ProvenancePolicy:
@@ -80,15 +148,21 @@ def _provenance(settings: OrchestratorSettings, signing: SigningSettings) -> Pro
     return ProvenancePolicy(consent=settings.consent_policy, tsa_url=signing.tsa_url, **named)
 
 
-async def _make_pool(client: PrefectClient, worker_type: WorkerType) -> None:
-    name, worker = POOLS[worker_type], _WORKERS[worker_type]
+async def _make_pool(client: PrefectClient, settings: OrchestratorSettings) -> None:
+    name, worker = POOLS[settings.worker_type], _WORKERS[settings.worker_type]
     template = worker.get_default_base_job_template()
     try:
         await client.read_work_pool(name)
     except ObjectNotFound:
-        await client.create_work_pool(WorkPoolCreate(name=name, type=worker.type, base_job_template=template))
+        await client.create_work_pool(
+            WorkPoolCreate(
+                name=name, type=worker.type, base_job_template=template, concurrency_limit=settings.pool_runs
+            )
+        )
     else:
-        await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+        await client.update_work_pool(
+            name, WorkPoolUpdate(base_job_template=template, concurrency_limit=settings.pool_runs)
+        )
 
 
 def _job_variables(worker_type: WorkerType) -> dict[str, Any]:

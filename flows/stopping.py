@@ -10,6 +10,7 @@ from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
 from blocks.runpod_client import JobStatus, JobView, RunPodClient, RunPodError
 from flows.accounts import Spent
+from flows.at_work import JobAtWork, jobs_at_work
 from flows.ledger import JobLedger
 from gpu_tasks.contract.artifacts import WorkKeys
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
@@ -44,18 +45,30 @@ async def stop_job(client: RunPodClient, endpoint_id: str, job_id: str) -> Stopp
 
 
 class StageStopped(NamedTuple):
-    """What a run's record is to tell of a stage whose GPU job was stopped for it."""
+    """What a run's record is to tell of a stage whose GPU jobs were stopped for it.
+
+    Attributes:
+        stage: Of the jobs.
+        details: For the record's `details`.
+        spent: What the run has paid for these jobs, all attempts together.
+        added: The part of it that the ledger had not known before they were stopped.
+    """
 
     stage: Stage
     details: dict[str, Any]
-    spent: Spent | None
+    spent: Spent
+    added: Spent
 
     def told_in(self, record: TaskRecord, now: datetime) -> TaskRecord:
         """Return the record with it."""
         record = record_changes.noted(record, now=now, details=self.details)
-        if self.spent is None or self.spent.gpu_seconds <= record.cost.by_stage.get(self.stage, 0.0):
+        cost = record.cost
+        known = Spent(gpu_seconds=cost.by_stage.get(self.stage, 0.0), usd=cost.usd_by_stage.get(self.stage, 0.0))
+        # A record that died with its process may lack what the ledger knew already.
+        paid = max(known + self.added, self.spent, key=lambda one: one.gpu_seconds)
+        if paid.gpu_seconds <= known.gpu_seconds:
             return record
-        return record_changes.charged(record, self.stage, self.spent.gpu_seconds, self.spent.usd, now=now)
+        return record_changes.charged(record, self.stage, paid.gpu_seconds, paid.usd, now=now)
 
 
 async def stop_jobs(record: TaskRecord) -> list[StageStopped]:
@@ -68,36 +81,48 @@ async def stop_jobs(record: TaskRecord) -> list[StageStopped]:
 
 
 async def _stop_stage(record: TaskRecord, stage: Stage) -> StageStopped | None:
-    job_id = record.details.get(f"{stage}_job_id")
-    is_over = record.details.get(f"{stage}_status") not in {"IN_QUEUE", "IN_PROGRESS", "RUNNING"}
-    # A job that another run has submitted is that run's to stop.
-    if job_id is None or is_over or record.details.get(f"{stage}_reused"):
+    jobs = jobs_at_work(record.details, stage)
+    if not jobs:
         return None
     endpoint: RunPodEndpoint = await RunPodEndpoint.aload(registry.ENDPOINTS[stage])
-    endpoint_id = record.details.get(f"{stage}_endpoint", endpoint.endpoint_id)
-    stopped = await stop_job(endpoint.client(), endpoint_id, job_id)
-    status = stopped.view.status if stopped.view else JobStatus.CANCELLED
-    spent: Spent | None = None
+    ends = await asyncio.gather(*(_stop(endpoint, job, record.task_id, stage) for job in jobs))
+    last = ends[-1].stopped.view
+    status = last.status if last else JobStatus.CANCELLED
+    details = {f"{stage}_status": status.value, f"{stage}_stopped": all(end.stopped.is_confirmed for end in ends)}
+    spent, added = (sum((getattr(end, name) for end in ends), Spent()) for name in ("spent", "added"))
+    return StageStopped(stage, details, spent, added)
+
+
+class _JobEnd(NamedTuple):
+    stopped: Stopped
+    spent: Spent = Spent()
+    added: Spent = Spent()
+
+
+async def _stop(endpoint: RunPodEndpoint, job: JobAtWork, task_id: str, stage: Stage) -> _JobEnd:
+    stopped = await stop_job(endpoint.client(), job.endpoint or endpoint.endpoint_id, job.job_id)
     with suppress(FaultError):
-        spent = await _accounted(record, stage, stopped)
-    return StageStopped(stage, {f"{stage}_status": status.value, f"{stage}_stopped": stopped.is_confirmed}, spent)
+        return await _accounted(job, task_id, stage, stopped)
+    return _JobEnd(stopped)
 
 
-async def _accounted(record: TaskRecord, stage: Stage, stopped: Stopped) -> Spent | None:
+async def _accounted(job: JobAtWork, task_id: str, stage: Stage, stopped: Stopped) -> _JobEnd:
     """Write the end into the ledger and return what the run has paid for the job."""
-    fingerprint = record.details.get(f"{stage}_fingerprint")
-    if fingerprint is None:
-        return None
+    if job.fingerprint is None or job.attempt is None:
+        return _JobEnd(stopped)
     media: R2Bucket = await R2Bucket.aload(registry.MEDIA)
-    store, keys = media.store(), WorkKeys(stage=stage, fingerprint=fingerprint)
-    ledger = JobLedger(store, keys, task_id=record.task_id)
-    claim = await asyncio.to_thread(store.read_json, keys.claim(record.details[f"{stage}_attempt"]), Claim)
+    store, keys = media.store(), WorkKeys(stage=stage, fingerprint=job.fingerprint)
+    ledger = JobLedger(store, keys, task_id=task_id)
+    before = (await asyncio.to_thread(ledger.account)).spent(task_id)
+    claim = await asyncio.to_thread(store.read_json, keys.claim(job.attempt), Claim)
     if claim is not None:
         status = stopped.view.status if stopped.view else JobStatus.CANCELLED
         fault = None if status is JobStatus.COMPLETED else FaultError(FaultCode.CANCELLED).fault
         end = attempt_end(claim, status, fault, stopped.view, is_stopped=stopped.is_confirmed)
         await asyncio.to_thread(ledger.ended, end)
-    return (await asyncio.to_thread(ledger.account)).spent(record.task_id)
+    spent = (await asyncio.to_thread(ledger.account)).spent(task_id)
+    usd = None if spent.usd is None or before.usd is None else spent.usd - before.usd
+    return _JobEnd(stopped, spent, Spent(gpu_seconds=spent.gpu_seconds - before.gpu_seconds, usd=usd))
 
 
 def attempt_end(

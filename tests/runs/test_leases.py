@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from blocks.leases import Holder, LeaseError, Leases, Renewal
 from flows.handover import is_handed_back, let_go, take_up
 from flows.leasing import LeaseKeeper, is_dead, this_process
+from tests.runpod.plane import comes_true
 from tests.servers import RunningStack
 from tests.waiting import await_until
 
@@ -68,10 +69,10 @@ async def test_a_lease_ends_by_itself_and_is_not_revived(another: Make) -> None:
     paused, next_one = another(0.2), another(LONG_SECONDS)
     assert await paused.take("run")
 
-    async def is_over() -> bool | None:
+    async def is_over() -> bool:
         return (await next_one.holders(["run"]))["run"] is None
 
-    await await_until(is_over, seconds=10, what="the lease is over")
+    await comes_true(is_over, seconds=10, what="the lease is over")
     assert (await paused.renew(["run"]))[1] == {"run": Renewal.MISSING}
     assert await next_one.take("run")
     assert (await paused.renew(["run"]))[1] == {"run": Renewal.TAKEN}
@@ -124,10 +125,10 @@ async def test_a_missing_lease_means_nothing_within_a_lease_time_after_redis_los
             await redis.delete(key)
         await await_until(lambda: not keeper.trusts_missing, seconds=20, what="the loss is noticed")
 
-        async def is_held_again() -> bool | None:
+        async def is_held_again() -> bool:
             return (await keeper.leases.holders([str(run_id)]))[str(run_id)] == keeper.leases.holder
 
-        await await_until(is_held_again, seconds=20, what="the lease is held again")
+        await comes_true(is_held_again, seconds=20, what="the lease is held again")
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
