@@ -90,11 +90,11 @@ async def test_a_fault_that_stays_is_not_paid_for_twice(jobs: Jobs) -> None:
 
 
 async def test_an_earlier_runs_failure_does_not_decide_a_new_run(jobs: Jobs) -> None:
-    job = scripted_job("fault:revision_mismatch,good")
+    job = scripted_job("fault:model_missing,good")
     with pytest.raises(JobError):
         await jobs.run(job)
     assert (await jobs.run(job, task_id="after-the-repair")).attempts == 2
-    assert jobs.causes(job) == ["first", "revision_mismatch"]
+    assert jobs.causes(job) == ["first", "model_missing"]
 
 
 async def test_two_runs_of_one_job_pay_once(jobs: Jobs) -> None:
