@@ -123,13 +123,13 @@ class RemoteJob:
         """Make the attempt after `end`; None means: look at the bucket again."""
         self._clock.check(self.job.stage)
         if end is not None:
-            if (adopted := await self._adopted(end)) is not None:
-                return await self._follow(adopted, waker, is_ours=True)
             if self._account is None:
                 # What this run had paid before it was taken up again counts, too.
                 await self._settle()
             self._check_may_try_again(end)
             await self._pause(end, waker)
+            if (adopted := await self._adopted(end)) is not None:
+                return await self._follow(adopted, waker, is_ours=True)
         terms = terms_of(
             self.job,
             self.endpoint,
