@@ -85,12 +85,15 @@ def _endpoint(stage: Stage, settings: OrchestratorSettings) -> RunPodEndpoint:
     def named(name: str) -> Any:  # noqa: ANN401  # a field of the settings
         return getattr(settings, f"runpod_{stage}_{name}")
 
+    canary, _, percent = (named("canary") or "").partition(":")
     endpoint = RunPodEndpoint(
         api_base=settings.runpod_api_base,
         # A block document holds no null secret: empty means not set up.
         api_key=settings.runpod_api_key or SecretStr(""),
         endpoint_id=named("endpoint") or "",
         fallback_endpoint_id=named("fallback") or "",
+        canary_endpoint_id=canary,
+        canary_percent=int(percent or 0),
         gpu_type=named("gpu") or "",
         max_jobs=named("max_jobs"),
         webhook_url=settings.runpod_webhook_url,

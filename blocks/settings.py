@@ -17,6 +17,8 @@ from blocks.webhooks import RETRY_SECONDS, WebhookSecrets
 from gpu_tasks.contract.consent import ConsentPolicy
 from gpu_tasks.settings import QualitySettings, R2Settings
 
+CANARY_PATTERN = r"^[A-Za-z0-9_-]+:(100|[1-9]?[0-9])$"
+
 
 class WorkerType(StrEnum):
     """On which kind of Prefect work pool runs are executed."""
@@ -53,6 +55,13 @@ class OrchestratorSettings(MediaBounds, BudgetBounds, SegmentBounds, BaseSetting
     # Where jobs go when the endpoint beside them has no worker for them.
     runpod_wav2lip_fallback: str | None = Field(default=None, validation_alias="RUNPOD_WAV2LIP_FALLBACK")
     runpod_facefusion_fallback: str | None = Field(default=None, validation_alias="RUNPOD_FACEFUSION_FALLBACK")
+    # `ENDPOINT:PERCENT`: a new release on a part of the jobs; `lipswap deploy apply` tells the value.
+    runpod_wav2lip_canary: str | None = Field(
+        default=None, pattern=CANARY_PATTERN, validation_alias="RUNPOD_WAV2LIP_ENDPOINT_CANARY"
+    )
+    runpod_facefusion_canary: str | None = Field(
+        default=None, pattern=CANARY_PATTERN, validation_alias="RUNPOD_FACEFUSION_ENDPOINT_CANARY"
+    )
     # What a second costs: a GPU type of gpu_tasks/contract/prices.toml.
     runpod_wav2lip_gpu: str | None = Field(default=None, validation_alias="RUNPOD_WAV2LIP_GPU")
     runpod_facefusion_gpu: str | None = Field(default=None, validation_alias="RUNPOD_FACEFUSION_GPU")
@@ -93,6 +102,10 @@ class OrchestratorSettings(MediaBounds, BudgetBounds, SegmentBounds, BaseSetting
 
     allow_draft: bool = Field(default=False, validation_alias="LIPSWAP_ALLOW_DRAFT")
     neural_ready: bool = Field(default=False, validation_alias="LIPSWAP_NEURAL_READY")
+    # How many runs may be on their way in all, over every orchestrator; None leaves it to each one's LIPSWAP_MAX_RUNS.
+    pool_runs: int | None = Field(default=None, ge=1, validation_alias="LIPSWAP_POOL_RUNS")
+    # Maintenance by Prefect's schedules; a laptop and a test have none.
+    schedules: bool = Field(default=False, validation_alias="LIPSWAP_SCHEDULES")
     worker_type: WorkerType = Field(default=WorkerType.INPROCESS, validation_alias="LIPSWAP_WORKER_TYPE")
     cpu_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_CPU_PROCESSES")
     consent_policy: ConsentPolicy = Field(default=ConsentPolicy.RECORDED, validation_alias="LIPSWAP_CONSENT_POLICY")

@@ -44,6 +44,10 @@ class Commands(LazyGroup):
         "models": "deployments.command.models:models",
         "samples": "deployments.command.sampling:samples",
         "doctor": "deployments.command.examining:doctor",
+        "deploy": "deployments.command.deploying:deploy",
+        "bucket": "deployments.command.buckets:bucket",
+        "plan": "deployments.command.planning:plan",
+        "conformance": "deployments.command.conforming:conformance",
     }
 
 

@@ -27,7 +27,7 @@ from flows.following import Follower, Report
 from flows.handover import is_handed_back
 from flows.ledger import Cause, JobLedger, Terms
 from flows.order import Clock, Order
-from flows.retrying import RETRIES, Retry, is_worth_another_attempt
+from flows.retrying import OF_ANOTHER_RELEASE, RETRIES, Retry, is_worth_another_attempt
 from flows.stopping import attempt_end
 from flows.terms import policy_of, terms_of
 from flows.verdict import End
@@ -89,6 +89,7 @@ class RemoteJob:
         self._tries = 0
         self._refusals = 0
         self._unfit: set[str] = set()
+        self._endpoints = self.endpoint.endpoints_for(self._ledger.fingerprint)
         self._clock = Clock(self.endpoint, self.order)
 
     async def run(self) -> JobDone:
@@ -254,7 +255,7 @@ class RemoteJob:
         if is_ours:
             self._tries += 1
             await self._settle()
-        if end is not None and RETRIES[end.fault.code] is Retry.ELSEWHERE:
+        if end is not None and (RETRIES[end.fault.code] is Retry.ELSEWHERE or end.fault.code in OF_ANOTHER_RELEASE):
             self._unfit.add(claim.endpoint_id)
         return end
 
@@ -320,7 +321,7 @@ class RemoteJob:
 
     def _where(self) -> str:
         """Return the endpoint to submit to: the first that is not known to be unfit, and that answers."""
-        fit = [one for one in self.endpoint.endpoint_ids if one not in self._unfit] or [self.endpoint.endpoint_id]
+        fit = [one for one in self._endpoints if one not in self._unfit] or [self.endpoint.endpoint_id]
         answering = [one for one in fit if not self._client.circuit(one, Operation.RUN).rest_seconds]
         return (answering or fit)[0]
 
@@ -330,7 +331,7 @@ class RemoteJob:
             return
         match RETRIES[end.fault.code]:
             case Retry.ELSEWHERE:
-                may = any(one not in self._unfit for one in self.endpoint.endpoint_ids)
+                may = any(one not in self._unfit for one in self._endpoints)
             case Retry.WAIT if not end.was_queued:
                 may = self._clock.is_patient
             case _:
