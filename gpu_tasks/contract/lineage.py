@@ -34,6 +34,8 @@ class InputDigests(_Model):
     target: Digest
     audio: Digest | None
     sources: tuple[Digest, ...]
+    # Of runs before references there is none.
+    references: tuple[Digest, ...] = ()
 
 
 class Lineage(_Model):
