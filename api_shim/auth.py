@@ -1,45 +1,82 @@
-"""The shared secret of the original service: who does not know it gets nothing but health and documentation."""
+"""The door for callers: who is known, what a key may do, how often; all before a body is read."""
 
-import hmac
+from types import MappingProxyType
+from typing import Final
 
 from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPBearer
-from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api_shim.errors import error_response
+from api_shim import api_keys
+from api_shim.callers import Caller
+from api_shim.errors import fault_response
 from gpu_tasks.contract.faults import FaultCode, FaultError
 
-# Probes and readers of the documentation have no secret; neither tells anything about tasks.
-OPEN_PATHS = frozenset({"/health", "/health/ready", "/openapi.json"})
-_OPEN_PREFIX = "/docs"
+# Probes and readers of the documentation have no secret, and RunPod's calls bring one in their path; none of these
+# tells anything about tasks.
+OPEN_PATHS = frozenset({"/health", "/health/ready", "/openapi.json", "/docs"})
+HOOKS: Final = "/hooks/runpod/"
+_OPEN_PREFIXES = ("/docs/", HOOKS)
+_READS = frozenset({"GET", "HEAD"})
+
+# By the first part of a path; what is missing here is the operator's alone.
+_SCOPES: Final = MappingProxyType(
+    {
+        "run": api_keys.Scope.RUN,
+        "cancel": api_keys.Scope.RUN,
+        "status": api_keys.Scope.READ,
+        "events": api_keys.Scope.READ,
+        "storage": api_keys.Scope.STORAGE,
+        "estimate": api_keys.Scope.LOOK,
+        "faces": api_keys.Scope.LOOK,
+        "preview": api_keys.Scope.LOOK,
+        "verify": api_keys.Scope.LOOK,
+    }
+)
 
 # Only tell the OpenAPI document how to authorize: the middleware below does it, before a body is read.
 documented = (
-    Depends(HTTPBearer(auto_error=False, description="FF_API_SECRET")),
-    Depends(APIKeyHeader(name="X-Api-Key", auto_error=False, description="FF_API_SECRET")),
+    Depends(HTTPBearer(auto_error=False, description="FF_API_SECRET or an API key")),
+    Depends(APIKeyHeader(name="X-Api-Key", auto_error=False, description="FF_API_SECRET or an API key")),
 )
 
 
-class RequireSecret:
-    """ASGI middleware: `Authorization: Bearer SECRET` or `X-Api-Key: SECRET`, else 401 with the body unread."""
+def scope_of(method: str, path: str) -> api_keys.Scope:
+    """Return what a key needs for a request."""
+    part = path.split("/")[1] if path.startswith("/") else ""
+    if part in {"tasks", "webhooks"}:
+        return api_keys.Scope.READ if method in _READS else api_keys.Scope.RUN
+    return _SCOPES.get(part, api_keys.Scope.ADMIN)
 
-    def __init__(self, app: ASGIApp, *, secret: SecretStr | None) -> None:
+
+def is_open(path: str) -> bool:
+    """Tell whether a path is for everybody."""
+    return path in OPEN_PATHS or path.startswith(_OPEN_PREFIXES)
+
+
+class RequireCaller:
+    """ASGI middleware: finds out who calls (`scope["caller"]`), else answers 401, 403 or 429 with the body unread."""
+
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._secret = secret
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._is_allowed(scope):
-            await error_response(FaultError(FaultCode.UNAUTHORIZED).fault)(scope, receive, send)
-            return
+        if scope["type"] == "http" and not is_open(scope["path"]):
+            try:
+                scope["caller"] = await _admitted(scope)
+            except FaultError as error:
+                await fault_response(error)(scope, receive, send)
+                return
         await self._app(scope, receive, send)
 
-    def _is_allowed(self, scope: Scope) -> bool:
-        path = scope["path"]
-        if self._secret is None or path in OPEN_PATHS or path == _OPEN_PREFIX or path.startswith(f"{_OPEN_PREFIX}/"):
-            return True
-        headers = Headers(scope=scope)
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        told = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        return hmac.compare_digest(told.encode(), self._secret.get_secret_value().encode())
+
+async def _admitted(scope: Scope) -> Caller:
+    services = scope["app"].state.services
+    caller: Caller = await services.callers.identify(Headers(scope=scope))
+    if caller.key is not None:
+        needed = scope_of(scope["method"], scope["path"])
+        if not caller.may(needed):
+            raise FaultError(FaultCode.FORBIDDEN, f"It needs the scope {needed}.")
+        await services.rates.take(caller.key)
+    return caller

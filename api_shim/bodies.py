@@ -15,14 +15,32 @@ def strictly(kind: type[BaseModel]) -> Callable[[Request], Awaitable[None]]:
 
     async def check(request: Request) -> None:
         body = await request.body()
-        try:
-            value = json.loads(body, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise FaultError(FaultCode.REQUEST_INVALID, "The body is not JSON.") from error
-        _check_storable(value)
+        _read(body)
         kind.model_validate_json(body, strict=True)
 
     return check
+
+
+async def changes(request: Request) -> dict[str, Any]:
+    """Return a body that is a JSON object of fields, to be checked together with those it does not name.
+
+    Raises:
+        FaultError: REQUEST_INVALID.
+    """
+    body = await request.body()
+    value = _read(body) if body else {}
+    if not isinstance(value, dict):
+        raise FaultError(FaultCode.REQUEST_INVALID, "The body is an object with the changed fields.")
+    return value
+
+
+def _read(body: bytes) -> Any:  # noqa: ANN401  # any JSON
+    try:
+        value = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise FaultError(FaultCode.REQUEST_INVALID, "The body is not JSON.") from error
+    _check_storable(value)
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -6,8 +6,9 @@ ClientError(FaultError)
 └── NotEndedError       the task has not ended in the time given; holds the record so far
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import PurePath
 from typing import IO, Any, TypeVar
@@ -16,10 +17,10 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from api_shim.wire import PresignRequest
-from flows.request import PipelineRequest
+from api_shim.wire import ErrorAnswer, PartsRequest, PresignRequest, UploadBegin, UploadComplete
+from flows.request import PipelineRequest, PreviewKind
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
-from gpu_tasks.contract.records import ErrorRecord, TaskRecord
+from gpu_tasks.contract.records import Status, TaskRecord
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -28,7 +29,8 @@ _ANSWER_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 30.0
 UPLOAD_SECONDS = 600.0
-VERIFY_SECONDS = 130.0
+# A small flow reads the file before the answer comes.
+LOOK_SECONDS = 130.0
 
 
 class ClientError(FaultError):
@@ -75,12 +77,24 @@ class NotEndedError(ClientError):
 
 
 @dataclass(frozen=True)
+class TaskQuery:
+    """Which tasks are listed: those with one of the statuses and all of the labels, newest first."""
+
+    limit: int = 20
+    cursor: str | None = None
+    statuses: tuple[Status, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Call:
     """One HTTP request."""
 
     method: str
     path: str
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Sequence[tuple[str, str]] = ()
     json: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, str] | None = None
@@ -90,7 +104,7 @@ class Call:
     def options(self) -> dict[str, Any]:
         """Return the keyword arguments of httpx's `request`."""
         return {
-            "params": dict(self.params),
+            "params": list(self.params),
             "json": self.json,
             "headers": dict(self.headers),
             "data": self.form,
@@ -102,21 +116,20 @@ class Call:
 def run_call(request: PipelineRequest, idempotency_key: str | None) -> Call:
     """POST /run."""
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-    # What is at its default is left out, so that an older service is not asked about fields it has never heard of.
-    return Call("POST", "/run", json=request.model_dump(mode="json", exclude_defaults=True), headers=headers)
+    return Call("POST", "/run", json=_body_of(request), headers=headers)
 
 
 def status_call(task_id: str, wait_seconds: float | None) -> Call:
     """GET /status/{task_id}; with `wait_seconds` the answer comes when the task ends, at the latest then."""
     if wait_seconds is None:
-        return Call("GET", f"/status/{quote(task_id, safe='')}")
-    params = {"wait": "true", "timeout": f"{wait_seconds:.3f}"}
-    return Call("GET", f"/status/{quote(task_id, safe='')}", params=params, seconds=wait_seconds + _ANSWER_SECONDS)
+        return Call("GET", f"/status/{_quoted(task_id)}")
+    params = ("wait", "true"), ("timeout", f"{wait_seconds:.3f}")
+    return Call("GET", f"/status/{_quoted(task_id)}", params=params, seconds=wait_seconds + _ANSWER_SECONDS)
 
 
 def cancel_call(task_id: str) -> Call:
     """POST /cancel/{task_id}."""
-    return Call("POST", f"/cancel/{quote(task_id, safe='')}")
+    return Call("POST", f"/cancel/{_quoted(task_id)}")
 
 
 def upload_call(stream: IO[bytes], *, filename: str, prefix: str, content_type: str) -> Call:
@@ -138,7 +151,82 @@ def presign_call(asked: PresignRequest) -> Call:
 
 def verify_call(key: str) -> Call:
     """POST /verify; a large file is fetched and read before the answer comes."""
-    return Call("POST", "/verify", json={"key": key}, seconds=VERIFY_SECONDS)
+    return Call("POST", "/verify", json={"key": key}, seconds=LOOK_SECONDS)
+
+
+def events_call(task_id: str, seen: int | None) -> Call:
+    """GET /events/{task_id}; `seen` is the revision after which the stream goes on."""
+    headers = {} if seen is None else {"Last-Event-ID": str(seen)}
+    return Call("GET", f"/events/{_quoted(task_id)}", headers=headers)
+
+
+def list_call(asked: TaskQuery) -> Call:
+    """GET /tasks."""
+    times = {"created_after": asked.created_after, "created_before": asked.created_before}
+    params = [("limit", str(asked.limit))]
+    params += [("cursor", asked.cursor)] if asked.cursor else []
+    params += [("status", status.value) for status in asked.statuses]
+    params += [("label", f"{name}:{value}") for name, value in asked.labels.items()]
+    params += [(name, moment.isoformat()) for name, moment in times.items() if moment is not None]
+    return Call("GET", "/tasks", params=params)
+
+
+def rerun_call(task_id: str, changes: Mapping[str, Any]) -> Call:
+    """POST /tasks/{task_id}/rerun."""
+    return Call("POST", f"/tasks/{_quoted(task_id)}/rerun", json=dict(changes))
+
+
+def delete_call(task_id: str) -> Call:
+    """DELETE /tasks/{task_id}."""
+    return Call("DELETE", f"/tasks/{_quoted(task_id)}")
+
+
+def faces_call(target_key: str, at_seconds: float | None) -> Call:
+    """POST /faces."""
+    told = {} if at_seconds is None else {"at_seconds": at_seconds}
+    return Call("POST", "/faces", json={"target_key": target_key, **told}, seconds=LOOK_SECONDS)
+
+
+def estimate_call(request: PipelineRequest) -> Call:
+    """POST /estimate."""
+    return Call("POST", "/estimate", json=_body_of(request), seconds=LOOK_SECONDS)
+
+
+def preview_call(request: PipelineRequest, kind: PreviewKind, at_seconds: float) -> Call:
+    """POST /preview."""
+    body = {"request": _body_of(request), "kind": kind.value, "at_seconds": at_seconds}
+    return Call("POST", "/preview", json=body, seconds=LOOK_SECONDS)
+
+
+def begin_upload_call(asked: UploadBegin) -> Call:
+    """POST /storage/uploads."""
+    return Call("POST", "/storage/uploads", json=asked.model_dump(mode="json", exclude_none=True))
+
+
+def upload_parts_call(upload_id: str, asked: PartsRequest) -> Call:
+    """POST /storage/uploads/{upload_id}/parts."""
+    return Call("POST", f"/storage/uploads/{_quoted(upload_id)}/parts", json=asked.model_dump(mode="json"))
+
+
+def complete_upload_call(upload_id: str, asked: UploadComplete) -> Call:
+    """POST /storage/uploads/{upload_id}/complete; what came is read again before the answer comes."""
+    path = f"/storage/uploads/{_quoted(upload_id)}/complete"
+    return Call("POST", path, json=asked.model_dump(mode="json"), seconds=UPLOAD_SECONDS)
+
+
+def abandon_upload_call(upload_id: str) -> Call:
+    """DELETE /storage/uploads/{upload_id}."""
+    return Call("DELETE", f"/storage/uploads/{_quoted(upload_id)}")
+
+
+def deliveries_call(task_id: str) -> Call:
+    """GET /webhooks/{task_id}."""
+    return Call("GET", f"/webhooks/{_quoted(task_id)}")
+
+
+def replay_call(task_id: str, delivery_id: str) -> Call:
+    """POST /webhooks/{task_id}/{delivery_id}/replay."""
+    return Call("POST", f"/webhooks/{_quoted(task_id)}/{_quoted(delivery_id)}/replay")
 
 
 def parsed(answer: httpx.Response, kind: type[Model]) -> Model:
@@ -188,13 +276,22 @@ def raise_for_error(answer: httpx.Response) -> None:
         return
     retry_after = answer.headers.get("retry-after", "")
     try:
-        told = ErrorRecord.model_validate_json(answer.content)
+        told = ErrorAnswer.model_validate_json(answer.content)
         fault = Fault(code=told.error, detail=told.detail, stage=told.stage)
     except ValidationError:
         # A proxy in between, or another service.
         fault = Fault(code=FaultCode.INTERNAL, detail=f"The service answered with status {answer.status_code}.")
     seconds = float(retry_after) if retry_after.isdecimal() else None
     raise ApiError(fault, status=answer.status_code, retry_after_seconds=seconds)
+
+
+def _body_of(request: PipelineRequest) -> dict[str, Any]:
+    """Return a request as JSON: what is at its default is left out, an older service may never have heard of it."""
+    return request.model_dump(mode="json", exclude_defaults=True)
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
 
 
 def _read(answer: httpx.Response, kind: type[Model]) -> Model:

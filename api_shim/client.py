@@ -9,32 +9,68 @@ with Client("http://127.0.0.1:8000") as client:
     client.download(record.result.output_key, Path("result.mp4"))
 """
 
-import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from mimetypes import guess_type
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal, Self
+from typing import Any, Self
 
 import httpx
 from pydantic import SecretStr
 
-from api_shim import calls
-from api_shim.calls import ApiError, ApiUnreachableError, ClientError, NotEndedError
-from api_shim.wire import Intent, PresignAnswer, PresignRequest, Readiness, RunSummary, UploadAnswer
-from flows.request import PipelineRequest
+from api_shim import calls, large_files
+from api_shim.async_client import AsyncClient
+from api_shim.calling import (
+    FOLLOW_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    Kind,
+    answered_by,
+    authorization,
+    next_wait,
+    partial_file,
+    upload_call,
+)
+from api_shim.calls import ApiError, ApiUnreachableError, ClientError, NotEndedError, TaskQuery
+from api_shim.hearing import SILENCE_SECONDS, EventReader
+from api_shim.webhook_verification import WebhookVerificationError, verify_webhook
+from api_shim.wire import (
+    Deleted,
+    DeliveryAnswer,
+    DeliveryList,
+    FacesAnswer,
+    Intent,
+    PartsAnswer,
+    PartsRequest,
+    PresignAnswer,
+    PresignRequest,
+    PreviewAnswer,
+    Readiness,
+    RunSummary,
+    SentPart,
+    TaskPage,
+    UploadAnswer,
+    UploadBegin,
+    UploadBegun,
+    UploadComplete,
+)
+from flows.request import PipelineRequest, PreviewKind
 from gpu_tasks.contract.credentials import Verdict
+from gpu_tasks.contract.looks import Estimate
 from gpu_tasks.contract.records import TaskRecord
 
-__all__ = ["ApiError", "ApiUnreachableError", "AsyncClient", "Client", "ClientError", "NotEndedError"]
-
-Kind = Literal["audio", "video", "source"]
-# How often `follow` looks for progress; the end is pushed and comes at once.
-_FOLLOW_SECONDS = 1.0
-# How long one request of `wait` is kept open: proxies close what is silent for a minute.
-_LONGEST_WAIT_SECONDS = 50.0
+__all__ = [
+    "ApiError",
+    "ApiUnreachableError",
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "NotEndedError",
+    "TaskQuery",
+    "WebhookVerificationError",
+    "verify_webhook",
+]
 
 
 class Client:
@@ -42,7 +78,7 @@ class Client:
 
     def __init__(self, base_url: str, *, secret: SecretStr | None = None) -> None:
         self.base_url = base_url.rstrip("/")
-        self._http = httpx.Client(base_url=self.base_url, headers=_authorization(secret))
+        self._http = httpx.Client(base_url=self.base_url, headers=authorization(secret))
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +104,7 @@ class Client:
         """
         deadline = time.monotonic() + timeout
         while True:
-            record = self.status(task_id, wait_seconds=_next_wait(deadline, _LONGEST_WAIT_SECONDS))
+            record = self.status(task_id, wait_seconds=next_wait(deadline, LONGEST_WAIT_SECONDS))
             if record.status.is_final or time.monotonic() >= deadline:
                 return calls.ended(record, timeout)
 
@@ -82,7 +118,14 @@ class Client:
         record = self.status(task_id)
         yield record
         while not record.status.is_final:
-            newer = self.status(task_id, wait_seconds=_next_wait(deadline, _FOLLOW_SECONDS))
+            # Pushed as long as that lasts; then a look, for services and proxies that let no events through.
+            with suppress(ApiError, ApiUnreachableError):
+                for pushed in self._pushed(task_id, record.revision, deadline):
+                    record = pushed
+                    yield record
+            if record.status.is_final:
+                return
+            newer = self.status(task_id, wait_seconds=next_wait(deadline, FOLLOW_SECONDS))
             if newer.revision != record.revision or newer.status.is_final:
                 record = newer
                 yield record
@@ -96,7 +139,7 @@ class Client:
     def upload(self, path: Path, *, kind: Kind) -> UploadAnswer:
         """Store a file for use in a request."""
         with path.open("rb") as stream:
-            return calls.parsed(self._send(_upload_call(stream, path, kind)), UploadAnswer)
+            return calls.parsed(self._send(upload_call(stream, path, kind)), UploadAnswer)
 
     def presign(self, asked: PresignRequest) -> PresignAnswer:
         """Return a URL for direct transfer to or from the bucket."""
@@ -108,7 +151,7 @@ class Client:
         # Not with our own client: the bucket is not given the secret.
         with (
             self._answered(),
-            _partial(destination) as partial,
+            partial_file(destination) as partial,
             httpx.stream("GET", presigned.url, timeout=calls.REQUEST_SECONDS) as answer,
             partial.open("wb") as file,
         ):
@@ -120,10 +163,98 @@ class Client:
         """Return whose credential a stored file carries, and whether picture, sound and index are as signed."""
         return calls.parsed(self._send(calls.verify_call(key)), Verdict)
 
+    def list_tasks(self, asked: TaskQuery | None = None) -> TaskPage:
+        """Return a page of tasks, newest first; its `next_cursor` asks for the next."""
+        return calls.parsed(self._send(calls.list_call(asked or TaskQuery())), TaskPage)
+
+    def rerun(self, task_id: str, changes: Mapping[str, Any]) -> RunSummary:
+        """Start a task like an earlier one, with some fields of its request changed."""
+        return calls.parsed(self._send(calls.rerun_call(task_id, changes)), RunSummary)
+
+    def delete(self, task_id: str) -> Deleted:
+        """Delete a task that has ended, with what only it refers to."""
+        return calls.parsed(self._send(calls.delete_call(task_id)), Deleted)
+
+    def find_faces(self, target_key: str, *, at_seconds: float | None = None) -> FacesAnswer:
+        """Return the faces of a target, for choosing who is changed."""
+        return calls.parsed(self._send(calls.faces_call(target_key, at_seconds)), FacesAnswer)
+
+    def estimate(self, request: PipelineRequest) -> Estimate:
+        """Return how long a request would take and what it would cost."""
+        return calls.parsed(self._send(calls.estimate_call(request)), Estimate)
+
+    def preview(self, request: PipelineRequest, kind: PreviewKind, at_seconds: float) -> PreviewAnswer:
+        """Return a frame or three seconds of the result as the draft engine makes it."""
+        return calls.parsed(self._send(calls.preview_call(request, kind, at_seconds)), PreviewAnswer)
+
+    def deliveries(self, task_id: str) -> tuple[DeliveryAnswer, ...]:
+        """Return what was told of a task to its webhook, and what could not be told."""
+        return calls.parsed(self._send(calls.deliveries_call(task_id)), DeliveryList).deliveries
+
+    def replay(self, task_id: str, delivery_id: str) -> DeliveryAnswer:
+        """Deliver a webhook again."""
+        return calls.parsed(self._send(calls.replay_call(task_id, delivery_id)), DeliveryAnswer)
+
+    def begin_upload(self, asked: UploadBegin) -> UploadBegun:
+        """Announce a large file; `send_parts` sends it."""
+        return calls.parsed(self._send(calls.begin_upload_call(asked)), UploadBegun)
+
+    def upload_parts(self, upload_id: str, asked: PartsRequest) -> PartsAnswer:
+        """Return where parts go, and which have come."""
+        return calls.parsed(self._send(calls.upload_parts_call(upload_id, asked)), PartsAnswer)
+
+    def complete_upload(self, upload_id: str, asked: UploadComplete) -> UploadAnswer:
+        """Put the parts together."""
+        return calls.parsed(self._send(calls.complete_upload_call(upload_id, asked)), UploadAnswer)
+
+    def abandon_upload(self, upload_id: str) -> None:
+        """Forget an upload and its parts."""
+        calls.raise_for_error(self._send(calls.abandon_upload_call(upload_id)))
+
+    def send_parts(self, path: Path, begun: UploadBegun) -> UploadAnswer:
+        """Send what has not come yet of a large file; called again after an interruption it goes on where it was."""
+        there = self.upload_parts(begun.upload_id, PartsRequest()).uploaded
+        sent = [SentPart(part_number=part.part_number, etag=part.etag) for part in there]
+        # Not with our own client: the bucket is not given the secret.
+        with path.open("rb") as file, httpx.Client(timeout=calls.UPLOAD_SECONDS) as bucket:
+            for numbers in large_files.missing(begun, sent):
+                for part in self.upload_parts(begun.upload_id, PartsRequest(part_numbers=numbers)).parts:
+                    chunk = large_files.read(file, begun, part)
+                    with self._answered():
+                        sent.append(large_files.taken(bucket.put(part.url, content=chunk, headers=part.headers), part))
+        return self.complete_upload(begun.upload_id, large_files.complete(sent))
+
+    def events(self, task_id: str, *, seen: int | None = None) -> Iterator[TaskRecord]:
+        """Yield the record now and after every change, as they are pushed, until the end or a broken connection.
+
+        Args:
+            task_id: Of the task.
+            seen: The revision of the last record that is known; it is not yielded again.
+        """
+        yield from self._pushed(task_id, seen, math.inf)
+
     def ready(self) -> Readiness:
         """Return which dependencies of the service answer; `unready` is an answer, too."""
         with self._answered():
             return Readiness.model_validate_json(self._http.get("/health/ready").content)
+
+    def _pushed(self, task_id: str, seen: int | None, deadline: float) -> Iterator[TaskRecord]:
+        """Yield what is pushed before the deadline; a stream that says nothing is left a little later."""
+        call, reader = calls.events_call(task_id, seen), EventReader()
+        silence = httpx.Timeout(next_wait(deadline, SILENCE_SECONDS), connect=calls.CONNECT_SECONDS)
+        with (
+            self._answered(),
+            self._http.stream("GET", call.path, headers=dict(call.headers), timeout=silence) as answer,
+        ):
+            if not answer.is_success:
+                answer.read()
+            calls.raise_for_error(answer)
+            for line in answer.iter_lines():
+                heard = reader.take(line)
+                if (heard is not None and heard.is_end) or time.monotonic() >= deadline:
+                    return
+                if heard is not None and heard.record is not None:
+                    yield heard.record
 
     def _send(self, call: calls.Call) -> httpx.Response:
         with self._answered():
@@ -131,120 +262,5 @@ class Client:
 
     @contextmanager
     def _answered(self) -> Iterator[None]:
-        with _answered_by(self.base_url):
+        with answered_by(self.base_url):
             yield
-
-
-class AsyncClient:
-    """Calls the API; every method may raise ApiError or ApiUnreachableError. See Client."""
-
-    def __init__(self, base_url: str, *, secret: SecretStr | None = None) -> None:
-        self.base_url = base_url.rstrip("/")
-        self._http = httpx.AsyncClient(base_url=self.base_url, headers=_authorization(secret))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._http.aclose()
-
-    async def run(self, request: PipelineRequest, *, idempotency_key: str | None = None) -> RunSummary:
-        """See Client.run."""
-        return calls.parsed(await self._send(calls.run_call(request, idempotency_key)), RunSummary)
-
-    async def status(self, task_id: str, *, wait_seconds: float | None = None) -> TaskRecord:
-        """See Client.status."""
-        return calls.parsed_record(await self._send(calls.status_call(task_id, wait_seconds)))
-
-    async def wait(self, task_id: str, *, timeout: float) -> TaskRecord:  # noqa: ASYNC109  # as in Client
-        """See Client.wait."""
-        deadline = time.monotonic() + timeout
-        while True:
-            record = await self.status(task_id, wait_seconds=_next_wait(deadline, _LONGEST_WAIT_SECONDS))
-            if record.status.is_final or time.monotonic() >= deadline:
-                return calls.ended(record, timeout)
-
-    async def follow(self, task_id: str, *, timeout: float) -> AsyncIterator[TaskRecord]:  # noqa: ASYNC109  # as in Client
-        """See Client.follow."""
-        deadline = time.monotonic() + timeout
-        record = await self.status(task_id)
-        yield record
-        while not record.status.is_final:
-            newer = await self.status(task_id, wait_seconds=_next_wait(deadline, _FOLLOW_SECONDS))
-            if newer.revision != record.revision or newer.status.is_final:
-                record = newer
-                yield record
-            if time.monotonic() >= deadline:
-                calls.ended(record, timeout)
-
-    async def cancel(self, task_id: str) -> RunSummary:
-        """See Client.cancel."""
-        return calls.parsed(await self._send(calls.cancel_call(task_id)), RunSummary)
-
-    async def upload(self, path: Path, *, kind: Kind) -> UploadAnswer:
-        """See Client.upload."""
-        with await asyncio.to_thread(path.open, "rb") as stream:
-            return calls.parsed(await self._send(_upload_call(stream, path, kind)), UploadAnswer)
-
-    async def presign(self, asked: PresignRequest) -> PresignAnswer:
-        """See Client.presign."""
-        return calls.parsed(await self._send(calls.presign_call(asked)), PresignAnswer)
-
-    async def download(self, key: str, destination: Path) -> None:
-        """See Client.download."""
-        presigned = await self.presign(PresignRequest(intent=Intent.DOWNLOAD, key=key))
-        with _answered_by(self.base_url), _partial(destination) as partial:
-            async with (
-                httpx.AsyncClient(timeout=calls.REQUEST_SECONDS) as bucket,
-                bucket.stream("GET", presigned.url) as answer,
-            ):
-                calls.raise_for_error(answer)
-                with await asyncio.to_thread(partial.open, "wb") as file:
-                    async for chunk in answer.aiter_bytes():
-                        await asyncio.to_thread(file.write, chunk)
-
-    async def verify(self, key: str) -> Verdict:
-        """See Client.verify."""
-        return calls.parsed(await self._send(calls.verify_call(key)), Verdict)
-
-    async def ready(self) -> Readiness:
-        """See Client.ready."""
-        with _answered_by(self.base_url):
-            return Readiness.model_validate_json((await self._http.get("/health/ready")).content)
-
-    async def _send(self, call: calls.Call) -> httpx.Response:
-        with _answered_by(self.base_url):
-            return await self._http.request(call.method, call.path, **call.options())
-
-
-def _authorization(secret: SecretStr | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {secret.get_secret_value()}"} if secret else {}
-
-
-def _upload_call(stream: IO[bytes], path: Path, kind: Kind) -> calls.Call:
-    content_type = guess_type(path.name)[0] or "application/octet-stream"
-    return calls.upload_call(stream, filename=path.name, prefix=f"uploads/{kind}", content_type=content_type)
-
-
-def _next_wait(deadline: float, longest: float) -> float:
-    return max(0.001, min(longest, deadline - time.monotonic()))
-
-
-@contextmanager
-def _answered_by(base_url: str) -> Iterator[None]:
-    try:
-        yield
-    except httpx.TransportError as error:
-        raise calls.unreachable(base_url) from error
-
-
-@contextmanager
-def _partial(destination: Path) -> Iterator[Path]:
-    partial = destination.with_name(f"{destination.name}.partial")
-    try:
-        yield partial
-        partial.replace(destination)
-    finally:
-        partial.unlink(missing_ok=True)

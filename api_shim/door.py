@@ -3,6 +3,7 @@
 import asyncio
 
 from api_shim.settings import ShimSettings
+from blocks import webhook_address
 from blocks.audit import AuditLog
 from flows.request import PipelineRequest, beyond, unsupported
 from gpu_tasks.contract.audit import AuditEvent, AuditFact
@@ -15,8 +16,13 @@ from gpu_tasks.storage import ArtifactStore
 from gpu_tasks.weights import WeightStore
 
 
-def check_request(request: PipelineRequest, settings: ShimSettings) -> None:
+def check_request(request: PipelineRequest, settings: ShimSettings, *, is_declared: bool = False) -> None:
     """Refuse what can be known to fail from the request and the settings alone.
+
+    Args:
+        request: What is asked.
+        settings: What the service can do.
+        is_declared: Consent to the very same inputs stands in the audit chain already.
 
     Raises:
         FaultError: MISSING_AUDIO_KEY, REQUEST_INVALID, OPTION_UNSUPPORTED, CONSENT_REQUIRED, ENGINE_UNAVAILABLE,
@@ -45,13 +51,29 @@ def check_request(request: PipelineRequest, settings: ShimSettings) -> None:
         raise refusal
     if engine is Engine.NEURAL and settings.weights is not None:
         _expect_models(request, WeightStore(settings.weights, manifest()))
-    consent_to_record(request.consent, settings.consent_policy)
+    if not is_declared:
+        consent_to_record(request.consent, settings.consent_policy)
 
 
 def _expect_models(request: PipelineRequest, weights: WeightStore) -> None:
     recognises = bool(request.reference_keys)
     for model in models_named(request.gpu_stages, request.wav2lip, request.facefusion, recognises=recognises):
         weights.expect(model)
+
+
+async def check_webhook(url: str, settings: ShimSettings) -> None:
+    """Refuse a webhook that could not be signed, or whose address may not be called.
+
+    Raises:
+        FaultError: OPTION_UNSUPPORTED or WEBHOOK_REFUSED.
+    """
+    if not settings.webhook_secrets.get_secret_value():
+        raise FaultError(
+            FaultCode.OPTION_UNSUPPORTED,
+            "Field: webhook_url; it needs a secret to sign with, LIPSWAP_WEBHOOK_SECRET.",
+            field="webhook_url",
+        )
+    await webhook_address.check(url, allow_loopback=settings.webhook_loopback)
 
 
 def configuration_gap(settings: ShimSettings) -> str | None:
@@ -110,13 +132,13 @@ async def check_stored(store: ArtifactStore, field: str, key: str, max_bytes: in
     """
     head = await asyncio.to_thread(store.head, key)
     if head is None:
-        raise FaultError(FaultCode.OBJECT_MISSING, f"{field}: {key}.")
+        raise FaultError(FaultCode.OBJECT_MISSING, f"{field}: {key}.", field=field)
     if head.size_bytes == 0:
-        raise FaultError(FaultCode.OBJECT_EMPTY, f"{field}: {key}.")
+        raise FaultError(FaultCode.OBJECT_EMPTY, f"{field}: {key}.", field=field)
     if head.size_bytes > max_bytes:
-        raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"{field}: the limit is {max_bytes} bytes.")
+        raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"{field}: the limit is {max_bytes} bytes.", field=field)
 
 
 async def _check_output(store: ArtifactStore, field: str, key: str) -> None:
     if await asyncio.to_thread(store.head, key) is not None:
-        raise FaultError(FaultCode.OUTPUT_EXISTS, f"{field}: {key}.")
+        raise FaultError(FaultCode.OUTPUT_EXISTS, f"{field}: {key}.", field=field)

@@ -1,11 +1,13 @@
 """Every error the shim answers with: one table from fault codes to HTTP status, one body for all of them.
 
-The body is `{error, detail, stage, retryable}`, the same object that stands under `error` in a failed record.
+The body is `{error, detail, stage, retryable}`, the same object that stands under `error` in a failed record, with
+`field` where one field of the request is wrong and `task_id` where a task is meant.
 """
 
 import logging
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,6 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
+from api_shim.wire import ErrorAnswer
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
 from gpu_tasks.contract.records import ErrorRecord
 
@@ -80,36 +83,75 @@ STATUSES: dict[FaultCode, HTTPStatus] = {
     FaultCode.CONTENT_REFUSED: HTTPStatus.UNPROCESSABLE_ENTITY,
     FaultCode.CANCELLED: HTTPStatus.CONFLICT,
     FaultCode.UNAUTHORIZED: HTTPStatus.UNAUTHORIZED,
+    FaultCode.FORBIDDEN: HTTPStatus.FORBIDDEN,
+    FaultCode.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
+    FaultCode.QUOTA_EXCEEDED: HTTPStatus.TOO_MANY_REQUESTS,
+    FaultCode.IDEMPOTENCY_IN_FLIGHT: HTTPStatus.CONFLICT,
     FaultCode.TASK_UNKNOWN: HTTPStatus.NOT_FOUND,
+    FaultCode.TASK_NOT_ENDED: HTTPStatus.CONFLICT,
+    FaultCode.UPLOAD_UNKNOWN: HTTPStatus.NOT_FOUND,
+    FaultCode.UPLOAD_INCOMPLETE: HTTPStatus.CONFLICT,
     FaultCode.ROUTE_UNKNOWN: HTTPStatus.NOT_FOUND,
+    FaultCode.WEBHOOK_REFUSED: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FaultCode.WEBHOOK_FAILED: HTTPStatus.BAD_GATEWAY,
+    FaultCode.DELIVERY_UNKNOWN: HTTPStatus.NOT_FOUND,
     FaultCode.PAYLOAD_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    FaultCode.REQUEST_TOO_SLOW: HTTPStatus.REQUEST_TIMEOUT,
     FaultCode.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
 _RETRY_AFTER_SECONDS = 5
+_COME_AGAIN = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 _MAX_NAMED_FIELDS = 8
 
 
 def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """What a route declares in the OpenAPI document about its errors."""
-    return {int(status): {"model": ErrorRecord, "description": status.phrase} for status in statuses}
+    return {int(status): {"model": ErrorAnswer, "description": status.phrase} for status in statuses}
 
 
-def error_response(fault: Fault, *, status: int | None = None) -> JSONResponse:
-    """Return the answer that tells `fault`; `status` only where HTTP knows better than the table (405)."""
+def error_response(
+    fault: Fault,
+    *,
+    status: int | None = None,
+    named: Mapping[str, str | None] = MappingProxyType({}),
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> JSONResponse:
+    """Return the answer that tells `fault`.
+
+    Args:
+        fault: What happened.
+        status: Only where HTTP knows better than the table (405).
+        named: `field` or `task_id`, where the answer names one.
+        headers: Besides those that belong to the status.
+    """
     told = status or STATUSES[fault.code]
     body = ErrorRecord(error=fault.code, detail=fault.detail, stage=fault.stage, retryable=fault.is_retryable)
-    headers = {}
-    if told == HTTPStatus.SERVICE_UNAVAILABLE and fault.is_retryable:
-        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    known = {name: value for name, value in named.items() if value is not None}
+    answer = JSONResponse({**body.model_dump(mode="json"), **known}, status_code=told, headers=dict(headers))
+    if told in _COME_AGAIN and fault.is_retryable:
+        answer.headers.setdefault("Retry-After", str(_RETRY_AFTER_SECONDS))
     if told == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(body.model_dump(mode="json"), status_code=told, headers=headers)
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
 
 
-def invalid(detail: str) -> Fault:
-    """Return the fault of a request that breaks its documented form."""
-    return FaultError(FaultCode.REQUEST_INVALID, detail).fault
+class AnswerError(FaultError):
+    """A fault whose answer says more than its sentence.
+
+    Args:
+        code: What happened.
+        detail: The particulars.
+        task_id: The task that the caller should look at.
+        retry_after_seconds: When it is worth asking again.
+    """
+
+    def __init__(
+        self, code: FaultCode, detail: str = "", *, task_id: str | None = None, retry_after_seconds: int | None = None
+    ) -> None:
+        super().__init__(code, detail)
+        self.task_id = task_id
+        self.retry_after_seconds = retry_after_seconds
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -123,12 +165,25 @@ def add_error_handlers(app: FastAPI) -> None:
 
 async def _on_fault(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FaultError)  # noqa: S101  # Starlette's type of a handler is wider than what it is called with
-    return error_response(error.fault)
+    return fault_response(error)
+
+
+def fault_response(error: FaultError) -> JSONResponse:
+    """Return the answer to an error, with all that it knows."""
+    headers = {}
+    task_id = error.task_id if isinstance(error, AnswerError) else None
+    if task_id is not None:
+        headers["Location"] = f"/status/{task_id}"
+    if isinstance(error, AnswerError) and error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    return error_response(error.fault, named={"field": error.field, "task_id": task_id}, headers=headers)
 
 
 async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError | ValidationError)  # noqa: S101  # the same
-    return error_response(invalid(named_fields(error.errors())))
+    errors = list(error.errors())
+    fault = FaultError(FaultCode.REQUEST_INVALID, named_fields(errors)).fault
+    return error_response(fault, named={"field": _path(errors[0]["loc"]) if errors else None})
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -139,7 +194,7 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
         answer.headers.update(error.headers or {})
         return answer
     # What is left comes from reading a body: broken JSON, a broken form.
-    return error_response(invalid("The body could not be read."))
+    return error_response(FaultError(FaultCode.REQUEST_INVALID, "The body could not be read.").fault)
 
 
 async def _on_unexpected(request: Request, error: Exception) -> JSONResponse:

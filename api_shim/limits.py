@@ -1,8 +1,12 @@
 """What holds for every request before any route sees it: a cap on the body, and headers for browsers."""
 
+import asyncio
+import time
 from collections.abc import Mapping
+from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api_shim.errors import error_response
@@ -19,6 +23,9 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+
+# A bad mobile line; whoever sends more slowly than that for long holds a connection for nothing.
+_SLOWEST_BYTES_PER_SECOND: Final = 16 * 1024
 
 
 class SecurityHeaders:
@@ -38,54 +45,101 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-class _BodyTooLargeError(Exception):
-    """The body has passed the cap."""
+class _BodyRefusedError(Exception):
+    """The body has passed the cap, or comes too slowly; `answer` says so."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class _Allowance:
+    """How much of one body has come, and when the next of it is due.
+
+    A body has `body_seconds` to come whole, and as much longer as its bytes take at the slowest rate that is served.
+    """
+
+    def __init__(self, cap: int, body_seconds: float) -> None:
+        self._cap = cap
+        self._received = 0
+        self._due = time.monotonic() + body_seconds
+        self._is_whole = False
+
+    async def next(self, receive: Receive) -> Message:
+        """Return the next message; raises _BodyRefusedError."""
+        if self._is_whole:
+            # What comes now is the end of the connection, for which a waiting answer may listen for an hour.
+            return await receive()
+        try:
+            async with asyncio.timeout(self._due - time.monotonic()):
+                message = await receive()
+        except TimeoutError:
+            raise _BodyRefusedError(error_response(FaultError(FaultCode.REQUEST_TOO_SLOW).fault)) from None
+        size = len(message.get("body", b""))
+        self._received += size
+        self._due += size / _SLOWEST_BYTES_PER_SECOND
+        if self._received > self._cap:
+            raise _BodyRefusedError(_too_large(self._cap))
+        self._is_whole = not message.get("more_body", False)
+        return message
 
 
 class BodyLimit:
-    """ASGI middleware: refuses a body larger than the cap of its path, by its declared length or by counting bytes."""
+    """ASGI middleware: refuses a body that is larger than the cap of its path, or that comes too slowly.
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, max_bytes_by_path: Mapping[str, int]) -> None:
+    Args:
+        app: What is behind it.
+        max_bytes: The cap, by declared length or by counting bytes.
+        max_bytes_by_path: Other caps.
+        body_seconds: How long a small body may take.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, max_bytes_by_path: Mapping[str, int], body_seconds: float
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._by_path = max_bytes_by_path
+        self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         cap = self._by_path.get(scope["path"], self._max_bytes)
-        refusal = error_response(FaultError(FaultCode.PAYLOAD_TOO_LARGE, f"The limit is {cap} bytes.").fault)
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared) > cap:
-            await refusal(scope, receive, send)
+            await _too_large(cap)(scope, receive, send)
             return
 
-        received = 0
-        is_over = False
+        allowance = _Allowance(cap, self._body_seconds)
+        refusal: Response | None = None
         has_answered = False
 
         async def receive_counted() -> Message:
-            nonlocal received, is_over
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > cap:
-                is_over = True
-                raise _BodyTooLargeError
-            return message
+            nonlocal refusal
+            try:
+                return await allowance.next(receive)
+            except _BodyRefusedError as error:
+                refusal = error.answer
+                raise
 
-        async def send_unless_over(message: Message) -> None:
+        async def send_unless_refused(message: Message) -> None:
             nonlocal has_answered
             # FastAPI turns what is raised while it reads a body into an answer of its own: that one is dropped.
-            if is_over and not has_answered:
+            if refusal is not None and not has_answered:
                 return
             has_answered = True
             await send(message)
 
         try:
-            await self._app(scope, receive_counted, send_unless_over)
-        except _BodyTooLargeError:
+            await self._app(scope, receive_counted, send_unless_refused)
+        except _BodyRefusedError:
             if has_answered:
                 raise
-        if is_over and not has_answered:
+        if refusal is not None and not has_answered:
             await refusal(scope, receive, send)
+
+
+def _too_large(cap: int) -> Response:
+    return error_response(FaultError(FaultCode.PAYLOAD_TOO_LARGE, f"The limit is {cap} bytes.").fault)

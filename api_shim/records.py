@@ -1,10 +1,8 @@
 """Records for readers: from the mirror in the normal case, from Prefect when the mirror is empty, late or away."""
 
-import asyncio
 import json
 import logging
-import time
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from prefect.client.schemas.objects import FlowRun
@@ -15,6 +13,7 @@ from api_shim.runs import Runs, RunsError
 from api_shim.settings import ShimSettings
 from api_shim.uploads import public_url
 from blocks.job_store import JobStore, JobStoreError, parse_record
+from blocks.logs import about_task
 from gpu_tasks.contract.records import IntermediateResult, TaskRecord
 from gpu_tasks.storage import ArtifactStore
 
@@ -22,10 +21,6 @@ _logger = logging.getLogger(__name__)
 
 # A running record that nobody has touched for so long is compared with Prefect before it is believed.
 _STALE = timedelta(seconds=60)
-# Pushes come by themselves; this re-read is for the one that got lost.
-_REREAD_SECONDS = 10.0
-# Without Redis there are no pushes.
-_REREAD_WITHOUT_PUSH_SECONDS = 1.0
 
 
 class Records:
@@ -43,6 +38,7 @@ class Records:
         Raises:
             FaultError: TASK_UNKNOWN, or ORCHESTRATOR_UNAVAILABLE when neither Redis nor Prefect knows it.
         """
+        about_task(task_id)
         mirrored = None
         with suppress(JobStoreError):
             mirrored = await self._store.read(task_id)
@@ -79,39 +75,12 @@ class Records:
 
         Without Redis the run is accepted all the same: the record is then read from Prefect.
         """
+        about_task(str(run.id))
         record = first_record(run)
         with suppress(JobStoreError):
             return await self._store.change(str(run.id), lambda stored: stored or record) or record
         _logger.warning("Redis did not take the record of %s", run.id)
         return record
-
-    async def wait(self, task_id: str, *, seconds: float) -> TaskRecord:
-        """Return the final record as soon as there is one, else the record so far when `seconds` are over.
-
-        Raises:
-            FaultError: As `read`.
-        """
-        deadline = time.monotonic() + seconds
-        while True:
-            record = await self.read(task_id)
-            left = deadline - time.monotonic()
-            if record.status.is_final or left <= 0:
-                return record
-            if await self._pushed_end(task_id, min(left, _REREAD_SECONDS)):
-                continue
-
-    async def _pushed_end(self, task_id: str, seconds: float) -> bool:
-        """Return True as soon as a final record is pushed, False when nothing came."""
-        try:
-            async with asyncio.timeout(seconds), aclosing(self._store.watch(task_id)) as changes:  # type: ignore[type-var]  # annotated as an iterator
-                async for record in changes:
-                    if record.status.is_final:
-                        return True
-        except TimeoutError:
-            return False
-        except JobStoreError:
-            await asyncio.sleep(min(seconds, _REREAD_WITHOUT_PUSH_SECONDS))
-        return False
 
     def for_reader(self, record: TaskRecord) -> TaskRecord:
         """Return the record with URLs signed now; what is stored has none."""
@@ -138,6 +107,14 @@ class Records:
                 }
             )
         return record.model_copy(update=changes)
+
+    def url_of(self, key: str) -> str:
+        """Return the address of a result, the public one where there is one."""
+        return public_url(self._settings, key) or self._presigned(key)
+
+    def signed_url(self, key: str) -> str:
+        """Return an address of an object that is nobody else's to see."""
+        return self._presigned(key)
 
     async def _left_record(self, run: FlowRun) -> TaskRecord | None:
         left = await self._runs.record_artifact(run.id)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Coroutine
 from http import HTTPStatus
-from io import BytesIO
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -12,10 +11,12 @@ from pydantic import BaseModel
 
 from api_shim import auth
 from api_shim.bodies import strictly
-from api_shim.door import check_objects, check_request, declare
+from api_shim.callers import Called
 from api_shim.errors import responses
-from api_shim.runs import Idempotency
+from api_shim.idempotency import Idempotency
+from api_shim.owners import OwnTask
 from api_shim.services import Provided, Services
+from api_shim.starting import start
 from api_shim.wire import RunBody, RunSummary
 from gpu_tasks.contract.records import TaskRecord
 
@@ -44,9 +45,12 @@ _SO_FAR: dict[int | str, dict[str, Any]] = {
         200: {"model": TaskRecord, "description": "With `wait`: the final record"},
         **responses(
             HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.FORBIDDEN,
+            HTTPStatus.REQUEST_TIMEOUT,
             HTTPStatus.CONFLICT,
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.TOO_MANY_REQUESTS,
             HTTPStatus.SERVICE_UNAVAILABLE,
         ),
         **_SO_FAR,
@@ -56,6 +60,7 @@ _SO_FAR: dict[int | str, dict[str, Any]] = {
 async def run(  # noqa: PLR0913  # each is a part of the HTTP request
     http: Request,
     services: Provided,
+    caller: Called,
     body: RunBody,
     idempotency_key: IdempotencyKey = None,
     *,
@@ -63,15 +68,15 @@ async def run(  # noqa: PLR0913  # each is a part of the HTTP request
     timeout: Timeout = None,  # noqa: ASYNC109  # the original service's name of the parameter
 ) -> Response:
     """Start a task: everything that can be known is checked before a run exists."""
-    idempotency = Idempotency(idempotency_key, body.model_dump(mode="json")) if idempotency_key else None
-    started = await services.runs.replayed(idempotency) if idempotency else None
-    if started is None:
-        record = await _start(services, body, idempotency)
-    else:
-        record = await services.records.read(str(started.id))
-    if not wait:
-        return _answer(RunSummary.of(record), HTTPStatus.ACCEPTED)
-    return await _waited(http, services, record.task_id, timeout)
+    if idempotency_key is None:
+        record = await start(services, body, caller, None)
+        return await _told(http, services, record, wait=wait, timeout=timeout)
+    idempotency = Idempotency(idempotency_key, body.model_dump(mode="json"), caller.key_id)
+    limit = services.settings.max_wait_seconds
+    async with services.claims.answering(idempotency, seconds=min(timeout or limit, limit) if wait else 0.0) as first:
+        record = await start(services, body, caller, idempotency)
+        await first.name(record.task_id)
+        return await _told(http, services, record, wait=wait, timeout=timeout)
 
 
 @router.get(
@@ -80,8 +85,10 @@ async def run(  # noqa: PLR0913  # each is a part of the HTTP request
     responses={
         **responses(
             HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.FORBIDDEN,
             HTTPStatus.NOT_FOUND,
             HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.TOO_MANY_REQUESTS,
             HTTPStatus.SERVICE_UNAVAILABLE,
         ),
         **_SO_FAR,
@@ -90,7 +97,7 @@ async def run(  # noqa: PLR0913  # each is a part of the HTTP request
 async def status(
     http: Request,
     services: Provided,
-    task_id: str,
+    task_id: OwnTask,
     *,
     wait: Wait = False,
     timeout: Timeout = None,  # noqa: ASYNC109  # the original service's name of the parameter
@@ -107,13 +114,15 @@ async def status(
     response_model=RunSummary,
     responses=responses(
         HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
         HTTPStatus.NOT_FOUND,
+        HTTPStatus.TOO_MANY_REQUESTS,
         # Named in our form, because FastAPI else names it in its own.
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
-async def cancel(services: Provided, task_id: str) -> Response:
+async def cancel(services: Provided, task_id: OwnTask) -> Response:
     """End a task: its GPU jobs are cancelled; one that has ended already stays as it is."""
     cancelled = await services.runs.cancel(task_id)
     is_final = cancelled.state is not None and cancelled.state.is_final()
@@ -121,27 +130,22 @@ async def cancel(services: Provided, task_id: str) -> Response:
     return _answer(RunSummary.of(record), HTTPStatus.ACCEPTED)
 
 
-async def _start(services: Services, body: RunBody, idempotency: Idempotency | None) -> TaskRecord:
-    audio = body.inline_audio
-    # The place of the inline audio is known only after it was stored, which is the last thing before the run.
-    request = body.as_request(audio_key="uploads/audio/inline" if audio else body.audio_key)
-    check_request(request, services.settings)
-    if audio is None:
-        await check_objects(request, services.bucket, services.settings)
-    else:
-        await check_objects(body.as_request(audio_key=None), services.bucket, services.settings)
-        stored = await services.uploads.store(
-            BytesIO(audio), prefix="uploads/audio", filename=None, content_type="application/octet-stream"
-        )
-        request = body.as_request(audio_key=stored.key)
-    consent = await declare(request.consent, services.settings.consent_policy, services.audit)
-    created = await services.runs.create(request, consent=consent, idempotency=idempotency)
-    return await services.records.begin(created)
+async def _told(
+    http: Request,
+    services: Services,
+    record: TaskRecord,
+    *,
+    wait: bool,
+    timeout: float | None,  # noqa: ASYNC109  # the original service's name of the parameter
+) -> Response:
+    if not wait:
+        return _answer(RunSummary.of(record), HTTPStatus.ACCEPTED)
+    return await _waited(http, services, record.task_id, timeout)
 
 
 async def _waited(http: Request, services: Services, task_id: str, seconds: float | None) -> Response:
     limit = services.settings.max_wait_seconds
-    waiting = services.records.wait(task_id, seconds=min(seconds or limit, limit))
+    waiting = services.watching.end_of(task_id, seconds=min(seconds or limit, limit))
     record = await _while_connected(http, waiting)
     if record is None:
         return Response(status_code=_CLIENT_CLOSED_REQUEST)

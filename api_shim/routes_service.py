@@ -6,7 +6,10 @@ from importlib.resources import files
 
 from fastapi import APIRouter
 from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from api_shim import auth
+from api_shim.errors import responses
 from api_shim.health import readiness
 from api_shim.services import Provided
 from api_shim.wire import Health, Readiness
@@ -33,6 +36,21 @@ async def ready(services: Provided, response: Response) -> Readiness:
     if found.status == "unready":
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return found
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    dependencies=list(auth.documented),
+    responses={
+        200: {"description": "Numbers for Prometheus", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS),
+    },
+)
+async def metrics(services: Provided) -> Response:
+    """Tell how requests went, what waits, what runs took and cost."""
+    await services.queue_looks.look()
+    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/docs", include_in_schema=False)

@@ -1,8 +1,8 @@
 """Runs in Prefect: created by deployment name, found, cancelled. The one place where the shim speaks to Prefect."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -16,38 +16,48 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterIdempotencyKey,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
 from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 from pydantic import BaseModel
 
+from api_shim.idempotency import OTHER_BODY, Idempotency
+from api_shim.tags import OURS, owner_in, owner_tag, tags_of
+from blocks.deliveries import create_delivery, deliveries_of, delivery_in, find_delivery, replay
 from flows.request import DEPLOYMENT, PipelineRequest
+from gpu_tasks import tracing
 from gpu_tasks.contract.answers import ANSWER_ARTIFACT, RECORD_ARTIFACT, Answer
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import digest_of
+from gpu_tasks.contract.records import TaskRecord
+from gpu_tasks.contract.webhooks import delivery_of
 
 _BODY_LABEL: Final = "lipswap.body"
+# Where Prefect itself looks for the span that a run belongs to.
+TRACE_LABEL: Final = "__OTEL_TRACEPARENT"
 _REPLAY_WINDOW = timedelta(hours=24)
 # Prefect's client repeats by itself for a minute and more; a caller at the door is not kept that long.
 _ANSWER_SECONDS = 8.0
 _MAX_TASK_RUNS = 200
+# Prefect's own limit of a page, and more than any key may have at once.
+_MAX_UNFINISHED = 200
+UNFINISHED: Final = (
+    StateType.SCHEDULED,
+    StateType.PENDING,
+    StateType.RUNNING,
+    StateType.PAUSED,
+    StateType.CANCELLING,
+)
 
 
 class RunsError(FaultError):
     """Prefect does not answer, or has no such run or deployment."""
-
-
-class Idempotency:
-    """An Idempotency-Key header and the body it came with, as digests."""
-
-    def __init__(self, header: str, body: object) -> None:
-        self.body_digest = digest_of(body)
-        # A digest, because Prefect shows its keys to operators and a caller may put anything into the header.
-        self.key = digest_of(["idempotency-key", header])
 
 
 def connect(api_url: str) -> PrefectClient:
@@ -92,7 +102,7 @@ class Runs:
         async with self._answered():
             found = await self._client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(
-                    idempotency_key=FlowRunFilterIdempotencyKey(any_=_window_keys(idempotency.key))
+                    idempotency_key=FlowRunFilterIdempotencyKey(any_=idempotency.window_keys())
                 )
             )
         recent = [run for run in found if run.created and datetime.now(UTC) - run.created < _REPLAY_WINDOW]
@@ -107,6 +117,7 @@ class Runs:
         *,
         consent: DeclaredConsent | None = None,
         idempotency: Idempotency | None = None,
+        owner: str | None = None,
     ) -> FlowRun:
         """Create a run of the pipeline; two requests with one idempotency key make one run.
 
@@ -116,6 +127,8 @@ class Runs:
             RunsError: REQUEST_INVALID when a request with the same key and another body was faster.
         """
         labels: dict[str, str] = {f"lipswap.label.{name}": value for name, value in request.labels.items()}
+        if (traceparent := tracing.here()) is not None:
+            labels[TRACE_LABEL] = traceparent
         if idempotency is not None:
             labels[_BODY_LABEL] = idempotency.body_digest
         deployment_id = await self.deployment_id()
@@ -126,9 +139,9 @@ class Runs:
                     "request": request.model_dump(mode="json", exclude={"consent"}),
                     "consent": consent and consent.model_dump(mode="json"),
                 },
-                tags=["lipswap"],
+                tags=tags_of(request, owner),
                 labels=dict(labels),
-                idempotency_key=_window_keys(idempotency.key)[0] if idempotency else None,
+                idempotency_key=idempotency.window_keys()[0] if idempotency else None,
             )
         if idempotency is not None:
             _check_same_body(run, idempotency)
@@ -139,7 +152,7 @@ class Runs:
         deployment_id = await self.deployment_id(deployment)
         async with self._answered():
             return await self._client.create_flow_run_from_deployment(
-                deployment_id, parameters={"asked": asked.model_dump(mode="json")}, tags=["lipswap"]
+                deployment_id, parameters={"asked": asked.model_dump(mode="json")}, tags=[OURS]
             )
 
     async def answer(self, run_id: UUID) -> Answer | None:
@@ -175,6 +188,18 @@ class Runs:
             raise RunsError(FaultCode.TASK_UNKNOWN)
         return run
 
+    async def unfinished(self, key_id: str) -> list[str]:
+        """Return the ids of the runs of an API key that have not ended."""
+        async with self._answered():
+            found = await self._client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(
+                    tags=FlowRunFilterTags(all_=[owner_tag(key_id)]),
+                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(UNFINISHED))),
+                ),
+                limit=_MAX_UNFINISHED,
+            )
+        return [str(run.id) for run in found]
+
     async def task_runs(self, run_id: UUID) -> list[TaskRun]:
         """Return the newest task runs of a run, newest first."""
         async with self._answered():
@@ -199,6 +224,42 @@ class Runs:
             await self._client.set_flow_run_state(run.id, Cancelling())
         return await self.find(task_id)
 
+    async def announce(self, record: TaskRecord) -> None:
+        """Make the delivery of a webhook for where a task stands now, if its caller wants one."""
+        delivery = delivery_of(record)
+        if delivery is None:
+            return
+        async with self._answered():
+            await create_delivery(self._client, delivery)
+
+    async def deliveries(self, task_id: str) -> Sequence[FlowRun]:
+        """Return the runs that deliver webhooks of a task, oldest first."""
+        async with self._answered():
+            return await deliveries_of(self._client, task_id)
+
+    async def delivery(self, delivery_id: UUID, *, task_id: str) -> FlowRun:
+        """Return one run that delivers a webhook of a task.
+
+        Raises:
+            RunsError: DELIVERY_UNKNOWN.
+        """
+        async with self._answered():
+            run = await find_delivery(self._client, delivery_id)
+        if run is None or delivery_in(run).message.data.task_id != task_id:
+            raise RunsError(FaultCode.DELIVERY_UNKNOWN)
+        return run
+
+    async def replay(self, delivery_id: UUID, *, task_id: str) -> FlowRun:
+        """Deliver again at once and return the run as it stands then.
+
+        Raises:
+            RunsError: DELIVERY_UNKNOWN.
+        """
+        run = await self.delivery(delivery_id, task_id=task_id)
+        async with self._answered():
+            await replay(self._client, run)
+        return await self.delivery(delivery_id, task_id=task_id)
+
     async def _newest_artifact(self, run_id: UUID, kind: str) -> object | None:
         found = await self._client.read_artifacts(
             artifact_filter=ArtifactFilter(
@@ -209,14 +270,24 @@ class Runs:
         )
         return found[0].data if found else None
 
-    @asynccontextmanager
-    async def _answered(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._answer_seconds):
-                yield
-        # PrefectHTTPStatusError is an httpx.HTTPError, too.
-        except (TimeoutError, httpx.HTTPError, OSError) as error:
-            raise RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "It is the Prefect server.") from error
+    def _answered(self) -> AbstractAsyncContextManager[None]:
+        return answered(self._answer_seconds)
+
+
+@asynccontextmanager
+async def answered(seconds: float = _ANSWER_SECONDS) -> AsyncIterator[None]:
+    """Turn what Prefect's client raises, or does not answer in time, into a RunsError."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    # PrefectHTTPStatusError is an httpx.HTTPError, too.
+    except (TimeoutError, httpx.HTTPError, OSError) as error:
+        raise RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "It is the Prefect server.") from error
+
+
+def owner_of(run: FlowRun) -> str | None:
+    """Return the API key that started a run, None when it was started without."""
+    return owner_in(run.tags)
 
 
 def parse_task_id(task_id: str) -> UUID:
@@ -234,14 +305,6 @@ def parse_task_id(task_id: str) -> UUID:
     return parsed
 
 
-def _window_keys(key: str) -> list[str]:
-    """Return today's key and yesterday's: Prefect keeps a key for ever, with the day in it it is free again."""
-    today = datetime.now(UTC).date()
-    return [f"{key}:{today - timedelta(days=days)}" for days in (0, 1)]
-
-
 def _check_same_body(run: FlowRun, idempotency: Idempotency) -> None:
     if run.labels.get(_BODY_LABEL) != idempotency.body_digest:
-        raise RunsError(
-            FaultCode.REQUEST_INVALID, "Idempotency-Key: it was used with another body in the last 24 hours."
-        )
+        raise RunsError(FaultCode.REQUEST_INVALID, OTHER_BODY, field="Idempotency-Key")

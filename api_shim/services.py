@@ -8,12 +8,25 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api_shim.api_keys import KeyRing
+from api_shim.callers import Callers
+from api_shim.deletion import Deletion
+from api_shim.history import History
+from api_shim.idempotency import Claims
+from api_shim.large_uploads import LargeUploads
+from api_shim.metrics import Metrics
 from api_shim.mirror import Mirror
+from api_shim.owners import Owners
 from api_shim.questions import Questions
+from api_shim.queue_looks import QueueLooks
+from api_shim.quotas import Quotas
+from api_shim.rates import Rates
 from api_shim.records import Records
+from api_shim.run_lists import RunLists
 from api_shim.runs import Runs, connect
 from api_shim.settings import ShimSettings
 from api_shim.uploads import Uploads
+from api_shim.watching import Watching
 from blocks.audit import AuditLog
 from blocks.connections import close_shared
 from blocks.job_store import JobStore
@@ -34,22 +47,36 @@ class Services:
     store: JobStore
     bucket: ArtifactStore
     records: Records
+    watching: Watching
+    metrics: Metrics
+    queue_looks: QueueLooks
     uploads: Uploads
+    large_uploads: LargeUploads
     questions: Questions
     audit: AuditLog
+    callers: Callers
+    rates: Rates
+    quotas: Quotas
+    owners: Owners
+    claims: Claims
+    history: History
+    deletion: Deletion
 
 
 @asynccontextmanager
-async def open_services(settings: ShimSettings) -> AsyncIterator[Services]:
+async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterator[Services]:
     """Connect to Prefect, Redis and the bucket, none of which needs to be up yet, and follow Prefect's events."""
     store = JobStore(
         redis_url=settings.jobstore_redis_url, prefix=settings.jobstore_prefix, ttl_seconds=settings.jobstore_ttl
     )
     bucket = connect_store(settings.r2, attempts=_STORE_ATTEMPTS, connect_seconds=_STORE_CONNECT_SECONDS)
     async with connect(settings.prefect_api_url) as client:
-        runs = Runs(client)
+        runs, lists = Runs(client), RunLists(client)
+        owners = Owners(store, runs, bucket)
+        callers = Callers(KeyRing(bucket), secret=settings.api_secret, needs_key=settings.require_key)
         records = Records(store, runs, bucket, settings)
-        following = asyncio.create_task(Mirror(settings.prefect_api_url, store, records).follow())
+        feed = store.feed()
+        following = asyncio.gather(Mirror(settings.prefect_api_url, store, records, runs, metrics).follow(), feed.run())
         try:
             yield Services(
                 settings=settings,
@@ -57,14 +84,26 @@ async def open_services(settings: ShimSettings) -> AsyncIterator[Services]:
                 store=store,
                 bucket=bucket,
                 records=records,
+                watching=Watching(records, feed, metrics),
+                metrics=metrics,
+                queue_looks=QueueLooks(client, metrics),
                 uploads=Uploads(bucket, settings),
+                large_uploads=LargeUploads(bucket, settings),
                 questions=Questions(runs, store),
                 audit=AuditLog(bucket),
+                callers=callers,
+                rates=Rates(store, per_minute=settings.requests_per_minute),
+                quotas=Quotas(store, runs, max_tasks=settings.max_tasks_per_key),
+                owners=owners,
+                claims=Claims(store),
+                history=History(lists, store, records),
+                deletion=Deletion(runs=runs, lists=lists, records=records, store=store, bucket=bucket, owners=owners),
             )
         finally:
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following
+            await callers.close()
             await close_shared()
 
 

@@ -1,13 +1,17 @@
 """Settings of the shim, read from the environment once when its process starts."""
 
+import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 from blocks.settings import OrchestratorSettings
 from gpu_tasks.contract.artifacts import UPLOADS
 
 _MEGABYTE = 1024 * 1024
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
 class ShimSettings(OrchestratorSettings):
@@ -17,6 +21,14 @@ class ShimSettings(OrchestratorSettings):
     prefect_api_url: str = Field(validation_alias="PREFECT_API_URL", pattern=r"^https?://")
 
     api_secret: SecretStr | None = Field(default=None, validation_alias="FF_API_SECRET")
+    # Without a secret everybody is let in, as in the original service; with this only API keys are.
+    require_key: bool = Field(default=False, validation_alias="LIPSWAP_API_REQUIRE_KEY")
+    requests_per_minute: int = Field(default=600, gt=0, validation_alias="LIPSWAP_API_REQUESTS_PER_MINUTE")
+    max_tasks_per_key: int = Field(default=20, gt=0, le=150, validation_alias="LIPSWAP_API_MAX_TASKS_PER_KEY")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="LIPSWAP_API_CORS_ORIGINS")
+    # Whoever sends the head or the body of a request more slowly holds a connection for nothing.
+    head_seconds: float = Field(default=10.0, gt=0, validation_alias="LIPSWAP_API_HEAD_SECONDS")
+    body_seconds: float = Field(default=30.0, gt=0, validation_alias="LIPSWAP_API_BODY_SECONDS")
     host: str = Field(default="127.0.0.1", validation_alias="LIPSWAP_API_HOST")
     port: int = Field(default=8000, ge=0, le=65535, validation_alias="LIPSWAP_API_PORT")
     # 8 MB of sound are 10.7 MB in base64, and the rest of a request is small.
@@ -29,6 +41,15 @@ class ShimSettings(OrchestratorSettings):
     # Where the workers' models lie, if they are on this machine, as in the local stack: what is missing is then said
     # before a run exists. Not LIPSWAP_WEIGHTS, which names a place on a worker's own machine.
     weights: Path | None = Field(default=None, validation_alias="LIPSWAP_LOCAL_WEIGHTS")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _are_origins(cls, told: object) -> object:
+        """Origins separated by commas; a browser compares them letter by letter, so there is no path and no `*`."""
+        origins = [part.strip() for part in told.split(",") if part.strip()] if isinstance(told, str) else told
+        if isinstance(origins, list) and not all(_ORIGIN.fullmatch(origin) for origin in origins):
+            raise ValueError("LIPSWAP_API_CORS_ORIGINS holds origins such as https://app.example.com, without a path")
+        return origins
 
     @property
     def max_upload_bytes(self) -> int:

@@ -4,20 +4,22 @@ import asyncio
 import re
 from mimetypes import guess_type
 from typing import IO
-from urllib.parse import quote
 from uuid import uuid4
 
 from api_shim.settings import ShimSettings
 from api_shim.wire import Intent, PresignAnswer, PresignRequest, UploadAnswer
 from gpu_tasks.contract.artifacts import UPLOADS, check_key
 from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.sniffing import Content, may_be, media_type_of
 from gpu_tasks.storage import ArtifactStore
 
 KINDS = ("audio", "video", "source")
+_CONTENT_OF_KIND = {"audio": Content.AUDIO, "video": Content.VIDEO, "source": Content.PICTURE}
 _KIND_OF_TYPE = {"audio": "audio", "video": "video", "image": "source"}
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}$")
 # Only these are served back under their own type: a page or a drawing with scripts never is.
 _SAFE_TYPE = re.compile(r"^(audio|video|image)/(?!svg)[a-z0-9.+\-]{1,80}$")
+_UNBOUND_SECONDS = 900
 _ANY_BYTES = "application/octet-stream"
 
 
@@ -57,17 +59,17 @@ class Uploads:
         """
         expires_in = asked.expires_in or self._settings.r2.presign_expiry
         if asked.intent is Intent.DOWNLOAD:
-            return await self._presign_download(asked.key, expires_in)
-        return self._presign_upload(asked, expires_in)
+            return await self._presign_download(asked.key, asked.filename, expires_in)
+        return await self._presign_upload(asked, expires_in)
 
-    async def _presign_download(self, key: str | None, expires_in: int) -> PresignAnswer:
+    async def _presign_download(self, key: str | None, filename: str | None, expires_in: int) -> PresignAnswer:
         if key is None:
             raise FaultError(FaultCode.REQUEST_INVALID, "key: a download needs one.")
         if await asyncio.to_thread(self._store.head, key) is None:
             raise FaultError(FaultCode.OBJECT_MISSING, f"Key: {key}.")
         return PresignAnswer(
             key=key,
-            url=self._store.presign_get(key, expires_seconds=expires_in),
+            url=self._store.presign_get(key, expires_seconds=expires_in, filename=filename),
             method="GET",
             headers={},
             intent=Intent.DOWNLOAD,
@@ -75,20 +77,26 @@ class Uploads:
             public_url=public_url(self._settings, key),
         )
 
-    def _presign_upload(self, asked: PresignRequest, expires_in: int) -> PresignAnswer:
+    async def _presign_upload(self, asked: PresignRequest, expires_in: int) -> PresignAnswer:
         media_type = safe_media_type(asked.content_type, asked.key)
         key = asked.key or new_key(None, None, media_type)
         if not key.startswith(UPLOADS):
-            raise FaultError(FaultCode.KEY_NOT_ALLOWED, f"key: an upload starts with {UPLOADS}.")
+            raise FaultError(FaultCode.KEY_NOT_ALLOWED, f"key: an upload starts with {UPLOADS}.", field="key")
         limit = self._settings.max_bytes_of(key)
         if asked.size is not None and asked.size > limit:
-            raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"size: the limit is {limit} bytes.")
+            raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"size: the limit is {limit} bytes.", field="size")
+        if asked.key is not None and await asyncio.to_thread(self._store.head, key) is not None:
+            raise FaultError(FaultCode.KEY_NOT_ALLOWED, "key: there is an object already; leave key out.", field="key")
+        if asked.size is None:
+            # Nothing in a signature bounds a body of unknown size, so it does not live long; `/run` looks at the size.
+            expires_in = min(expires_in, _UNBOUND_SECONDS)
         url, headers = self._store.presign_put(
             key,
             expires_seconds=expires_in,
             media_type=media_type,
             size_bytes=asked.size,
             sha256_hex=asked.sha256,
+            if_absent=True,
         )
         return PresignAnswer(
             key=key,
@@ -123,6 +131,23 @@ def new_key(prefix: str | None, filename: str | None, media_type: str) -> str:
         raise FaultError(FaultCode.KEY_NOT_ALLOWED, f"prefix: {error}.") from error
 
 
+def check_content(key: str, head: bytes) -> None:
+    """Look whether a file can be what the folder of its key says; its name and declared type count for nothing.
+
+    Args:
+        key: `uploads/{audio,video,source}/...`.
+        head: The first bytes of the file.
+
+    Raises:
+        FaultError: MEDIA_UNSUPPORTED.
+    """
+    wanted = _CONTENT_OF_KIND[key.removeprefix(UPLOADS).partition("/")[0]]
+    found = media_type_of(head)
+    if not may_be(found, wanted):
+        seen = f"Its content is {found}." if found else "Its content is neither sound, video nor picture."
+        raise FaultError(FaultCode.MEDIA_UNSUPPORTED, f"{seen} Asked: {wanted}.")
+
+
 def safe_media_type(content_type: str | None, filename: str | None) -> str:
     """Return the declared type, or the one the name suggests, when it is sound, picture or video; else plain bytes."""
     for told in (content_type, guess_type(filename or "")[0]):
@@ -134,5 +159,4 @@ def safe_media_type(content_type: str | None, filename: str | None) -> str:
 
 def public_url(settings: ShimSettings, key: str) -> str | None:
     """Return the address of `key` under R2_PUBLIC_BASE_URL, None where there is none."""
-    base = settings.r2.public_base_url
-    return f"{base.rstrip('/')}/{quote(key)}" if base else None
+    return settings.r2.public_url(key)

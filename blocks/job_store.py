@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
 
@@ -13,11 +13,12 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import RedisError
 
 from blocks.connections import shared
 from blocks.endpoint_health import EndpointReading
+from blocks.record_feed import RecordFeed
 from blocks.redis_url import check_redis_url
 from blocks.wakes import Waker, Wakes
 from gpu_tasks.contract.faults import FaultCode, FaultError
@@ -36,6 +37,8 @@ return 1
 """
 
 _CONFLICT_SECONDS = 10.0
+# Longer than whoever has looked at a run before it was removed may still want to write its record.
+_BURIED_SECONDS = 300
 _REREAD_SECONDS = 15.0
 _MAX_CONNECTIONS = 16
 _SOCKET_SECONDS = 5.0
@@ -123,6 +126,19 @@ class JobStore(Block):
                 # A message lost with its connection is made up for by reading again after a while.
                 await _next_message(messages, _REREAD_SECONDS)
 
+    def feed(self) -> RecordFeed:
+        """Return what tells of changed records over one connection; who asks for it runs it."""
+        url = self.redis_url.get_secret_value()
+        # It connects again by itself, and has to know when it does: what was told meanwhile is lost.
+        redis = Redis.from_url(
+            url,
+            socket_timeout=None,
+            socket_connect_timeout=_SOCKET_SECONDS,
+            health_check_interval=30,
+            retry=Retry(NoBackoff(), 0),
+        )
+        return RecordFeed(redis, self._channel)
+
     async def wake(self, fingerprint: str) -> None:
         """Tell whoever waits for a job that its status is worth reading now."""
         with _answered():
@@ -175,6 +191,54 @@ class JobStore(Block):
         except ValidationError:
             # Of another version of us: it is gone in a moment.
             return None
+
+    async def note_key_refused(self) -> None:
+        """Tell every process of the deployment that RunPod has refused the key; it is forgotten after a while."""
+        with _answered():
+            await self._commands().set(self._key("runpod-key-refused"), "1", ex=READING_SECONDS)
+
+    async def is_key_refused(self) -> bool:
+        """Tell whether RunPod has refused the key lately.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            return bool(await self._commands().exists(self._key("runpod-key-refused")))
+
+    async def read_many(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
+        """Return the records of many runs in one answer, None for each that is not there or no record.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        if not task_ids:
+            return []
+        with _answered():
+            stored = await self._commands().mget([self._key(task_id) for task_id in task_ids])
+        return [_record_or_none(text) for text in stored]
+
+    async def fill(self, records: Sequence[TaskRecord]) -> None:
+        """Keep final records that were found elsewhere, where there is nothing; no watcher waits for them.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            async with self._commands().pipeline(transaction=False) as pipeline:
+                for record in records:
+                    pipeline.set(self._key(record.task_id), record.model_dump_json(), nx=True, ex=self.ttl_seconds)
+                await pipeline.execute()
+
+    async def bury(self, task_id: str) -> None:
+        """Remove the record of a run for good: for a while nobody can put one in its place.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        # An empty text is no record to any reader, and no empty place to any writer.
+        with _answered():
+            await self._commands().set(self._key(task_id), "", ex=_BURIED_SECONDS)
 
     async def ping(self) -> None:
         """Return when Redis answers.
@@ -267,6 +331,13 @@ def parse_record(stored: bytes | str) -> TaskRecord:
         return TaskRecord.model_validate_json(stored)
     except ValidationError as error:
         raise JobStoreError(FaultCode.INTERNAL, "The stored record could not be read.") from error
+
+
+def _record_or_none(stored: bytes | str | None) -> TaskRecord | None:
+    try:
+        return parse_record(stored) if stored else None
+    except JobStoreError:
+        return None
 
 
 async def _next_message(messages: PubSub, seconds: float) -> bool:

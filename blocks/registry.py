@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from blocks.bounds import BudgetBounds, MediaBounds
+from blocks.bounds import BudgetBounds, MediaBounds, SegmentBounds
 from blocks.job_store import JobStore
 from blocks.policy import PipelinePolicy
 from blocks.r2 import R2Bucket, r2_credentials
 from blocks.runpod import RunPodEndpoint
 from blocks.settings import OrchestratorSettings
+from blocks.webhooks import WebhookPolicy
 from gpu_tasks.contract.artifacts import RESULTS
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.quality import QualityPolicy
@@ -29,6 +30,7 @@ FACEFUSION = "lipswap-facefusion"
 JOBS = "lipswap-jobs"
 POLICY = "lipswap-policy"
 PROVENANCE = "lipswap-provenance"
+WEBHOOKS = "lipswap-webhooks"
 
 # How flows name the storage of their task results before any block is loaded.
 RESULT_STORAGE = f"{R2Bucket.get_block_type_slug()}/{TASK_RESULTS}"
@@ -60,9 +62,17 @@ async def register(settings: OrchestratorSettings, *, client: "PrefectClient") -
         draft_allowed=settings.allow_draft,
         quality=QualityPolicy(**settings.quality.model_dump()),
         neural_ready=settings.neural_ready,
-        **settings.model_dump(include={*MediaBounds.model_fields, *BudgetBounds.model_fields}),
+        **settings.model_dump(
+            include={*MediaBounds.model_fields, *BudgetBounds.model_fields, *SegmentBounds.model_fields}
+        ),
     )
     await policy.asave(POLICY, overwrite=True, client=client)
+    webhooks = WebhookPolicy(
+        secrets=settings.webhook_secrets,
+        allow_loopback=settings.webhook_loopback,
+        retry_seconds=settings.webhook_retry_seconds,
+    )
+    await webhooks.asave(WEBHOOKS, overwrite=True, client=client)
 
 
 def _endpoint(stage: Stage, settings: OrchestratorSettings) -> RunPodEndpoint:
@@ -75,12 +85,15 @@ def _endpoint(stage: Stage, settings: OrchestratorSettings) -> RunPodEndpoint:
     def named(name: str) -> Any:  # noqa: ANN401  # a field of the settings
         return getattr(settings, f"runpod_{stage}_{name}")
 
+    canary, _, percent = (named("canary") or "").partition(":")
     endpoint = RunPodEndpoint(
         api_base=settings.runpod_api_base,
         # A block document holds no null secret: empty means not set up.
         api_key=settings.runpod_api_key or SecretStr(""),
         endpoint_id=named("endpoint") or "",
         fallback_endpoint_id=named("fallback") or "",
+        canary_endpoint_id=canary,
+        canary_percent=int(percent or 0),
         gpu_type=named("gpu") or "",
         max_jobs=named("max_jobs"),
         webhook_url=settings.runpod_webhook_url,

@@ -22,6 +22,7 @@ from gpu_tasks.contract.gate import GateReport
 from gpu_tasks.contract.jobs import Reference, Stage, digest_of
 from gpu_tasks.contract.media import MediaInfo
 from gpu_tasks.draft.models import face_models
+from gpu_tasks.media.cutting import plan_segments
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.gate import admit_picture
 from gpu_tasks.media.join import join
@@ -44,15 +45,15 @@ def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
         FaultError: NO_FACE_DETECTED when the part of the target that is used shows none.
         StorageError: An input is missing, empty, too large, or the bucket is away.
     """
-    store = _store(r2)
-    with _scratch() as folder:
+    store = store_of(r2)
+    with scratch() as folder:
         door = Door(store, uploads.limits, folder)
         target = door.target(uploads.target)
-        media = _media(target.report)
+        media = media_of(target.report)
         if media.video is None:
             raise MediaError(FaultCode.NO_VIDEO_STREAM, f"Target, {uploads.target.key}.")
         audio = door.audio(uploads.audio) if uploads.audio else None
-        seconds = _sound_seconds(audio.report) if audio else None
+        seconds = sound_seconds(audio.report) if audio else None
         trim = uploads.trim or Trim()
         timeline = plan_timeline(media.video, seconds, uploads.sync_mode, trim_start=trim.start, trim_end=trim.end)
         sources = [
@@ -64,6 +65,7 @@ def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
             for place, upload in enumerate(uploads.references, start=1)
         ]
         faces, tracks = door.tracks(target, timeline, uploads.revisions)
+        segments = plan_segments(timeline, uploads.cutting, target=target.path, audio=audio.path if audio else None)
     return Footage(
         target=target.artifact,
         target_media=media,
@@ -89,6 +91,7 @@ def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
         faces=faces,
         tracks=tracks,
         timeline=timeline,
+        segments=segments,
     )
 
 
@@ -100,8 +103,8 @@ def assemble(assembly: Assembly, r2: R2Settings) -> Whole:
             do not add up; otherwise as `join`.
         StorageError: A part is gone, or the bucket is away.
     """
-    store = _store(r2)
-    with _scratch() as folder:
+    store = store_of(r2)
+    with scratch() as folder:
         parts = []
         for place, part in enumerate(assembly.parts):
             path = folder / f"part-{place}.mp4"
@@ -129,33 +132,41 @@ def assemble(assembly: Assembly, r2: R2Settings) -> Whole:
 def warm_up() -> None:
     """Load what every ingest needs, so that the first run of a process does not wait for it."""
     face_models()
-    with _scratch() as folder:
+    with scratch() as folder:
         picture = folder / "upload"
         _, content = cv2.imencode(".png", np.zeros((_WARM_UP_SIDE_PX, _WARM_UP_SIDE_PX, 3), np.uint8))
         picture.write_bytes(content.tobytes())
         admit_picture(picture, MediaLimits(), work_dir=folder)
 
 
-def _media(report: GateReport) -> MediaInfo:
+def media_of(report: GateReport) -> MediaInfo:
+    """Return what the gate found in a video or a sound file."""
     if not isinstance(report.info, MediaInfo):
         raise TypeError("a report of a picture")
     return report.info
 
 
-def _sound_seconds(report: GateReport) -> float:
-    sound = _media(report).audio
+def sound_seconds(report: GateReport) -> float:
+    """Return how long a sound is.
+
+    Raises:
+        MediaError: NO_AUDIO_STREAM.
+    """
+    sound = media_of(report).audio
     if sound is None:
         raise MediaError(FaultCode.NO_AUDIO_STREAM)
     return sound.duration_seconds
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
+    """Give a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="lipswap-stage-") as folder:
         yield Path(folder)
 
 
 @lru_cache(maxsize=4)
-def _store(r2: R2Settings) -> ArtifactStore:
+def store_of(r2: R2Settings) -> ArtifactStore:
+    """Return this process's store for a bucket."""
     # One connection pool per process; settings change when an operator edits the block.
     return connect(r2)

@@ -160,7 +160,9 @@ class Follower:
         if known is not None and known.fault in _OWNERS_REASONS:
             # Its owner stopped it for a reason of its own.
             return found._replace(cause=known.fault.value, is_foreign=True)
-        await self._write(attempt_end(claim, found.status, found.fault, view))
+        # Why another run's job was cancelled its owner knows better, and is just writing it down.
+        if self.is_ours or found.status != JobStatus.CANCELLED:
+            await self._write(attempt_end(claim, found.status, found.fault, view))
         return found._replace(is_foreign=is_first and not self.is_ours)
 
     def _gone(self) -> End:

@@ -125,14 +125,21 @@ class Door(NamedTuple):
         Raises:
             MediaError: NO_FACE_DETECTED, or as the reader's.
         """
-        key = _name("tracks", target.artifact.sha256, timeline.clip.model_dump(mode="json"), revisions)
-        tracking = self._recall(key, _Tracking)
-        if tracking is None:
+        known = self.known_tracks(target, timeline, revisions)
+        if known is None:
             found, models = self.folder / "tracks", face_models()
             report = track_faces(target.path, found, models.detector, models.mesh, clip=timeline.clip)
             tracking = _Tracking(artifact=keep(self.store, found, TRACKS_MEDIA_TYPE), report=report)
-            self._remember(key, tracking)
-        return tracking.report, tracking.artifact
+            self._remember(_tracks_name(target, timeline, revisions), tracking)
+            return tracking.report, tracking.artifact
+        return known
+
+    def known_tracks(
+        self, target: Taken, timeline: Timeline, revisions: dict[str, str]
+    ) -> tuple[FaceReport, Artifact] | None:
+        """Return what `tracks` would, when somebody has asked it before; else None."""
+        known = self._recall(_tracks_name(target, timeline, revisions), _Tracking)
+        return (known.report, known.artifact) if known is not None else None
 
     def _picture(self, upload: Upload, which: str) -> Taken:
         limits = self._limits(self.limits.max_image_bytes)
@@ -178,6 +185,10 @@ class Door(NamedTuple):
     def _remember(self, key: str, finding: _Admission | _Tracking) -> None:
         # After its artifact; where two find out the same at once, either will do. Refusals are not kept.
         self.store.put_json(key, finding, if_absent=False)
+
+
+def _tracks_name(target: Taken, timeline: Timeline, revisions: dict[str, str]) -> str:
+    return _name("tracks", target.artifact.sha256, timeline.clip.model_dump(mode="json"), revisions)
 
 
 def _faces_of(picture: Taken) -> int:

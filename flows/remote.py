@@ -27,10 +27,11 @@ from flows.following import Follower, Report
 from flows.handover import is_handed_back
 from flows.ledger import Cause, JobLedger, Terms
 from flows.order import Clock, Order
-from flows.retrying import RETRIES, Retry, is_worth_another_attempt
+from flows.retrying import OF_ANOTHER_RELEASE, RETRIES, Retry, is_worth_another_attempt
 from flows.stopping import attempt_end
 from flows.terms import policy_of, terms_of
 from flows.verdict import End
+from gpu_tasks import tracing
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
 from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob, keys_of
 from gpu_tasks.contract.receipts import Claim, Receipt
@@ -88,6 +89,7 @@ class RemoteJob:
         self._tries = 0
         self._refusals = 0
         self._unfit: set[str] = set()
+        self._endpoints = self.endpoint.endpoints_for(self._ledger.fingerprint)
         self._clock = Clock(self.endpoint, self.order)
 
     async def run(self) -> JobDone:
@@ -124,6 +126,9 @@ class RemoteJob:
         if end is not None:
             if (adopted := await self._adopted(end)) is not None:
                 return await self._follow(adopted, waker, is_ours=True)
+            if self._account is None:
+                # What this run had paid before it was taken up again counts, too.
+                await self._settle()
             self._check_may_try_again(end)
             await self._pause(end, waker)
         terms = terms_of(
@@ -179,7 +184,9 @@ class RemoteJob:
             raise
 
     async def _submit(self, claim: Claim) -> Claim:
-        job = self.job.as_attempt(claim.attempt).model_copy(update={"task_id": self.task_id})
+        job = self.job.as_attempt(claim.attempt).model_copy(
+            update={"task_id": self.task_id, "traceparent": tracing.here()}
+        )
         try:
             async with asyncio.timeout(SUBMIT_SECONDS):
                 job_id = await self._client.submit(
@@ -200,8 +207,11 @@ class RemoteJob:
         if not is_unclear:
             await asyncio.to_thread(self._ledger.ended, attempt_end(claim, status, error.fault))
         await self._settle()
-        if RETRIES[error.fault.code] is Retry.NEVER:
-            raise error
+        match RETRIES[error.fault.code]:
+            case Retry.NEVER:
+                raise error
+            case Retry.ELSEWHERE:
+                self._unfit.add(claim.endpoint_id)
         cause = Cause.SUBMIT_UNCLEAR.value if is_unclear else error.fault.code.value
         return End(claim.attempt, error.fault, cause, status, was_queued=False)
 
@@ -245,7 +255,7 @@ class RemoteJob:
         if is_ours:
             self._tries += 1
             await self._settle()
-        if end is not None and RETRIES[end.fault.code] is Retry.ELSEWHERE:
+        if end is not None and (RETRIES[end.fault.code] is Retry.ELSEWHERE or end.fault.code in OF_ANOTHER_RELEASE):
             self._unfit.add(claim.endpoint_id)
         return end
 
@@ -311,7 +321,7 @@ class RemoteJob:
 
     def _where(self) -> str:
         """Return the endpoint to submit to: the first that is not known to be unfit, and that answers."""
-        fit = [one for one in self.endpoint.endpoint_ids if one not in self._unfit] or [self.endpoint.endpoint_id]
+        fit = [one for one in self._endpoints if one not in self._unfit] or [self.endpoint.endpoint_id]
         answering = [one for one in fit if not self._client.circuit(one, Operation.RUN).rest_seconds]
         return (answering or fit)[0]
 
@@ -321,7 +331,7 @@ class RemoteJob:
             return
         match RETRIES[end.fault.code]:
             case Retry.ELSEWHERE:
-                may = any(one not in self._unfit for one in self.endpoint.endpoint_ids)
+                may = any(one not in self._unfit for one in self._endpoints)
             case Retry.WAIT if not end.was_queued:
                 may = self._clock.is_patient
             case _:

@@ -1,13 +1,14 @@
 """The request: what a caller asks. Everything that reads or makes one imports it from here."""
 
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from gpu_tasks.contract.artifacts import InputKey, OutputKey
 from gpu_tasks.contract.casting import needing_recognition, reference_keys, uncastable
-from gpu_tasks.contract.consent import OptionalConsent
+from gpu_tasks.contract.consent import DeclaredConsent, OptionalConsent
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, Stage
 from gpu_tasks.contract.options import (
@@ -18,12 +19,16 @@ from gpu_tasks.contract.options import (
     SyncMode,
     Wav2LipOptions,
 )
+from gpu_tasks.contract.webhooks import ENDS, WebhookEvent
 
 MAX_SOURCES = 16
 
 # Flow name / deployment name: how a run is created, on whatever kind of work pool.
 DEPLOYMENT = "pipeline/lipswap"
 VERIFY_DEPLOYMENT = "verify/lipswap"
+FACES_DEPLOYMENT = "faces/lipswap"
+PREVIEW_DEPLOYMENT = "preview/lipswap"
+ESTIMATE_DEPLOYMENT = "estimate/lipswap"
 _Label = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
@@ -64,7 +69,8 @@ class PipelineRequest(BaseModel):
     face_selection: FaceSelection = FaceSelection()
     face_map: tuple[FaceMapping, ...] = Field(default=(), max_length=MAX_SOURCES)
     consent: OptionalConsent = None
-    webhook_url: str | None = Field(default=None, max_length=2048)
+    webhook_url: str | None = Field(default=None, min_length=1, max_length=2048)
+    webhook_events: tuple[WebhookEvent, ...] = Field(default=ENDS, min_length=1, max_length=len(WebhookEvent))
     priority: int = Field(default=0, ge=-10, le=10)
     deadline_seconds: float | None = Field(default=None, gt=0, le=7 * 24 * 3600, allow_inf_nan=False)
     labels: dict[_Label, Annotated[str, StringConstraints(max_length=256)]] = Field(default_factory=dict, max_length=16)
@@ -102,14 +108,44 @@ class VerifyRequest(BaseModel):
     key: InputKey
 
 
+class FacesRequest(BaseModel):
+    """Which faces does the target show, at one moment or, without `at_seconds`, where most of them are seen?"""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target_key: InputKey
+    at_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+class EstimateRequest(BaseModel):
+    """How long would this take, and what would it cost?"""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request: PipelineRequest
+
+
+class PreviewKind(StrEnum):
+    FRAME = "frame"
+    CLIP = "clip"
+
+
+class PreviewRequest(BaseModel):
+    """What would a part of the result look like on the draft engine? `at_seconds` counts from the result's start.
+
+    `consent` names a declaration that the door has put into the audit chain; `request` holds none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request: PipelineRequest
+    kind: PreviewKind = PreviewKind.FRAME
+    at_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    consent: DeclaredConsent | None = None
+
+
 def unsupported(request: PipelineRequest) -> FaultError | None:
-    """Return the refusal of the first field that this version does not act on, None when it acts on all."""
-    not_built = {
-        "webhook_url": request.webhook_url is not None,
-    }
-    field = next((name for name, is_asked in not_built.items() if is_asked), None)
-    if field is not None:
-        return FaultError(FaultCode.OPTION_UNSUPPORTED, f"Field: {field}.")
+    """Return the refusal of faces that cannot be chosen so, None when all fields can be acted on."""
     return _refusal_of(uncastable(request.face_selection, request.face_map, len(request.source_keys)))
 
 

@@ -44,6 +44,9 @@ RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
         FaultCode.MODEL_NOT_FETCHED: Retry.ATTEMPT,
         FaultCode.AUDIO_MERGE_FAILED: Retry.ATTEMPT,
         FaultCode.SUPERSEDED: Retry.ATTEMPT,
+        # Old and new workers serve side by side while an endpoint is released; nothing was computed yet.
+        FaultCode.REVISION_MISMATCH: Retry.ATTEMPT,
+        FaultCode.CONTRACT_MISMATCH: Retry.ATTEMPT,
         FaultCode.INTERNAL: Retry.ATTEMPT,
         **dict.fromkeys(
             (
@@ -67,6 +70,9 @@ RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
                 FaultCode.NO_VIDEO_STREAM,
                 FaultCode.NO_AUDIO_STREAM,
                 FaultCode.NO_FACE_IN_SOURCE,
+                FaultCode.NO_FACE_IN_REFERENCE,
+                FaultCode.SEVERAL_FACES_IN_REFERENCE,
+                FaultCode.ORCHESTRATOR_LOST,
                 FaultCode.CONTENT_REFUSED,
                 FaultCode.RUNPOD_NOT_CONFIGURED,
                 FaultCode.RUNPOD_KEY_REFUSED,
@@ -76,8 +82,6 @@ RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
                 FaultCode.MODEL_MISSING,
                 FaultCode.MODEL_CORRUPT,
                 FaultCode.LICENCE_NOT_ACKNOWLEDGED,
-                FaultCode.REVISION_MISMATCH,
-                FaultCode.CONTRACT_MISMATCH,
                 FaultCode.STORAGE_REFUSED,
                 FaultCode.DEADLINE_EXCEEDED,
                 FaultCode.CANCELLED,
@@ -90,6 +94,10 @@ RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
         ),
     }
 )
+
+
+# What a worker of another release answers: the job goes to another endpoint, where there is one.
+OF_ANOTHER_RELEASE = frozenset({FaultCode.REVISION_MISMATCH, FaultCode.CONTRACT_MISMATCH})
 
 
 def is_passing(error: BaseException) -> bool:

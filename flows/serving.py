@@ -17,6 +17,7 @@ import flows.pipeline
 import flows.verifying  # noqa: F401  # the same
 from blocks.connections import close_shared
 from blocks.leases import Leases
+from blocks.logs import set_up_logs
 from blocks.settings import OrchestratorSettings
 from flows.admission import Lanes
 from flows.cpu_pool import CPU_POOL, QUICK_POOL
@@ -24,6 +25,7 @@ from flows.inprocess_engine import share_tls_context, wait_for_server
 from flows.inprocess_worker import InProcessWorker
 from flows.leasing import this_process
 from flows.pools import INPROCESS_POOL
+from gpu_tasks import tracing
 
 # Together under the three seconds that a supervisor grants.
 _STOP_SECONDS = 2.0
@@ -41,6 +43,8 @@ def serve() -> NoReturn:
     The main thread keeps the signals: Prefect's engine installs a handler of its own wherever it may.
     """
     settings = OrchestratorSettings()
+    set_up_logs(settings.log_format)
+    tracing.set_up("lipswap-orchestrator", settings.otel_endpoint)
     CPU_POOL.processes = settings.cpu_processes
     share_tls_context()
     wait_for_server()
@@ -67,6 +71,7 @@ def serve() -> NoReturn:
     _close_pools()
     for worker in (APILogWorker, EventsWorker):
         worker.drain_all(timeout=_DRAIN_SECONDS)
+    tracing.flush()
     # Prefect's threads take two more seconds to end; whoever sent SIGTERM sends SIGKILL next.
     os._exit(code)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from flows.errors import PipelineError
-from gpu_tasks.contract.artifacts import WORK, Artifact
+from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode
-from gpu_tasks.contract.jobs import Stage, digest_of
+from gpu_tasks.contract.jobs import Stage
+from gpu_tasks.contract.ownership import OutputOwner, marker_of
 from gpu_tasks.provenance.certificates import load_signatory
 from gpu_tasks.provenance.credential import Credential
 from gpu_tasks.provenance.settings import SigningSettings
@@ -37,13 +38,6 @@ class Published(_Model):
 
     artifact: Artifact
     report: SignReport | None
-
-
-class _Owner(_Model):
-    """Whose an output key is: written before anything is put under it."""
-
-    output_key: str
-    task_id: str
 
 
 def publish(publication: Publication, signing: SigningSettings, r2: R2Settings) -> Published:
@@ -76,11 +70,11 @@ def _claim(store: ArtifactStore, key: str, task_id: str) -> None:
     Raises:
         PipelineError: OUTPUT_EXISTS when it is another task's, or an object from before the markers lies there.
     """
-    ours = _Owner(output_key=key, task_id=task_id)
-    marker = f"{WORK}{Stage.PUBLISH}/{digest_of(key)}.json"
-    owner = store.read_json(marker, _Owner)
+    ours = OutputOwner(output_key=key, task_id=task_id)
+    marker = marker_of(key)
+    owner = store.read_json(marker, OutputOwner)
     if owner is None and store.head(key) is None:
         # The marker is put before the file: of two tasks that name one key, one writes and the other is refused.
-        owner = ours if store.put_json(marker, ours, if_absent=True) else store.read_json(marker, _Owner)
+        owner = ours if store.put_json(marker, ours, if_absent=True) else store.read_json(marker, OutputOwner)
     if owner != ours:
         raise PipelineError(FaultCode.OUTPUT_EXISTS, f"Key: {key}.", stage=Stage.PUBLISH)

@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -29,6 +30,10 @@ class R2Settings(BaseSettings):
     public_base_url: str | None = None
     presign_expiry: int = Field(default=900, ge=1, le=_MAX_PRESIGN_SECONDS)
 
+    def public_url(self, key: str) -> str | None:
+        """Return the address under which everybody can read `key`, None where there is none."""
+        return f"{self.public_base_url.rstrip('/')}/{quote(key)}" if self.public_base_url else None
+
     @field_validator("endpoint")
     @classmethod
     def _is_an_address(cls, endpoint: str) -> str:
@@ -52,6 +57,9 @@ class WorkerSettings(BaseSettings):
     )
     # Per network call: the draft engine's networks are small and gain nothing beyond two (measured).
     threads: int = Field(default=min(2, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_WORKER_THREADS")
+    otel_endpoint: str | None = Field(
+        default=None, pattern=r"^https?://", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", validation_alias="LIPSWAP_LOG_LEVEL")
 
 

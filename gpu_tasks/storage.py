@@ -4,6 +4,7 @@ One synchronous class for workers, blocks, flows and shim; async callers wrap it
 (a boto3 client may be shared by threads).
 """
 
+import base64
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode
+from gpu_tasks.multipart import Multipart
 from gpu_tasks.s3 import BODY_BROKE_OFF, StorageError, answered, make_client, status_of
 from gpu_tasks.settings import R2Settings
 
@@ -70,6 +72,11 @@ class ArtifactStore:
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client = client
         self._bucket = bucket
+
+    @property
+    def multipart(self) -> Multipart:
+        """Uploads in parts to the same bucket."""
+        return Multipart(self._client, self._bucket)
 
     def head(self, key: str) -> ObjectHead | None:
         """Return what the bucket knows of `key`, None when there is no such object."""
@@ -220,7 +227,7 @@ class ArtifactStore:
             "get_object", Params={"Bucket": self._bucket, "Key": key, **disposition}, ExpiresIn=expires_seconds
         )
 
-    def presign_put(
+    def presign_put(  # noqa: PLR0913  # all that a signature binds
         self,
         key: str,
         *,
@@ -228,23 +235,43 @@ class ArtifactStore:
         media_type: str,
         size_bytes: int | None = None,
         sha256_hex: str | None = None,
+        if_absent: bool = False,
     ) -> tuple[str, dict[str, str]]:
         """Return a URL to upload `key` with one PUT and the headers the client must send.
 
         With `size_bytes` the signature holds the Content-Length, which every HTTP client sends by itself: a body of
-        another size is refused. `sha256_hex` is the client's word, kept in the metadata; whoever reads verifies.
+        another size is refused. `sha256_hex` is told to the bucket, which refuses other bytes where it knows that
+        checksum, and kept in the metadata; whoever reads verifies. With `if_absent` nothing is ever overwritten.
         """
         bound: dict[str, Any] = {"ContentType": media_type}
         headers = {"Content-Type": media_type}
         if size_bytes is not None:
             bound["ContentLength"] = size_bytes
         if sha256_hex is not None:
-            bound["Metadata"] = {_DIGEST_NAME: sha256_hex}
-            headers[f"x-amz-meta-{_DIGEST_NAME}"] = sha256_hex
+            checksum = base64.b64encode(bytes.fromhex(sha256_hex)).decode()
+            bound |= {"Metadata": {_DIGEST_NAME: sha256_hex}, "ChecksumSHA256": checksum}
+            headers |= {f"x-amz-meta-{_DIGEST_NAME}": sha256_hex, "x-amz-checksum-sha256": checksum}
+        if if_absent:
+            bound["IfNoneMatch"] = headers["If-None-Match"] = "*"
         url = self._client.generate_presigned_url(
             "put_object", Params={"Bucket": self._bucket, "Key": key, **bound}, ExpiresIn=expires_seconds
         )
         return url, headers
+
+    def examine(self, key: str, *, head_bytes: int, max_bytes: int) -> tuple[bytes, Artifact]:
+        """Read an object once, without keeping it: its first bytes, and what it is.
+
+        Raises:
+            StorageError: OBJECT_MISSING, OBJECT_EMPTY, OBJECT_TOO_LARGE or STORAGE_UNAVAILABLE.
+        """
+        with answered(key):
+            answer = self._get(key, None)
+            with closing(answer["Body"]) as body:
+                _check_size(answer["ContentLength"], key=key, max_bytes=max_bytes)
+                first = _First(head_bytes)
+                sha256, size_bytes = _digest(body, key=key, max_bytes=max_bytes, copy_to=first)
+        media_type = answer.get("ContentType", "application/octet-stream")
+        return bytes(first.kept), Artifact(key=key, sha256=sha256, size_bytes=size_bytes, media_type=media_type)
 
     def _download(self, key: str, destination: Path, *, max_bytes: int | None, etag: str | None = None) -> Artifact:
         for attempt in range(1, _STREAM_ATTEMPTS + 1):
@@ -316,6 +343,17 @@ class ArtifactStore:
             raise
 
 
+class _First:
+    """Keeps the first bytes of what is written to it."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._wanted = size_bytes
+        self.kept = bytearray()
+
+    def write(self, chunk: bytes) -> None:
+        self.kept += chunk[: self._wanted - len(self.kept)]
+
+
 @contextmanager
 def _partial(destination: Path) -> Iterator[Path]:
     """Give a name to write to; it becomes `destination` on success and is removed otherwise."""
@@ -328,7 +366,7 @@ def _partial(destination: Path) -> Iterator[Path]:
 
 
 def _digest(
-    stream: "IO[bytes] | StreamingBody", *, key: str, max_bytes: int | None, copy_to: IO[bytes] | None = None
+    stream: "IO[bytes] | StreamingBody", *, key: str, max_bytes: int | None, copy_to: "IO[bytes] | _First | None" = None
 ) -> tuple[str, int]:
     """Return SHA-256 (hex) and size of what is left in a stream, writing it to `copy_to` on the way."""
     digest = hashlib.sha256()

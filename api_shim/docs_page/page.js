@@ -39,6 +39,8 @@ function operationOf(path, method, operation) {
     [parameter.name, parameter.in, typeOf(parameter.schema), parameter.description || ""]);
   if (parameters.length) parts.push(table(["parameter", "in", "type", ""], parameters));
   if (bodyOf(operation)) parts.push(element("p", `Body: ${bodyOf(operation)}`));
+  for (const entry of Object.values((operation.requestBody || {}).content || {}))
+    if (entry.example !== undefined) parts.push(element("pre", JSON.stringify(entry.example, null, 2)));
   parts.push(table(["status", "answer", ""], Object.entries(operation.responses || {}).map(([status, response]) =>
     [status, answerOf(response), response.description || ""])));
   const summary = element("summary", "", element("b", method.toUpperCase()), element("code", path));

@@ -8,6 +8,7 @@ from deployments.local.application import (
     api_service,
     deploy_service,
     orchestrator_service,
+    page_service,
 )
 from deployments.local.credentials import Credentials
 from deployments.local.gpu_endpoints import GpuWorkers, control_plane_service, gpu_endpoints_address
@@ -44,6 +45,9 @@ def services_of(  # noqa: PLR0913 - each is one separate fact a stack is made of
         valkey=valkey,
         worker_type=worker_type,
         api_secret=credentials.api_secret if protect_api else None,
+        webhook_secret=credentials.webhook_secret(),
+        hook_token=credentials.hook_token(),
+        api_url=f"http://{HOST}:{ports.api}",
         wishes=wishes,
     )
     pages = (ports.page, ports.api)
@@ -57,4 +61,5 @@ def services_of(  # noqa: PLR0913 - each is one separate fact a stack is made of
         deploy_service(directory, neighbours),
         orchestrator_service(directory, neighbours),
         api_service(directory, neighbours, ports.api),
+        page_service(directory, neighbours, ports),
     )

@@ -1,5 +1,8 @@
 """The secrets of one local stack: made once, kept in one file only its owner can read."""
 
+import base64
+import hashlib
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -50,6 +53,17 @@ class Credentials(BaseModel):
     def _reveal(self, secret: SecretStr) -> str:
         return secret.get_secret_value()
 
+    def webhook_secret(self) -> SecretStr:
+        """What outgoing webhooks are signed with; derived, so that older credential files have one, too."""
+        return SecretStr("whsec_" + base64.b64encode(self._derived("webhooks")).decode())
+
+    def hook_token(self) -> SecretStr:
+        """The token in the address that the control plane calls when a job is over."""
+        return SecretStr(self._derived("hooks").hex())
+
+    def _derived(self, purpose: str) -> bytes:
+        return hmac.digest(self.api_secret.get_secret_value().encode(), purpose.encode(), hashlib.sha256)
+
     def secret_values(self) -> tuple[str, ...]:
         """Return every secret in plain, to search logs and command lines for them."""
         held = (
@@ -58,6 +72,8 @@ class Credentials(BaseModel):
             self.s3_secret_access_key,
             self.runpod_api_key,
             self.api_secret,
+            self.webhook_secret(),
+            self.hook_token(),
             self.weed.volume_write,
             self.weed.volume_read,
             self.weed.filer_write,

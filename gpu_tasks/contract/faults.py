@@ -75,9 +75,20 @@ class FaultCode(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate_limited"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    IDEMPOTENCY_IN_FLIGHT = "idempotency_in_flight"
     TASK_UNKNOWN = "task_unknown"
+    TASK_NOT_ENDED = "task_not_ended"
+    UPLOAD_UNKNOWN = "upload_unknown"
+    UPLOAD_INCOMPLETE = "upload_incomplete"
     ROUTE_UNKNOWN = "route_unknown"
+    WEBHOOK_REFUSED = "webhook_refused"
+    WEBHOOK_FAILED = "webhook_failed"
+    DELIVERY_UNKNOWN = "delivery_unknown"
     PAYLOAD_TOO_LARGE = "payload_too_large"
+    REQUEST_TOO_SLOW = "request_too_slow"
     INTERNAL = "internal"
 
 
@@ -206,9 +217,24 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.DEADLINE_EXCEEDED: FaultMeaning("The deadline of the request has passed.", retryable=False),
     FaultCode.CANCELLED: FaultMeaning("The task was cancelled.", retryable=False),
     FaultCode.UNAUTHORIZED: FaultMeaning("The API key is missing or wrong.", retryable=False),
+    FaultCode.FORBIDDEN: FaultMeaning("This API key may not do that.", retryable=False),
+    FaultCode.RATE_LIMITED: FaultMeaning("Too many requests with this API key; slow down.", retryable=True),
+    FaultCode.QUOTA_EXCEEDED: FaultMeaning(
+        "As many tasks as this API key may have are running; wait until one has ended.", retryable=True
+    ),
+    FaultCode.IDEMPOTENCY_IN_FLIGHT: FaultMeaning(
+        "A request with this Idempotency-Key is being answered; ask for its task's status.", retryable=True
+    ),
     FaultCode.TASK_UNKNOWN: FaultMeaning("There is no task with this id.", retryable=False),
+    FaultCode.TASK_NOT_ENDED: FaultMeaning("The task is still going on; cancel it first.", retryable=False),
+    FaultCode.UPLOAD_UNKNOWN: FaultMeaning("There is no such upload, or its time is over.", retryable=False),
+    FaultCode.UPLOAD_INCOMPLETE: FaultMeaning("Parts of the upload are missing or are others.", retryable=False),
     FaultCode.ROUTE_UNKNOWN: FaultMeaning("There is nothing at this address; see /docs.", retryable=False),
+    FaultCode.WEBHOOK_REFUSED: FaultMeaning("This address may not be called as a webhook.", retryable=False),
+    FaultCode.WEBHOOK_FAILED: FaultMeaning("The webhook was not taken.", retryable=True),
+    FaultCode.DELIVERY_UNKNOWN: FaultMeaning("There is no delivery with this id.", retryable=False),
     FaultCode.PAYLOAD_TOO_LARGE: FaultMeaning("The request body is larger than allowed.", retryable=False),
+    FaultCode.REQUEST_TOO_SLOW: FaultMeaning("The request body came too slowly; send it again.", retryable=True),
     FaultCode.INTERNAL: FaultMeaning("Something went wrong on our side; the log has the details.", retryable=True),
 }
 
@@ -235,13 +261,17 @@ class FaultError(Exception):
         code: What happened.
         detail: One more sentence with the particulars (a key, a size, a limit); never a secret, URL or path.
         stage: The stage in which it happened, where known.
+        field: The field of a request that is wrong, where it is one.
     """
 
-    def __init__(self, code: FaultCode, detail: str = "", *, stage: str | None = None) -> None:
+    def __init__(
+        self, code: FaultCode, detail: str = "", *, stage: str | None = None, field: str | None = None
+    ) -> None:
         self.fault = Fault(code=code, detail=f"{MEANINGS[code].sentence} {detail}".rstrip(), stage=stage)
         # All arguments reach Exception so that the error survives pickling out of a process pool.
         super().__init__(code, detail)
         self._stage = stage
+        self.field = field
 
     @classmethod
     def told(cls, fault: Fault) -> Self:
@@ -252,11 +282,11 @@ class FaultError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild from the arguments, keyword included, in another process."""
-        return (_rebuild, (type(self), self.args[0], self.args[1], self._stage))
+        return (_rebuild, (type(self), self.args[0], self.args[1], self._stage, self.field))
 
     def __str__(self) -> str:
         return f"[{self.fault.code}] {self.fault.detail}"
 
 
-def _rebuild(kind: type[FaultError], code: FaultCode, detail: str, stage: str | None) -> FaultError:
-    return kind(code, detail, stage=stage)
+def _rebuild(kind: type[FaultError], code: FaultCode, detail: str, stage: str | None, field: str | None) -> FaultError:
+    return kind(code, detail, stage=stage, field=field)

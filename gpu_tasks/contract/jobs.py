@@ -17,6 +17,9 @@ from gpu_tasks.contract.options import FaceFusionOptions, FaceMapping, FaceSelec
 # Enters every fingerprint: raise it when the meaning of a field changes, and no old result is reused.
 CONTRACT_VERSION = 3
 
+# W3C Trace Context.
+TRACEPARENT = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+
 
 class Stage(StrEnum):
     """The steps of the DAG."""
@@ -123,7 +126,7 @@ _NOT_IDENTITY = {"key", "media_type", "size_bytes"}
 class StageJob(_Model):
     """What both kinds of jobs have in common.
 
-    `attempt` and `task_id` say who asks and how often, not what is asked: they stay out of the fingerprint.
+    `attempt`, `task_id` and `traceparent` say who asks and how often, not what: they stay out of the fingerprint.
     """
 
     contract_version: int = CONTRACT_VERSION
@@ -140,10 +143,13 @@ class StageJob(_Model):
     quality: Quality = Quality.DELIVERY
     attempt: int = Field(default=1, ge=1)
     task_id: str = ""
+    # The span that asks, for whoever collects traces.
+    traceparent: str | None = Field(default=None, pattern=TRACEPARENT)
 
     not_identity: ClassVar[dict[str, object]] = {
         "attempt": True,
         "task_id": True,
+        "traceparent": True,
         "target": _NOT_IDENTITY,
         "tracks": _NOT_IDENTITY,
     }

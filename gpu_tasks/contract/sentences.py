@@ -107,9 +107,24 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.ORCHESTRATOR_LOST: "このタスクを処理したプロセスが毎回停止したため、再試行しません。",
     FaultCode.DEADLINE_EXCEEDED: "リクエストの期限が過ぎました。",
     FaultCode.CANCELLED: "タスクは取り消されました。",
+    FaultCode.FORBIDDEN: "この API キーではその操作はできません。",
+    FaultCode.RATE_LIMITED: "この API キーのリクエストが多すぎます。間隔を空けてください。",
+    FaultCode.QUOTA_EXCEEDED: (
+        "この API キーで同時に実行できるタスク数に達しています。どれかが終わるまで待ってください。"
+    ),
+    FaultCode.IDEMPOTENCY_IN_FLIGHT: (
+        "同じ Idempotency-Key のリクエストを処理中です。そのタスクの状態を確認してください。"
+    ),
+    FaultCode.TASK_NOT_ENDED: "タスクはまだ終わっていません。先にキャンセルしてください。",
+    FaultCode.UPLOAD_UNKNOWN: "このアップロードは存在しないか、期限が切れています。",
+    FaultCode.UPLOAD_INCOMPLETE: "アップロードのパートが足りないか、一致しません。",
+    FaultCode.REQUEST_TOO_SLOW: "リクエスト本文の送信が遅すぎます。もう一度送ってください。",
     FaultCode.UNAUTHORIZED: "API キーがないか、正しくありません。",
     FaultCode.TASK_UNKNOWN: "この ID のタスクはありません。",
     FaultCode.ROUTE_UNKNOWN: "このアドレスには何もありません。/docs をご覧ください。",
+    FaultCode.WEBHOOK_REFUSED: "このアドレスは Webhook として呼び出せません。",
+    FaultCode.WEBHOOK_FAILED: "Webhook が受け取られませんでした。",
+    FaultCode.DELIVERY_UNKNOWN: "この ID の配信はありません。",
     FaultCode.PAYLOAD_TOO_LARGE: "リクエストの本文が上限より大きいです。",
     FaultCode.INTERNAL: "こちら側で問題が起きました。詳細はログにあります。",
 }

@@ -12,15 +12,16 @@ from typing import NamedTuple, cast
 
 from gpu_tasks.contract.jobs import Quality, Segment, Timeline
 from gpu_tasks.contract.media import FaceCoverage
-from gpu_tasks.contract.options import FaceSelection
+from gpu_tasks.contract.options import FaceMapping, FaceSelection
 from gpu_tasks.draft.lips import DraftLips
 from gpu_tasks.draft.models import FaceModels
 from gpu_tasks.draft.source import DraftSource
 from gpu_tasks.draft.speech import SAMPLE_RATE, mouth_shapes
 from gpu_tasks.draft.swap import DraftSwap
 from gpu_tasks.faces.arrays import Frame
+from gpu_tasks.faces.casting import EVERYONE, Casting
 from gpu_tasks.faces.finding import chosen_faces, with_mouth_of
-from gpu_tasks.faces.selection import Selected, Speaker
+from gpu_tasks.faces.selection import Speaker
 from gpu_tasks.faces.trackfile import TracksReader
 from gpu_tasks.media.audio import load_mono
 from gpu_tasks.media.playing import frames_on_timeline
@@ -37,8 +38,10 @@ class DraftOrder:
         tracks: The tracks artifact of the target.
         segment: The part of the timeline to show; None is all.
         driving_audio: Moves the lips; None leaves them.
-        sources: Pictures of one person, HWC uint8 BGR, who is put in; none leaves the faces.
-        selection: Whose faces are swapped.
+        sources: Pictures, HWC uint8 BGR, of the one person who is put in, or of those that the map names; none leaves
+            the faces.
+        selection: Whose faces are swapped, where there is no map.
+        face_map: One of the sources for one face each, by place.
     """
 
     target: Path
@@ -48,6 +51,7 @@ class DraftOrder:
     driving_audio: Path | None = None
     sources: tuple[Frame, ...] = ()
     selection: FaceSelection = field(default_factory=FaceSelection)
+    face_map: tuple[FaceMapping, ...] = ()
 
     @property
     def frames(self) -> Segment:
@@ -148,16 +152,18 @@ def _swap(order: DraftOrder, models: FaceModels, *, is_moved: bool) -> Iterator[
     if not order.sources:
         yield lambda _index, pixels: _Done(pixels, has_face=False)
         return
-    swap = DraftSwap([DraftSource.from_image(source, models.detector, models.mesh) for source in order.sources])
+    sources = [DraftSource.from_image(source, models.detector, models.mesh) for source in order.sources]
+    casting = Casting(order.selection, order.face_map)
+    swaps = {part: DraftSwap(sources if part is EVERYONE else [sources[part]]) for part in casting.parts}
     with TracksReader(order.tracks) as tracks:
-        selected = chosen_faces(tracks, order.timeline, Selected(order.selection))
+        selected = chosen_faces(tracks, order.timeline, casting)
 
         def put_in(index: int, pixels: Frame) -> _Done:
             tracked = selected(index)
             faces = tuple(with_mouth_of(pixels, face, models.mesh) for face in tracked) if is_moved else tracked
             for face in faces:
                 # Settled tracks keep the light steady by themselves; memory of it would tell parts apart.
-                pixels = swap.apply(pixels, face.mesh_468, track_id=None)
+                pixels = swaps[casting.part_of(face.track_id)].apply(pixels, face.mesh_468, track_id=None)
             return _Done(pixels, has_face=bool(faces))
 
         yield put_in

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import Change, ChangeKind
+from gpu_tasks.contract.sniffing import AVI, MPEGTS
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.facts import AudioFacts, TrackFacts, VideoFacts
 from gpu_tasks.media.limits import GatePolicy, HdrPolicy
 from gpu_tasks.media.normalise import AudioRecipe, VideoRecipe
-from gpu_tasks.media.opening import AVI, MPEGTS
 from gpu_tasks.media.tone import Light, Transfer
 
 # Without an index every segment would be read from the start.

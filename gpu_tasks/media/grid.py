@@ -18,8 +18,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
+from gpu_tasks.contract.sniffing import MATROSKA, MOV
 from gpu_tasks.media.errors import MediaError, reading
-from gpu_tasks.media.opening import MATROSKA, MOV
 
 STANDARD_RATES = (
     Fraction(12),

@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Quality
 from gpu_tasks.contract.media import MediaInfo
+from gpu_tasks.contract.sniffing import MOV
 from gpu_tasks.media.audio import Heard, hear, resampled
 from gpu_tasks.media.errors import MediaError, reading, writing
 from gpu_tasks.media.join import AnyPacket
-from gpu_tasks.media.opening import MOV, audio_stream, open_media, video_stream
+from gpu_tasks.media.opening import audio_stream, open_media, video_stream
 from gpu_tasks.media.probe import probe, sound_of
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.media.tone import ToneMapper, Transfer

@@ -5,7 +5,6 @@ playlist makes it open other files and addresses.
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 from av.audio.codeccontext import AudioCodecContext
@@ -16,6 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from gpu_tasks.contract.faults import FaultCode
+from gpu_tasks.contract.sniffing import MATROSKA, MOV, MPEGTS, sniff
 from gpu_tasks.media.errors import MediaError, reading
 
 _OPEN_TIMEOUT_SECONDS = 30.0
@@ -42,31 +42,8 @@ AUDIO_CODECS = frozenset(
 _DECODERS = ",".join(sorted(VIDEO_CODECS | AUDIO_CODECS | {"libdav1d", "mp3float", "mp2float", "libopus"}))
 # 8K. Checked by the decoder on what it is about to allocate; the gate's own limit is lower.
 _MOST_PIXELS = 8192 * 4352
-
-
-class Demuxer(NamedTuple):
-    """`name` as av.open takes it, `family` as FFmpeg's format_whitelist compares it."""
-
-    name: str
-    family: str
-
-
-MOV = Demuxer("mov", "mov,mp4,m4a,3gp,3g2,mj2")
-MATROSKA = Demuxer("matroska", "matroska,webm")
-AVI = Demuxer("avi", "avi")
-MPEGTS = Demuxer("mpegts", "mpegts")
-WAV = Demuxer("wav", "wav")
-MP3 = Demuxer("mp3", "mp3")
-FLAC = Demuxer("flac", "flac")
-OGG = Demuxer("ogg", "ogg")
-AAC = Demuxer("aac", "aac")
 # Each packet has a time of its own. The others count samples: what looks like a gap there is damage.
 WITH_A_CLOCK = frozenset({MOV.name, MATROSKA.name, MPEGTS.name})
-
-# ISO base media brands of pictures (ISO/IEC 23008-12): HEIC and AVIF share the container with mp4.
-_PICTURE_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif"})
-_QUICKTIME_ATOMS = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
-_TS_PACKET_BYTES = 188
 
 
 def open_media(path: Path) -> InputContainer:
@@ -104,23 +81,6 @@ def open_media(path: Path) -> InputContainer:
 def is_media(path: Path) -> bool:
     """Tell by content whether a file is of a kind that `open_media` takes (it may still be broken)."""
     return sniff(_head(path)) is not None
-
-
-def sniff(head: bytes) -> Demuxer | None:
-    """Tell the demuxer for a file's first bytes (at least 512, where it has them), None when none is allowed."""
-    kind = head[4:8]
-    if kind == b"ftyp":
-        return None if head[8:12] in _PICTURE_BRANDS else MOV
-    if kind in _QUICKTIME_ATOMS:
-        return MOV
-    if head.startswith((b"RIFF", b"RF64", b"RIFX")):
-        return {b"WAVE": WAV, b"AVI ": AVI}.get(head[8:12])
-    for magic, demuxer in ((b"\x1aE\xdf\xa3", MATROSKA), (b"fLaC", FLAC), (b"OggS", OGG)):
-        if head.startswith(magic):
-            return demuxer
-    if head[:1] == b"G" and head[_TS_PACKET_BYTES : _TS_PACKET_BYTES + 1] == b"G":
-        return MPEGTS
-    return _sniff_raw_audio(head)
 
 
 def moving_pictures(container: InputContainer) -> list[VideoStream]:
@@ -189,14 +149,3 @@ def _head(path: Path) -> bytes:
             # Some taggers pad beyond the size they state.
             head = file.read(_HEAD_BYTES).lstrip(b"\0") or b"ID3"
     return head
-
-
-def _sniff_raw_audio(head: bytes) -> Demuxer | None:
-    if head.startswith(b"ID3"):
-        return MP3
-    if len(head) > 1 and head[0] == 0xFF:  # noqa: PLR2004  # the sync word of MPEG audio is 11 or 12 set bits
-        if head[1] & 0xF6 == 0xF0:  # noqa: PLR2004  # ADTS: 12 bits of sync, layer 0
-            return AAC
-        if head[1] >= 0xE0 and head[1] & 0x06 in (0x02, 0x04):  # noqa: PLR2004  # 11 bits of sync, MPEG layer 3 or 2
-            return MP3
-    return None

@@ -16,8 +16,9 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
+from gpu_tasks.contract.sniffing import MOV
 from gpu_tasks.media.errors import MediaError
-from gpu_tasks.media.opening import MOV, WITH_A_CLOCK
+from gpu_tasks.media.opening import WITH_A_CLOCK
 
 # A track that starts later than this after the picture, or has longer gaps in all, is a broken clock, and filling it
 # with silence would eat the memory. As long as the longest clip that is let in.

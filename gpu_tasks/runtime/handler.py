@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from gpu_tasks import tracing
 from gpu_tasks.contract.faults import Fault, FaultCode
 from gpu_tasks.contract.jobs import fingerprint
 from gpu_tasks.contract.receipts import JobReply, Progress, Receipt
@@ -70,7 +71,8 @@ class Handler(Generic[JobT]):
                 cancellation=cancellation,
                 progress=ProgressReporter(lambda report: self._report(wire, report)),
             )
-            return await _in_thread(execution.perform, cancellation)
+            with tracing.span(f"{job.stage} job", parent=job.traceparent, task_id=job.task_id, attempt=job.attempt):
+                return await _in_thread(execution.perform, cancellation)
 
     def _report(self, wire: dict[str, Any], report: Progress) -> None:
         self._send_progress(wire, report.model_dump(mode="json"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import runpod
 from pydantic import ValidationError
 
+from gpu_tasks import tracing
 from gpu_tasks.runtime.execution import Workshop
 from gpu_tasks.runtime.faulting import first_problem
 from gpu_tasks.runtime.fitness import fitness_checks
@@ -28,6 +29,7 @@ def serve(pipeline: Pipeline[JobT]) -> None:
     except ValidationError as error:
         sys.exit(f"The worker is not configured. {error.title}: {first_problem(error)}")
     configure_log(settings.log_level)
+    tracing.set_up(f"lipswap-{pipeline.stage}", settings.otel_endpoint)
     with open_scratch(settings.scratch_root) as scratch:
         workshop = Workshop(pipeline=pipeline, store=connect(settings.r2), scratch=scratch, threads=settings.threads)
         handler = Handler(workshop, worker_id=settings.worker_id, send_progress=runpod.serverless.progress_update)

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from api_shim.settings import ShimSettings
 from blocks.connections import close_shared
+from blocks.deliveries import DELIVERY_DEPLOYMENT
 from blocks.job_store import JobStore
 from deployments.local.services import ServiceName
 from flows.request import DEPLOYMENT, VERIFY_DEPLOYMENT
@@ -53,7 +54,7 @@ async def prefect(settings: ShimSettings) -> AsyncIterator[PrefectClient]:
 async def deployment(prefect: PrefectClient) -> UUID:
     """The deployments under their real names, on no pool: runs stay scheduled until a test sets their state."""
     made = {}
-    for name in (DEPLOYMENT, VERIFY_DEPLOYMENT):
+    for name in (DEPLOYMENT, VERIFY_DEPLOYMENT, DELIVERY_DEPLOYMENT):
         flow_name, _, deployment_name = name.partition("/")
         flow_id = await prefect.create_flow_from_name(flow_name)
         made[name] = await prefect.create_deployment(

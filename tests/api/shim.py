@@ -14,6 +14,7 @@ import httpx
 import uvicorn
 
 from api_shim.app import create_app
+from api_shim.patience import protocol
 from api_shim.settings import ShimSettings
 from deployments.local.addresses import StackAddresses
 from tests.waiting import wait_until
@@ -22,6 +23,8 @@ Environment = dict[str, str]
 # Nothing listens on port 1: a connection is refused at once.
 NOBODY = "127.0.0.1:1"
 PREFIX = "ff:task"
+HOOK_TOKEN = "a-token-that-nobody-guesses"
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def environment_of(addresses: StackAddresses) -> Environment:
@@ -38,6 +41,9 @@ def environment_of(addresses: StackAddresses) -> Environment:
         "RUNPOD_WAV2LIP_ENDPOINT": "wav2lip",
         "RUNPOD_FACEFUSION_ENDPOINT": "facefusion",
         "LIPSWAP_ALLOW_DRAFT": "true",
+        "LIPSWAP_RUNPOD_HOOK_TOKEN": HOOK_TOKEN,
+        "LIPSWAP_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "LIPSWAP_WEBHOOK_LOOPBACK": "true",
         "LIPSWAP_MAX_IMAGE_BYTES": "4096",
         "LIPSWAP_MAX_AUDIO_BYTES": str(2 * 1024 * 1024),
         "LIPSWAP_MAX_VIDEO_BYTES": str(2 * 1024 * 1024),
@@ -82,7 +88,13 @@ def shim_process(environment: Environment, folder: Path) -> Iterator[tuple[str, 
 @contextmanager
 def shim_thread(settings: ShimSettings) -> Iterator[str]:
     """The same app under uvicorn in a thread; yields its address."""
-    config = uvicorn.Config(create_app(settings), port=0, log_config=None, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        create_app(settings),
+        port=0,
+        http=protocol(settings.head_seconds),
+        log_config=None,
+        timeout_graceful_shutdown=1,
+    )
     server = uvicorn.Server(config)
     # uvicorn would take the signals of the whole test run.
     thread = threading.Thread(target=server.run, daemon=True)

@@ -1,6 +1,8 @@
 """Who gets in, what browsers are told, what the log keeps to itself."""
 
+import socket
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -73,6 +75,61 @@ def test_the_log_has_no_credential_and_no_signature(shim: tuple[str, Path], envi
         assert environment[name] not in log
 
 
+def test_only_pages_on_the_list_may_ask(environment: Environment, secret: SecretStr) -> None:
+    allowed = {"LIPSWAP_API_CORS_ORIGINS": "https://app.example.com, http://localhost:7860"}
+    settings = settings_of({**environment, **allowed, "FF_API_SECRET": secret.get_secret_value()})
+    with shim_thread(settings) as url:
+        for origin, is_allowed in (("https://app.example.com", True), ("https://evil.example.com", False)):
+            asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+            wanted = {**asked, "Access-Control-Request-Headers": "authorization, content-type, idempotency-key"}
+            preflight = httpx.options(f"{url}/run", headers=wanted)
+            assert preflight.is_success == is_allowed
+            # An answer that a page may not read, an error included, tells it nothing.
+            answer = httpx.get(f"{url}/status/x", headers={"Origin": origin})
+            assert answer.status_code == 401
+            assert answer.headers.get("Access-Control-Allow-Origin") == (origin if is_allowed else None)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(environment: Environment) -> None:
+    with shim_thread(settings_of({**environment, "LIPSWAP_API_BODY_SECONDS": "0.5"})) as url:
+        for path, kind, begun in (
+            ("/run", "application/json", "{"),
+            ("/storage/upload", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data;"),
+        ):
+            with closing(connected(url)) as connection:
+                lines = (
+                    f"POST {path} HTTP/1.1",
+                    "Host: x",
+                    f"Content-Type: {kind}",
+                    "Content-Length: 99",
+                    "",
+                    begun,
+                )
+                connection.sendall("\r\n".join(lines).encode())
+                answer = connection.recv(65536).decode()
+                assert answer.startswith("HTTP/1.1 408"), path
+                assert "request_too_slow" in answer or "request_too_slow" in connection.recv(65536).decode()
+        assert httpx.get(f"{url}/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n", b"GET / HTTP/1.1\r\nX: " + b"y" * 100_000]
+)
+def test_a_head_that_never_ends_is_not_waited_for(environment: Environment, head: bytes) -> None:
+    with shim_thread(settings_of({**environment, "LIPSWAP_API_HEAD_SECONDS": "0.5"})) as url:
+        with closing(connected(url)) as connection, suppress(ConnectionError):
+            connection.sendall(head)
+            assert connection.recv(65536) == b""
+        # Whoever asks properly, twice over one connection, notices nothing.
+        with httpx.Client(base_url=url) as client:
+            assert [client.get("/health").status_code for _ in range(2)] == [200, 200]
+
+
+def connected(url: str) -> socket.socket:
+    address = httpx.URL(url)
+    return socket.create_connection((address.host, address.port or 80), timeout=30)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "advice"),
     [
@@ -80,6 +137,8 @@ def test_the_log_has_no_credential_and_no_signature(shim: tuple[str, Path], envi
         ("JOBSTORE_REDIS_URL", "rediss://:pw@example.com/0?ssl_cert_reqs=none", "ssl_cert_reqs"),
         ("PREFECT_API_URL", "", "prefect_api_url"),
         ("LIPSWAP_API_PORT", "90000", "port"),
+        ("LIPSWAP_API_CORS_ORIGINS", "*", "origins such as"),
+        ("LIPSWAP_API_CORS_ORIGINS", "https://app.example.com/page", "without a path"),
     ],
 )
 def test_a_setting_that_is_not_safe_is_refused_with_advice(

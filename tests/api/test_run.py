@@ -14,8 +14,19 @@ import pytest
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.storage import ArtifactStore
 from tests.api.orchestra import PlayedFlow
+from tests.waiting import await_until
 
 Body = dict[str, Any]
+
+
+async def listed(http: httpx.AsyncClient, body: Body) -> str:
+    """Return the task that a request has become which is still being answered."""
+
+    async def look() -> str | None:
+        tasks = (await http.get("/tasks", params={"label": f"test:{body['labels']['test']}"})).json()["tasks"]
+        return str(tasks[0]["task_id"]) if tasks else None
+
+    return await await_until(look, seconds=30, what="the task is there")
 
 
 async def test_a_valid_request_becomes_a_run_of_the_deployment_without_bytes(
@@ -42,10 +53,8 @@ async def test_its_record_stands_in_redis_and_under_status(http: httpx.AsyncClie
 async def test_with_wait_the_full_record_comes_when_the_task_ends(
     http: httpx.AsyncClient, body: Body, flow: PlayedFlow
 ) -> None:
-    key = uuid4().hex
-    headers = {"Idempotency-Key": key}
-    waiting = asyncio.create_task(http.post("/run", params={"wait": "true"}, json=body, headers=headers))
-    task_id = (await http.post("/run", json=body, headers=headers)).json()["task_id"]
+    waiting = asyncio.create_task(http.post("/run", params={"wait": "true"}, json=body))
+    task_id = await listed(http, body)
     await flow.complete(task_id)
     answer = await waiting
     assert answer.status_code == 200
@@ -118,7 +127,7 @@ async def test_a_bad_request_is_refused_with_a_code_and_the_field(
     content = json.dumps({**body, **change}).encode()
     answer = await http.post("/run", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422, answer.text
-    assert set(answer.json()) == {"error", "detail", "stage", "retryable"}
+    assert set(answer.json()) - {"field"} == {"error", "detail", "stage", "retryable"}
     assert answer.json()["error"] == code
     assert named in answer.json()["detail"]
 
@@ -170,11 +179,43 @@ async def test_the_same_idempotency_key_and_body_make_one_task(
 ) -> None:
     headers = {"Idempotency-Key": uuid4().hex}
     answers = await asyncio.gather(*(http.post("/run", json=body, headers=headers) for _ in range(4)))
-    assert {answer.status_code for answer in answers} == {202}
+    assert {answer.status_code for answer in answers} <= {202, 409}
+    # Who asks while the first one is being answered hears of the same task.
     (task_id,) = {answer.json()["task_id"] for answer in answers}
+    for answer in answers:
+        if answer.status_code == 409:
+            assert answer.json()["error"] == "idempotency_in_flight"
+            assert answer.headers["Location"] == f"/status/{task_id}"
     await flow.enter(task_id, Stage.WAV2LIP)
-    again = (await http.post("/run", json=body, headers=headers)).json()
-    assert (again["task_id"], again["status"], again["stage"]) == (task_id, "running", "wav2lip")
+    again = await http.post("/run", json=body, headers=headers)
+    assert again.status_code == 202
+    assert (again.json()["task_id"], again.json()["status"], again.json()["stage"]) == (task_id, "running", "wav2lip")
+
+
+async def test_a_key_whose_caller_still_waits_is_in_flight_and_then_replayed(
+    http: httpx.AsyncClient, body: Body, flow: PlayedFlow
+) -> None:
+    headers = {"Idempotency-Key": uuid4().hex}
+    first = asyncio.create_task(http.post("/run", params={"wait": "true"}, json=body, headers=headers))
+    task_id = await listed(http, body)
+    second = await http.post("/run", json=body, headers=headers)
+    assert (second.status_code, second.json()["error"]) == (409, "idempotency_in_flight")
+    assert second.json()["task_id"] == task_id
+    other = await http.post("/run", json={**body, "retain_intermediate": False}, headers=headers)
+    assert (other.status_code, other.json()["field"]) == (422, "Idempotency-Key")
+    await flow.complete(task_id)
+    answer = await first
+    assert answer.json()["task_id"] == task_id
+    replayed = await http.post("/run", params={"wait": "true"}, json=body, headers=headers)
+    assert replayed.status_code == 200
+    assert replayed.json()["task_id"] == task_id
+
+
+async def test_a_request_that_was_refused_leaves_its_key_free(http: httpx.AsyncClient, body: Body) -> None:
+    headers = {"Idempotency-Key": uuid4().hex}
+    wrong = {**body, "target_key": "uploads/video/nowhere.mp4"}
+    assert (await http.post("/run", json=wrong, headers=headers)).status_code == 422
+    assert (await http.post("/run", json=body, headers=headers)).status_code == 202
 
 
 async def test_the_same_idempotency_key_with_another_body_is_refused(http: httpx.AsyncClient, body: Body) -> None:

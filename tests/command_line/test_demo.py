@@ -8,9 +8,11 @@ import wave
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
+from deployments.local.addresses import running_addresses
 from gpu_tasks.media.audio import audio_seconds, load_mono
 from gpu_tasks.media.probe import probe
 from gpu_tasks.media.reader import VideoReader
@@ -203,6 +205,31 @@ def test_bad_input_gets_a_code_and_a_sentence(demo: Demo, arguments: tuple[str, 
     assert done.returncode == FAILED, done.stderr
     assert code in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_key_is_made_used_seen_and_revoked(demo: Demo) -> None:
+    addresses = running_addresses(demo.data)
+    assert addresses is not None
+    made = demo.command("keys", "create", "Anna's laptop", "--scope", "read", "--max-tasks", "3", "--json")
+    assert made.returncode == 0, made.stderr
+    told = json.loads(made.stdout)
+    assert (told["name"], told["scopes"], told["max_tasks"]) == ("Anna's laptop", ["read"], 3)
+    assert "secret" not in json.dumps(told)
+    bearer = {"Authorization": f"Bearer {told['key']}"}
+    assert httpx.get(f"{addresses.api_url}/tasks", headers=bearer).json() == {"tasks": [], "next_cursor": None}
+    assert httpx.post(f"{addresses.api_url}/run", headers=bearer, json={}).status_code == 403
+
+    listed = demo.command("keys", "list", "--json")
+    (entry,) = [key for key in json.loads(listed.stdout) if key["id"] == told["id"]]
+    assert told["key"] not in listed.stdout
+    assert entry["revoked_at"] is None
+
+    revoked = demo.command("keys", "revoke", told["id"], "--json")
+    assert revoked.returncode == 0, revoked.stderr
+    assert json.loads(revoked.stdout)["revoked_at"] is not None
+    unknown = demo.command("keys", "revoke", "0" * 16)
+    assert unknown.returncode == 1
+    assert "lipswap keys list" in unknown.stderr
 
 
 def test_a_second_stack_on_the_same_data_is_refused(demo: Demo) -> None:

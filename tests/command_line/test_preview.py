@@ -12,7 +12,7 @@ import pytest
 
 from deployments.preview.making import make_preview
 from deployments.preview.planning import PreviewOrder
-from deployments.preview.tracking import runs_of
+from flows.glimpsing import runs_of
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Segment, Stage, Wav2LipJob

@@ -58,6 +58,7 @@ def test_the_wire_keeps_the_fingerprint(job: Wav2LipJob | FaceFusionJob) -> None
     [
         {"attempt": 5},
         {"task_id": "another"},
+        {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
         {"target": artifact("a", name="elsewhere.mov").model_copy(update={"media_type": "video/quicktime"})},
         {"driving_audio": artifact("b", name="elsewhere.wav")},
         {"options": Wav2LipOptions(output_prefix="outputs/mine")},
@@ -152,7 +153,7 @@ def test_every_field_of_a_job_was_thought_about() -> None:
     for job, changes in ((LIP_SYNC, LIP_SYNC_CHANGES), (FACE_SWAP, FACE_SWAP_CHANGES)):
         changed = {name for change in changes for name in change}
         # `stage` is another kind of job; the other two say who asks and how often.
-        assert set(type(job).model_fields) - changed == {"stage", "attempt", "task_id"}
+        assert set(type(job).model_fields) - changed == {"stage", "attempt", "task_id", "traceparent"}
 
 
 def test_a_stage_is_part_of_the_identity() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
 from blocks.runpod import RunPodEndpoint
@@ -196,6 +197,28 @@ async def test_a_waiter_that_is_woken_does_not_wait_for_its_interval(jobs: Jobs)
         await asyncio.sleep(0.1)
         await jobs.job_store.wake(keys_of(job).fingerprint)
     assert asyncio.get_running_loop().time() - began < 10
+
+
+async def test_runpod_is_told_whom_to_call_and_for_which_job(jobs: Jobs) -> None:
+    called: list[str] = []
+
+    async def wake(request: web.Request) -> web.Response:
+        called.append(request.query["fingerprint"])
+        await jobs.job_store.wake(request.query["fingerprint"])
+        return web.Response()
+
+    door = web.Application()
+    door.router.add_post("/hooks/runpod/a-secret-of-the-tests", wake)
+    runner = web.AppRunner(door)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = SecretStr(f"http://127.0.0.1:{runner.addresses[0][1]}/hooks/runpod/a-secret-of-the-tests")
+    jobs.endpoint = jobs.endpoint.model_copy(update={"webhook_url": url, "poll_interval_seconds": 30.0})
+    job = scripted_job("slow:1")
+    await jobs.run(job)
+    await await_until(lambda: called, seconds=10, what="the plane has called")
+    await runner.cleanup()
+    assert set(called) == {keys_of(job).fingerprint}
 
 
 @pytest.mark.parametrize("status", [429, 500])

@@ -1,0 +1,111 @@
+"""Server-sent events: the newest record of a task to whoever listens, until its end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from api_shim.records import Records
+from api_shim.watching import Watched, Watching
+from api_shim.wire import RunSummary
+from gpu_tasks.contract.records import TaskRecord
+
+# Proxies close what is silent for a minute, and a listener that has gone is noticed.
+HEARTBEAT_SECONDS: Final = 15.0
+# How long a listener whose connection broke waits before it comes back.
+_RETRY_MS: Final = 2000
+_HEARTBEAT: Final = b": still here\n\n"
+
+
+class EventStream(Response):
+    """The answer of `GET /events/{task_id}`. A slow listener gets fewer records, never an older one.
+
+    Args:
+        watching: Where the task is watched.
+        records: Signs URLs.
+        task_id: Of a task that exists.
+        seen: The revision after which the listener goes on, -1 to begin with what is.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        watching: Watching,
+        records: Records,
+        task_id: str,
+        *,
+        seen: int = -1,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        # nginx would collect the events before it passes them on.
+        super().__init__(headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
+        # Its length is not known.
+        del self.headers["Content-Length"]
+        self._watching = watching
+        self._records = records
+        self._task_id = task_id
+        self._seen = seen
+        self._heartbeat_seconds = heartbeat_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI's form
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        pushing = asyncio.create_task(self._push(send))
+        leaving = asyncio.create_task(_left(receive))
+        try:
+            await asyncio.wait((pushing, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (pushing, leaving):
+                task.cancel()
+            await asyncio.gather(pushing, leaving, return_exceptions=True)
+
+    async def _push(self, send: Send) -> None:
+        async for chunk in self._chunks():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        yield b"retry: %d\n\n" % _RETRY_MS
+        async with self._watching.of(self._task_id) as watched:
+            while not watched.is_gone:
+                record = watched.record
+                if record is not None and _is_news(record, self._seen):
+                    self._seen = record.revision
+                    yield _event("record", record.revision, watched.framed(self._records))
+                    # Sending may have taken long: only the newest is worth it.
+                    continue
+                if record is not None and record.status.is_final:
+                    yield _event("end", record.revision, RunSummary.of(record).model_dump_json().encode())
+                    return
+                if not await _told(watched, self._heartbeat_seconds):
+                    yield _HEARTBEAT
+
+
+async def _told(watched: Watched, seconds: float) -> bool:
+    """Return whether something has changed within `seconds`."""
+    before = watched.record
+    await watched.changed(seconds)
+    return watched.is_gone or watched.record is not before
+
+
+def _is_news(record: TaskRecord, seen: int) -> bool:
+    # An end that was rebuilt from Prefect counts anew.
+    return record.revision > seen or (record.status.is_final and record.revision != seen)
+
+
+def _event(name: str, revision: int, data: bytes) -> bytes:
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (revision, name.encode(), data)
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def seen_revision(last_event_id: str | None) -> int:
+    """Return the revision in a Last-Event-ID header; what is none of ours begins anew."""
+    if last_event_id is None or not last_event_id.isascii() or not last_event_id.isdecimal():
+        return -1
+    return int(last_event_id[:18])

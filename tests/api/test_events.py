@@ -1,0 +1,183 @@
+"""GET /events: every change as it happens, to many listeners over one subscription."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from api_shim import event_stream
+from deployments.local.services import ServiceName
+from gpu_tasks.contract.jobs import Stage
+from tests.api.orchestra import PlayedFlow
+from tests.api.shim import NOBODY, PREFIX, Environment, settings_of, shim_thread
+from tests.servers import RunningStack
+from tests.waiting import await_until
+
+NO_TASK = "7f2b3c1e-9a54-4d0e-8a3b-5c6d7e8f9a0b"
+
+
+class Told(NamedTuple):
+    name: str
+    revision: int
+    data: dict[str, Any]
+
+
+class Listener:
+    """One open stream."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self._lines = answer.aiter_lines()
+        self.heartbeats = 0
+
+    async def next(self) -> Told:
+        """The next event; the connection's end fails."""
+        fields: dict[str, str] = {}
+        async with asyncio.timeout(20):
+            async for line in self._lines:
+                if line.startswith(":"):
+                    self.heartbeats += 1
+                elif line:
+                    name, _, value = line.partition(": ")
+                    fields[name] = value
+                elif "event" in fields:
+                    return Told(fields["event"], int(fields["id"]), json.loads(fields["data"]))
+        raise AssertionError("the stream has ended")
+
+    async def ends(self) -> bool:
+        async with asyncio.timeout(20):
+            return [line async for line in self._lines if line] == []
+
+
+@asynccontextmanager
+async def listening(http: httpx.AsyncClient, task_id: str, seen: int | None = None) -> AsyncIterator[Listener]:
+    headers = {} if seen is None else {"Last-Event-ID": str(seen)}
+    async with http.stream("GET", f"/events/{task_id}", headers=headers, timeout=30) as answer:
+        assert answer.status_code == httpx.codes.OK, await answer.aread()
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        yield Listener(answer)
+
+
+async def test_a_listener_gets_the_record_every_change_and_the_end(
+    http: httpx.AsyncClient, task_id: str, flow: PlayedFlow
+) -> None:
+    async with listening(http, task_id) as listener:
+        first = await listener.next()
+        assert (first.name, first.data["status"], first.revision) == ("record", "pending", first.data["revision"])
+        await flow.enter(task_id, Stage.WAV2LIP)
+        assert (await listener.next()).data["stage"] == "wav2lip"
+        await flow.complete(task_id)
+        last = await listener.next()
+        assert last.data["status"] == "completed"
+        assert "X-Amz-Signature" in last.data["result"]["output_url"]
+        end = await listener.next()
+        assert (end.name, end.revision, end.data["status"]) == ("end", last.revision, "completed")
+        assert await listener.ends()
+    status = (await http.get(f"/status/{task_id}")).json()
+    assert status.keys() == last.data.keys()
+    assert status["progress"] == last.data["progress"]
+
+
+async def test_a_listener_that_comes_back_goes_on_where_it_was(
+    http: httpx.AsyncClient, task_id: str, flow: PlayedFlow
+) -> None:
+    seen = (await flow.enter(task_id, Stage.WAV2LIP)).revision
+    async with listening(http, task_id, seen) as listener:
+        await flow.enter(task_id, Stage.FACEFUSION)
+        assert (await listener.next()).data["stage"] == "facefusion"
+    final = await flow.complete(task_id)
+    async with listening(http, task_id, final.revision) as listener:
+        assert (await listener.next()).name == "end"
+
+
+@pytest.mark.parametrize("seen", ["x", "-5", "1e3", "", "²", "9" * 200])
+async def test_a_last_event_id_that_is_none_of_ours_does_no_harm(
+    http: httpx.AsyncClient, task_id: str, flow: PlayedFlow, seen: str
+) -> None:
+    await flow.complete(task_id)
+    headers = [(b"Last-Event-ID", seen.encode())]
+    answer = await http.get(f"/events/{task_id}", headers=headers)
+    assert answer.status_code == 200
+    assert "event: end" in answer.text
+
+
+async def test_an_unknown_task_is_404_before_the_stream_begins(http: httpx.AsyncClient) -> None:
+    for unknown in (NO_TASK, "42", "%2e%2e"):
+        answer = await http.get(f"/events/{unknown}")
+        assert (answer.status_code, answer.json()["error"]) == (404, "task_unknown")
+
+
+async def test_fifty_listeners_share_one_subscription_which_ends_with_the_last(
+    http: httpx.AsyncClient, shim: tuple[str, object], task_id: str, flow: PlayedFlow, redis: Redis
+) -> None:
+    channel = f"{PREFIX}:events:{task_id}"
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=shim[0], limits=limits, timeout=30) as many:
+
+        async def listen() -> str:
+            async with listening(many, task_id) as listener:
+                await listener.next()
+                joined.release()
+                return str((await listener.next()).data["stage"])
+
+        joined = asyncio.Semaphore(0)
+        stages = asyncio.gather(*(listen() for _ in range(50)))
+        async with asyncio.timeout(30):
+            for _ in range(50):
+                await joined.acquire()
+        await _until_subscribers(redis, channel, 1)
+        await flow.enter(task_id, Stage.FACEFUSION)
+        assert await stages == ["facefusion"] * 50
+    await _until_subscribers(redis, channel, 0)
+    assert (await http.get("/health")).status_code == 200
+
+
+async def test_silence_is_broken_by_a_heartbeat(
+    monkeypatch: pytest.MonkeyPatch, environment: Environment, task_id: str
+) -> None:
+    monkeypatch.setattr(event_stream.EventStream.__init__, "__kwdefaults__", {"seen": -1, "heartbeat_seconds": 0.1})
+    with shim_thread(settings_of(environment)) as url:
+        async with httpx.AsyncClient(base_url=url) as http, listening(http, task_id) as listener:
+            await listener.next()
+            waiting = asyncio.create_task(listener.next())
+            assert await await_until(lambda: listener.heartbeats > 2, seconds=20, what="heartbeats come")
+            waiting.cancel()
+
+
+async def test_a_listener_hears_the_end_although_redis_was_killed_meanwhile(
+    http: httpx.AsyncClient, task_id: str, flow: PlayedFlow, stack: RunningStack
+) -> None:
+    async with listening(http, task_id) as listener:
+        await listener.next()
+        await asyncio.to_thread(stack.kill, ServiceName.VALKEY)
+        await asyncio.to_thread(stack.until_ready, ServiceName.VALKEY)
+        await flow.complete(task_id)
+        while (told := await listener.next()).name != "end":
+            assert told.revision > 0
+        assert told.data["status"] == "completed"
+
+
+async def test_without_redis_a_listener_hears_what_prefect_knows(
+    environment: Environment, task_id: str, flow: PlayedFlow
+) -> None:
+    with shim_thread(settings_of({**environment, "JOBSTORE_REDIS_URL": f"redis://{NOBODY}/0"})) as url:
+        async with httpx.AsyncClient(base_url=url) as http, listening(http, task_id) as listener:
+            assert (await listener.next()).data["status"] == "pending"
+            await flow.leave_record(await flow.complete(task_id))
+            while (told := await listener.next()).name != "end":
+                pass
+            assert told.data["status"] == "completed"
+
+
+async def _until_subscribers(redis: Redis, channel: str, count: int) -> None:
+    async def are_so_many() -> bool:
+        ((_, subscribed),) = await redis.pubsub_numsub(channel)
+        return int(subscribed) == count
+
+    look: Callable[[], Awaitable[bool | None]] = are_so_many
+    seen: bool = await await_until(look, seconds=20, what=f"{count} subscriptions")
+    assert seen

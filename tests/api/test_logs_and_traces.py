@@ -1,0 +1,94 @@
+"""The log as JSON with the task's id and without secrets; one trace from a request to its run."""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from blocks.logs import JsonLines, Redacting, naming_task, redacted
+from tests.api.orchestra import PlayedFlow
+from tests.api.shim import HOOK_TOKEN, Environment, shim_process
+from tests.waiting import wait_until
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+class Collector:
+    """A collector of traces: (name, trace id) of every span that came."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, str]] = []
+        spans = self.spans
+
+        class Take(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                told = ExportTraceServiceRequest()
+                told.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
+                for resource in told.resource_spans:
+                    for scope in resource.scope_spans:
+                        spans.extend((span.name, span.trace_id.hex()) for span in scope.spans)
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Take)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collecting = Collector()
+    thread = threading.Thread(target=collecting.server.serve_forever, daemon=True)
+    thread.start()
+    yield collecting
+    collecting.server.shutdown()
+    collecting.server.server_close()
+    thread.join(10)
+
+
+async def test_lines_are_json_with_the_task_and_a_request_and_its_run_are_one_trace(
+    environment: Environment, body: dict[str, object], flow: PlayedFlow, tmp_path: Path, collector: Collector
+) -> None:
+    asked = {"LIPSWAP_LOG_FORMAT": "json", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    with shim_process({**environment, **asked}, tmp_path) as (url, log):
+        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+            headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+            task_id = (await http.post("/run", json=body, headers=headers)).json()["task_id"]
+            await http.post(f"/hooks/runpod/{HOOK_TOKEN}", json={"id": "1", "status": "COMPLETED"})
+            run = await flow.run_of(task_id)
+            assert str(run.labels["__OTEL_TRACEPARENT"]).split("-")[1] == TRACE
+            wait_until(lambda: ("POST /run", TRACE) in collector.spans, seconds=20, what="the span has come")
+        said = log.read_text()
+    lines = [json.loads(line) for line in said.splitlines()]
+    about = [line for line in lines if line.get("task_id") == task_id]
+    assert any("/run" in line["message"] for line in about)
+    assert HOOK_TOKEN not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("GET https://b/x?X-Amz-Expires=9&X-Amz-Signature=abcdef01 failed", "abcdef01"),
+        ("redis://default:hunter2@cache:6379/0 is away", "hunter2"),
+        ("POST /hooks/runpod/t0k3n?fingerprint=1", "t0k3n"),
+        ("Authorization: Bearer s3cr3t", "s3cr3t"),
+        ("signed with whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8G"),
+        ("key lsk_live_abc_s3cr3ts3cr3t", "s3cr3t"),
+    ],
+)
+def test_secrets_leave_no_trace_in_a_line(text: str, secret: str) -> None:
+    record = logging.LogRecord("x", logging.WARNING, "x.py", 1, "%s", (text,), None)
+    with naming_task("task-1"):
+        line = json.loads(JsonLines().format(record))
+    assert line["task_id"] == "task-1"
+    for told in (line["message"], Redacting(None).format(record), redacted(text)):
+        assert secret not in told
+        assert "***" in told
