@@ -34,6 +34,7 @@ class InputDigests(_Model):
     target: Digest
     audio: Digest | None
     sources: tuple[Digest, ...]
+    references: tuple[Digest, ...] = ()
 
 
 class Lineage(_Model):
