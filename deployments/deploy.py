@@ -4,8 +4,11 @@ Run again it changes nothing that already is as it should be.
 """
 
 import asyncio
+import os
 import sys
 import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from prefect import Flow
@@ -23,6 +26,7 @@ from blocks.deliveries import DELIVERY_DEPLOYMENT
 from blocks.provenance import ProvenancePolicy
 from blocks.settings import OrchestratorSettings, WorkerType
 from deployments.automations import deploy_automations
+from deployments.fleet.declaration import read_declaration
 from deployments.maintenance import flows as maintenance
 from flows.delivering import deliver_webhook
 from flows.estimate import estimate
@@ -43,6 +47,9 @@ from flows.verifying import verify
 from gpu_tasks.provenance.certificates import load_signatory
 from gpu_tasks.provenance.settings import SigningSettings
 
+ENDPOINT_HEALTH = "endpoint-health/lipswap"
+STUCK_RUNS = "stuck-runs/lipswap"
+
 # Each with its module path, not its file: a file would be imported as a second copy of the module.
 FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
     DEPLOYMENT: (pipeline, "flows.pipeline.pipeline"),
@@ -54,21 +61,27 @@ FLOWS: dict[str, tuple[Flow[..., Any], str]] = {
     ESTIMATE_DEPLOYMENT: (estimate, "flows.estimate.estimate"),
     "retention/lipswap": (maintenance.retention, "deployments.maintenance.flows.retention"),
     "orphan-objects/lipswap": (maintenance.orphan_objects, "deployments.maintenance.flows.orphan_objects"),
-    "stuck-runs/lipswap": (maintenance.stuck, "deployments.maintenance.flows.stuck"),
-    "endpoint-health/lipswap": (maintenance.endpoint_health, "deployments.maintenance.flows.endpoint_health"),
+    STUCK_RUNS: (maintenance.stuck, "deployments.maintenance.flows.stuck"),
+    ENDPOINT_HEALTH: (maintenance.endpoint_health, "deployments.maintenance.flows.endpoint_health"),
     "cost-report/lipswap": (maintenance.cost_report, "deployments.maintenance.flows.cost_report"),
 }
 # In UTC, and at different minutes: an hour's beginning is busy enough.
 SCHEDULES: dict[str, str] = {
     "retention/lipswap": "17 3 * * *",
     "orphan-objects/lipswap": "37 3 * * 1",
-    "stuck-runs/lipswap": "7,37 * * * *",
-    "endpoint-health/lipswap": "*/15 * * * *",
+    STUCK_RUNS: "7,37 * * * *",
+    ENDPOINT_HEALTH: "*/15 * * * *",
     "cost-report/lipswap": "47 0 * * *",
 }
 
 # These do not wait behind whole videos.
-_QUICK = frozenset(FLOWS) - {DEPLOYMENT, REPROCESS_DEPLOYMENT}
+# These wait for nothing long, and nothing long waits for them. The others of the maintenance read the whole bucket.
+QUICK = frozenset(
+    {
+        *(VERIFY_DEPLOYMENT, FACES_DEPLOYMENT, PREVIEW_DEPLOYMENT, ESTIMATE_DEPLOYMENT, DELIVERY_DEPLOYMENT),
+        *(STUCK_RUNS, ENDPOINT_HEALTH),
+    }
+)
 
 _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
     WorkerType.INPROCESS: InProcessWorker,
@@ -76,18 +89,28 @@ _WORKERS: dict[WorkerType, type[BaseWorker[Any, Any, Any]]] = {
 }
 
 
-async def deploy(settings: OrchestratorSettings, signing: SigningSettings) -> None:
-    """Register blocks, create the work pool of the chosen type and deploy the flows to it."""
+async def deploy(
+    settings: OrchestratorSettings, signing: SigningSettings, parameters: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Register blocks, create the work pool of the chosen type and deploy the flows to it.
+
+    Args:
+        settings: What blocks, pool and schedules are made from.
+        signing: Whose signature goes under results.
+        parameters: What a deployment's scheduled runs are given, by its name.
+    """
     async with get_client() as client:
         await registry.register(settings, client=client)
         await _provenance(settings, signing).asave(registry.PROVENANCE, overwrite=True, client=client)
         await _make_pool(client, settings)
         for name in FLOWS:
-            await _deploy_flow(client, name, settings)
+            await _deploy_flow(client, name, settings, parameters.get(name, {}))
         await deploy_automations(client, settings.alert_url)
 
 
-async def _deploy_flow(client: PrefectClient, name: str, settings: OrchestratorSettings) -> None:
+async def _deploy_flow(
+    client: PrefectClient, name: str, settings: OrchestratorSettings, parameters: Mapping[str, Any]
+) -> None:
     flow, entrypoint = FLOWS[name]
     worker_type, schedules = settings.worker_type, await _schedules(client, name, settings)
     await client.create_deployment(
@@ -96,7 +119,8 @@ async def _deploy_flow(client: PrefectClient, name: str, settings: OrchestratorS
         description=flow.description,
         entrypoint=entrypoint,
         work_pool_name=POOLS[worker_type],
-        work_queue_name=QUICK_QUEUE if name in _QUICK else None,
+        work_queue_name=QUICK_QUEUE if name in QUICK else None,
+        parameters=dict(parameters),
         job_variables=_job_variables(worker_type),
         parameter_openapi_schema=parameter_schema(flow).model_dump(),
         # The door has checked the request with the same model; an operator's run is checked by the flow.
@@ -172,9 +196,23 @@ def _job_variables(worker_type: WorkerType) -> dict[str, Any]:
     return {"command": f"{sys.executable} -m prefect.engine", "working_dir": tempfile.gettempdir()}
 
 
+def _parameters(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return what maintenance compares RunPod with: the declaration that LIPSWAP_FILE names, and no secret.
+
+    Raises:
+        DeclarationError: It cannot be used.
+    """
+    if not environment.get("LIPSWAP_FILE"):
+        return {}
+    declaration = read_declaration(Path(environment["LIPSWAP_FILE"]))
+    named = {name for endpoint in declaration.endpoints.values() for name in endpoint.from_environment}
+    given = {name: environment[name] for name in sorted(named) if name in environment}
+    return {ENDPOINT_HEALTH: {"declaration": declaration.model_dump(mode="json"), "environment": given}}
+
+
 def main() -> None:
     """Deploy as the environment says."""
-    asyncio.run(deploy(OrchestratorSettings(), SigningSettings()))
+    asyncio.run(deploy(OrchestratorSettings(), SigningSettings(), _parameters(os.environ)))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from api_shim.calls import ApiError
+from api_shim.calls import ApiError, TaskQuery
 from api_shim.wire import TaskLine
-from gpu_tasks.contract.records import TaskRecord
+from gpu_tasks.contract.records import Status, TaskRecord
 from ui_panel.door import Door
 from ui_panel.state import PageState, Route
 
@@ -24,7 +24,9 @@ class History:
         """
         if self._state.offers(Route.TASKS):
             cursor = self._state.cursor if more else None
-            page = await self._door.tasks(limit=_PAGE, cursor=cursor, status=self._state.wanted_status or None)
+            wanted = self._state.wanted_status
+            statuses = (Status(wanted),) if wanted else ()
+            page = await self._door.list_tasks(TaskQuery(limit=_PAGE, cursor=cursor, statuses=statuses))
             earlier = self._state.lines if more else ()
             self._state.param.update(lines=(*earlier, *page.tasks), cursor=page.next_cursor)
             return

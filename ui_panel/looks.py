@@ -48,7 +48,7 @@ class Looks:
             return
         self._state.busy |= {Work.FACES}
         try:
-            found = await self._door.faces(video.key)
+            found = await self._door.find_faces(video.key)
         except ClientError as error:
             self._state.looks_fault = error.fault
         else:

@@ -1,17 +1,20 @@
 """The page's words in the reader's language."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 from gpu_tasks.contract.faults import Fault, FaultCode
-from gpu_tasks.contract.sentences import Language, told_fault
+from gpu_tasks.contract.sentences import SENTENCES, Language
 from ui_panel.wording.english import ENGLISH
 from ui_panel.wording.japanese import JAPANESE
 
 TEXTS: Final[Mapping[Language, Mapping[str, str]]] = MappingProxyType(
     {Language.ENGLISH: ENGLISH, Language.JAPANESE: JAPANESE}
 )
+
+_KEYS: Final = re.compile(r",? ?\b(?:uploads|outputs|work)/[^\s,;]*[^\s,;.]")
 
 # What a person at the page can do about it, where the fault's own sentence speaks to a program.
 _ADVICE: Final[Mapping[Language, Mapping[FaultCode, str]]] = MappingProxyType(
@@ -54,8 +57,13 @@ def words(language: Language) -> Mapping[str, str]:
 
 
 def advice(fault: Fault, language: Language) -> str:
-    """Return what a person is told of a fault, and what to do about it."""
-    return _ADVICE[language].get(fault.code) or told_fault(fault, language)
+    """Return what a person is told of a fault, and what to do about it; keys of objects tell them nothing."""
+    if fault.code in _ADVICE[language]:
+        return _ADVICE[language][fault.code]
+    if language is Language.ENGLISH:
+        return _KEYS.sub("", fault.detail)
+    # The particulars are in English: they stand with the details.
+    return SENTENCES[language][fault.code]
 
 
 def of_groups(language: Language, *groups: str) -> dict[str, str]:

@@ -162,6 +162,7 @@ def _error(record: TaskRecord, language: Language) -> Shown | None:
 
 
 def _log(record: TaskRecord) -> str:
+    """What helps whoever is asked for help; nothing while there is nothing wrong."""
     log = record.details.get("log") or record.details.get("worker_log")
     lines = log if isinstance(log, list) else [log] if log else []
     detail = [record.error.detail] if record.error else []

@@ -34,6 +34,8 @@ def make(folder: Path) -> tuple[str, ...]:
     _write(folder / "job_store_url", f"rediss://:{redis}@redis:6380/0?ssl_ca_certs=/run/secrets/authority.pem")
     _write(folder / "redis.conf", f"requirepass {redis}\n")
     _once(folder / "api_secret")
+    # Two pages behind one address must know each other's cookies.
+    _once(folder / "page_cookie_secret")
     _write(folder / "prefect_auth", f"operator:{secrets.token_urlsafe(24)}")
     _once(folder / "grafana_password")
     if not (folder / "authority.pem").exists():

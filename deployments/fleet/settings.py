@@ -15,7 +15,7 @@ def _is_an_address(address: str) -> str:
 
 
 class AccountSettings(BaseSettings):
-    """The key, and where REST v1 is."""
+    """The key, and where the REST API is; its last part says which version."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 

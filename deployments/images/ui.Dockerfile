@@ -10,7 +10,7 @@ RUN python -m venv /opt/build \
     && python -m venv /opt/lipswap \
     && /opt/lipswap/bin/pip install --no-deps --require-hashes -r locks/image-ui.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
-COPY gpu_tasks/__init__.py gpu_tasks/settings.py gpu_tasks/
+COPY gpu_tasks/__init__.py gpu_tasks/
 COPY gpu_tasks/contract gpu_tasks/contract
 COPY flows/__init__.py flows/request.py flows/
 COPY api_shim api_shim
@@ -33,7 +33,8 @@ COPY --from=build /opt/lipswap /opt/lipswap
 ENV PATH=/opt/lipswap/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONSAFEPATH=1 \
-    HOME=/home/lipswap
+    HOME=/home/lipswap \
+    LIPSWAP_PAGE_HOST=0.0.0.0
 WORKDIR /home/lipswap
 USER 10001:10001
 EXPOSE 7860

@@ -102,7 +102,7 @@ async def endpoint_health(
     Args:
         declaration: What should be there; without it only the health of the endpoints is looked at.
         environment: The variables that `from_environment` names; no secret is among them.
-        rest_base: Where REST v1 is.
+        rest_base: Where RunPod's REST API is.
 
     Raises:
         PipelineError: An endpoint cannot serve, or would serve with fewer workers than declared.

@@ -85,6 +85,8 @@ def test_every_variable_is_one_that_somebody_reads() -> None:
         *(f"R2_{name.upper()}" for name in R2Settings.model_fields),
         *(f"LIPSWAP_C2PA_{name.upper()}" for name in SigningSettings.model_fields),
         *("PREFECT_API_URL", "FF_API_SECRET", "FF_API_BASE_URL", "FF_POLL_INTERVAL", "FF_POLL_TIMEOUT"),
+        # The page's own settings come with the page.
+        *("LIPSWAP_PAGE_API_URL", "LIPSWAP_PAGE_ORIGINS", "LIPSWAP_PAGE_BEHIND_PROXY"),
         *SECRETS,
     }
     given = {

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.deploy import FLOWS, SCHEDULES
+from deployments.deploy import FLOWS, QUICK, SCHEDULES
 from deployments.fleet.declaration import DEFAULT_FILE, read_declaration
 from deployments.fleet.errors import DeclarationError, PreflightError
 from deployments.fleet.gpus import GPU_TYPES, PRICED_AS
@@ -15,7 +15,7 @@ from deployments.fleet.planning import plan
 from deployments.fleet.resources import Found, Kind
 from deployments.fleet.wanted import wanted
 from deployments.local.control_plane.settings import Scaler
-from flows.pools import INPROCESS_POOL
+from flows.pools import INPROCESS_POOL, QUICK_QUEUE
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.prices import price_table
 from tests.deploy.account import ENVIRONMENT, declared
@@ -120,6 +120,7 @@ def test_prefect_yaml_and_the_code_deploy_the_same() -> None:
     for name, (flow, entrypoint) in FLOWS.items():
         one = told[entrypoint]
         assert f"{flow.name}/{one['name']}" == name
-        assert (one["work_pool"], one["tags"]) == ({"name": INPROCESS_POOL}, ["lipswap"])
+        queue = {"work_queue_name": QUICK_QUEUE} if name in QUICK else {}
+        assert (one["work_pool"], one["tags"]) == ({"name": INPROCESS_POOL} | queue, ["lipswap"])
         crons = {schedule["slug"]: schedule["cron"] for schedule in one.get("schedules", [])}
         assert crons == ({name: SCHEDULES[name]} if name in SCHEDULES else {})

@@ -69,6 +69,7 @@ async def test_every_place_is_seen(  # noqa: PLR0913, PLR0917  # what a parametr
         await expect(someone.page.get_by_label(someone.says("quality.asking"))).to_have_count(0)
         await seen(someone, f"{name}-compose", 3600 if is_phone else 2150)
         await someone.start()
+        await someone.page.set_viewport_size({"width": 360 if is_phone else 1280, "height": 640})
         await picture(someone.page, f"{name}-task")
         await someone.until_done()
         await expect(someone.page.get_by_label(someone.says("result.after"), exact=True)).to_have_js_property(

@@ -88,9 +88,9 @@ async def test_a_task_that_fails_says_why_and_what_to_do(japanese: Visitor, visi
     await japanese.give_word()
     task_id = await japanese.start()
     await expect(japanese.page.get_by_role("heading", name=japanese.says("task.failed"))).to_be_visible()
-    await expect(japanese.page.get_by_text("ファイルをメディアとして読み取れません。")).to_be_visible()
+    await expect(japanese.page.get_by_text("この種類のメディアには対応していません。", exact=True)).to_be_visible()
     await visitor.open(f"?task={task_id}")
-    await expect(visitor.page.get_by_text("could not be read as media").first).to_be_visible()
+    await expect(visitor.page.get_by_text("This kind of media is not supported.").first).to_be_visible()
 
 
 async def test_a_result_is_changed_run_again_and_deleted(visitor: Visitor) -> None:
