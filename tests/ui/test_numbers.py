@@ -24,7 +24,7 @@ async def test_the_first_usable_page_and_its_weight(stack: RunningStack, browser
     async with visiting(browser, stack.addresses.page_url) as someone:
         sizes: dict[str, int] = {}
         answers: list[Response] = []
-        someone.page.on("response", answers.append)
+        someone.page.on("response", lambda answer: answers.append(answer))  # noqa: PLW0108  # Playwright takes no builtin
         await someone.open()
         await someone.until_ready()
         await someone.page.wait_for_load_state("load")
