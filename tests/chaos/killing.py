@@ -41,6 +41,7 @@ _DEATHS_AT_MOST = 4
 _WINDOW_SECONDS = 65.0
 _PAUSE_SECONDS = (2.0, 7.0)
 _LOOK_SECONDS = 0.2
+_READY_SECONDS = 300.0
 # So many kills do not wait until everything works again after the last one.
 _SECOND_BLOWS = 1 / 3
 
@@ -80,8 +81,8 @@ class Killer:
                 print(f"  kill {self.done.total():3}  {victim}", flush=True)  # noqa: T201  # what is watched
 
     async def _until_all_works(self) -> None:
-        while not all(self.stack.is_ready(service) for service in _SERVICES.values()):
-            await asyncio.sleep(_LOOK_SECONDS)
+        for service in _SERVICES.values():
+            await self.stack.until_ready(service, seconds=_READY_SECONDS)
 
     def has_killed(self, times: int) -> bool:
         return self.done.total() >= times
