@@ -10,7 +10,15 @@ UV_COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet
 # Test folders that run side by side; each brings servers of its own.
 JOBS ?= 2
 
-.PHONY: demo test check bench bench-scale fuzz chaos up clean lock
+# Of the images: YYYYMMDD-n. The bases are pinned by digest, which only a look at their registry tells (docs/deploy.md).
+TAG ?=
+REGISTRY ?= docker.io/lipswap
+PYTHON_BASE ?=
+CUDA_BASE ?=
+MODELS ?=
+ACKNOWLEDGED_LICENCES ?=
+
+.PHONY: demo test test-ui test-images test-ha check bench bench-scale fuzz chaos up clean lock images
 
 demo: $(VENV)/local
 	$(BIN)/lipswap demo $(ARGS)
@@ -19,7 +27,11 @@ up: $(VENV)/local
 	$(BIN)/lipswap up $(ARGS)
 
 test: $(VENV)/torch check
-	$(BIN)/pytest -m "not bench and not scale and not fuzz" -n $(JOBS) $(ARGS)
+	$(BIN)/pytest -m "not bench and not scale and not fuzz and not ui and not images and not ha" -n $(JOBS) $(ARGS)
+
+# The page in a real Chromium (apt-get install chromium): all of it, with the screenshots of the documentation.
+test-ui: $(VENV)/torch
+	$(BIN)/pytest -m "not bench and not scale and not fuzz" $(ARGS) tests/ui
 
 check: $(VENV)/torch
 	$(BIN)/ruff format --check .
@@ -65,6 +77,33 @@ $(VENV)/torch: $(VENV)/dev
 lock: $(VENV)/dev
 	$(UV_COMPILE) --extra dev --output-file locks/dev.txt pyproject.toml
 	$(UV_COMPILE) --extra local --extra build -c locks/dev.txt --output-file locks/local.txt pyproject.toml
+	$(UV_COMPILE) --extra build -c locks/dev.txt --output-file locks/image-build.txt pyproject.toml
+	$(UV_COMPILE) --extra api --extra orchestrator --extra server --extra deploy -c locks/dev.txt \
+		--output-file locks/image-api.txt pyproject.toml
+	$(UV_COMPILE) --extra ui -c locks/dev.txt --output-file locks/image-ui.txt pyproject.toml
+	$(UV_COMPILE) --extra wav2lip-gpu -c locks/dev.txt --output-file locks/image-wav2lip.txt pyproject.toml
+	$(UV_COMPILE) --extra facefusion-gpu -c locks/dev.txt --output-file locks/image-facefusion.txt pyproject.toml
+
+# The four images, each with its bill of materials and its provenance attached; ARGS=--push sends them away.
+images:
+	@echo "$(TAG)" | grep -Eq '^[0-9]{8}-[1-9][0-9]*$$' || { echo "TAG=YYYYMMDD-n, such as TAG=20261125-1"; exit 2; }
+	@for base in "$(PYTHON_BASE)" "$(CUDA_BASE)"; do echo "$$base" | grep -Eq '@sha256:[0-9a-f]{64}$$' || \
+		{ echo "PYTHON_BASE=... and CUDA_BASE=... pinned by @sha256:, see docs/deploy.md"; exit 2; }; done
+	for image in lipswap-api:api lipswap-ui:ui wav2lip-serverless:wav2lip facefusion-serverless:facefusion; do \
+		docker buildx build --sbom=true --provenance=true --platform linux/amd64 \
+			--file deployments/images/$${image#*:}.Dockerfile --tag $(REGISTRY)/$${image%:*}:$(TAG) \
+			--build-arg PYTHON_BASE=$(PYTHON_BASE) --build-arg CUDA_BASE=$(CUDA_BASE) \
+			--build-arg MODELS="$(MODELS)" --build-arg ACKNOWLEDGED_LICENCES="$(ACKNOWLEDGED_LICENCES)" \
+			--build-arg VERSION=$(TAG) --build-arg REVISION=$$(git rev-parse HEAD) $(ARGS) . || exit 1; \
+	done
+
+# Each image's install set and command in a fresh environment that has only what its Dockerfile copies (minutes).
+test-images: $(VENV)/torch
+	$(BIN)/pytest -m images -s $(ARGS)
+
+# Two of everything without containers, one of each killed while runs go through (minutes).
+test-ha: $(VENV)/torch
+	$(BIN)/pytest -m ha -s $(ARGS)
 
 clean:
 	rm -rf $(VENV) .lipswap demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

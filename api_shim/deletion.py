@@ -19,6 +19,7 @@ from flows.request import PipelineRequest
 from gpu_tasks.contract.artifacts import OUTPUTS, UPLOADS
 from gpu_tasks.contract.audit import ANONYMOUS, AuditEvent, AuditFact
 from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.lineage import lineage_key
 from gpu_tasks.contract.ownership import OutputOwner, marker_of
 from gpu_tasks.contract.records import TaskRecord
 from gpu_tasks.storage import ArtifactStore
@@ -55,7 +56,8 @@ class Deletion:
         record = await self._records.rebuild(task_id)
         if run.state is None or not run.state.is_final() or not record.status.is_final:
             raise FaultError(FaultCode.TASK_NOT_ENDED)
-        # Redis has to forget as well: a record that came back with it would be one of a task that is not there.
+        # Redis has to forget as well: a record that came back with it would be one of a task that is not there. Asked
+        # before anything is removed.
         await self._store.ping()
         request = PipelineRequest.model_validate(run.parameters["request"])
 
@@ -67,13 +69,10 @@ class Deletion:
         gone = [key for key, is_ours in outputs.items() if is_ours and key not in wanted]
         free = [key for key in uploads if key not in shared]
         await asyncio.to_thread(self._remove, task_id, gone, free, caller.key_id or ANONYMOUS)
-        async with self._store.commands() as redis:
-            await redis.delete(f"{self._store.prefix}:{task_id}")
+        # Buried before the run goes: whoever looks at it now cannot put its record back afterwards.
+        await self._store.bury(task_id)
         await self._lists.remove(run.id)
-        # A look at the record in between may have put it back.
-        async with self._store.commands() as redis:
-            await redis.delete(f"{self._store.prefix}:{task_id}", f"{self._store.prefix}:owner:{task_id}")
-        self._owners.forget(task_id)
+        await self._owners.forget(task_id)
         kept = [Kept(key=key, reason=KeptReason.IN_USE) for key in (*wanted, *shared)]
         kept += [Kept(key=key, reason=KeptReason.NOT_OURS) for key, ours in outputs.items() if not ours]
         return Deleted(task_id=task_id, outputs=tuple(gone), uploads=tuple(free), kept=tuple(kept))
@@ -110,3 +109,4 @@ class Deletion:
             self._bucket.delete(marker_of(key))
         for key in uploads:
             self._bucket.delete(key)
+        self._bucket.delete(lineage_key(task_id))

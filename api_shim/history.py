@@ -52,6 +52,10 @@ class History:
             mirrored = await self._store.read_many([str(run.id) for run in runs])
         pairs = list(zip(runs, mirrored, strict=True))
         left = await self._lists.left_records([run.id for run, known in pairs if _is_behind(known, run)])
+        if left:
+            # The next one who looks at this page finds them there.
+            with suppress(JobStoreError):
+                await self._store.fill([record for record in left.values() if record.status.is_final])
         now = datetime.now(UTC)
         return [_newest(run, known, left.get(run.id), now=now) for run, known in pairs]
 

@@ -37,8 +37,12 @@ class Owners:
             async with self._store.commands() as redis:
                 await redis.set(self._name(task_id), owner or _NOBODY, ex=self._store.ttl_seconds)
 
-    def forget(self, task_id: str) -> None:
+    async def forget(self, task_id: str) -> None:
+        """Forget whose a task was that is no more."""
         self._known.pop(task_id, None)
+        with suppress(JobStoreError):
+            async with self._store.commands() as redis:
+                await redis.delete(self._name(task_id))
 
     async def check(self, caller: Caller, task_id: str) -> None:
         """Let a caller pass to its own tasks.

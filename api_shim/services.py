@@ -103,7 +103,7 @@ async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterat
         finally:
             for task in following:
                 task.cancel()
-            # Both have closed their connections before the loop may end.
+            # Each until its connection is closed, whatever the other has ended with.
             await asyncio.gather(*following, return_exceptions=True)
             await callers.close()
             await close_shared()

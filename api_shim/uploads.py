@@ -59,17 +59,17 @@ class Uploads:
         """
         expires_in = asked.expires_in or self._settings.r2.presign_expiry
         if asked.intent is Intent.DOWNLOAD:
-            return await self._presign_download(asked.key, expires_in)
+            return await self._presign_download(asked.key, asked.filename, expires_in)
         return await self._presign_upload(asked, expires_in)
 
-    async def _presign_download(self, key: str | None, expires_in: int) -> PresignAnswer:
+    async def _presign_download(self, key: str | None, filename: str | None, expires_in: int) -> PresignAnswer:
         if key is None:
             raise FaultError(FaultCode.REQUEST_INVALID, "key: a download needs one.")
         if await asyncio.to_thread(self._store.head, key) is None:
             raise FaultError(FaultCode.OBJECT_MISSING, f"Key: {key}.")
         return PresignAnswer(
             key=key,
-            url=self._store.presign_get(key, expires_seconds=expires_in),
+            url=self._store.presign_get(key, expires_seconds=expires_in, filename=filename),
             method="GET",
             headers={},
             intent=Intent.DOWNLOAD,

@@ -86,13 +86,17 @@ class Intent(StrEnum):
 
 
 class PresignRequest(_Model):
-    """Asks for a URL. An upload without `key` gets a new one; a declared `size` is bound into the signature."""
+    """Asks for a URL. An upload without `key` gets a new one; a declared `size` is bound into the signature.
+
+    `filename` is the name under which a browser saves a download.
+    """
 
     intent: Intent
     key: InputKey | None = None
     content_type: MediaType | None = None
     size: int | None = Field(default=None, gt=0)
     sha256: Digest | None = None
+    filename: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\]+$")] | None = None
     expires_in: int | None = Field(default=None, ge=1, le=_MAX_EXPIRY_SECONDS)
 
 

@@ -40,6 +40,21 @@ class MediaBounds(BaseModel):
     working_sample_rate: int = Field(default=48_000, gt=0, description="Sound outside 8 to 96 kHz is brought to it.")
 
 
+class SegmentBounds(BaseModel):
+    """Into how many segments long results are cut; in the environment as above. `docs/segments.md` has the rules."""
+
+    segment_seconds: float = Field(
+        default=30.0, ge=10.0, description="Results of two such lengths and more are cut into segments of about this."
+    )
+    max_segments: int = Field(default=64, ge=1, le=1000, description="Most segments of one run; then each is longer.")
+    max_segments_per_endpoint: int = Field(
+        default=8,
+        ge=1,
+        le=1000,
+        description="Most segments that one run has at one endpoint at once: more than it has workers.",
+    )
+
+
 class BudgetBounds(BaseModel):
     """What GPU jobs may cost; in the environment each is LIPSWAP_ and its name in capitals. None: no limit.
 

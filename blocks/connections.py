@@ -30,5 +30,6 @@ def shared(address: Hashable, connect: Callable[[], Client]) -> Client:
 async def close_shared() -> None:
     """Close what the running loop has opened; a process does this before it ends."""
     clients = _open.pop(asyncio.get_running_loop(), {})
-    for client in clients.values():
+    # What was opened later may stand on what was opened before.
+    for client in reversed(clients.values()):
         await client.aclose()

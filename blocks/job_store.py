@@ -37,6 +37,8 @@ return 1
 """
 
 _CONFLICT_SECONDS = 10.0
+# Longer than whoever has looked at a run before it was removed may still want to write its record.
+_BURIED_SECONDS = 300
 _REREAD_SECONDS = 15.0
 _MAX_CONNECTIONS = 16
 _SOCKET_SECONDS = 5.0
@@ -190,20 +192,6 @@ class JobStore(Block):
             # Of another version of us: it is gone in a moment.
             return None
 
-    async def note_key_refused(self) -> None:
-        """Tell every process of the deployment that RunPod has refused the key; it is forgotten after a while."""
-        with _answered():
-            await self._commands().set(self._key("runpod-key-refused"), "1", ex=READING_SECONDS)
-
-    async def is_key_refused(self) -> bool:
-        """Tell whether RunPod has refused the key lately.
-
-        Raises:
-            JobStoreError: Redis is away.
-        """
-        with _answered():
-            return bool(await self._commands().exists(self._key("runpod-key-refused")))
-
     async def read_many(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
         """Return the records of many runs in one answer, None for each that is not there or no record.
 
@@ -215,6 +203,28 @@ class JobStore(Block):
         with _answered():
             stored = await self._commands().mget([self._key(task_id) for task_id in task_ids])
         return [_record_or_none(text) for text in stored]
+
+    async def fill(self, records: Sequence[TaskRecord]) -> None:
+        """Keep final records that were found elsewhere, where there is nothing; no watcher waits for them.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        with _answered():
+            async with self._commands().pipeline(transaction=False) as pipeline:
+                for record in records:
+                    pipeline.set(self._key(record.task_id), record.model_dump_json(), nx=True, ex=self.ttl_seconds)
+                await pipeline.execute()
+
+    async def bury(self, task_id: str) -> None:
+        """Remove the record of a run for good: for a while nobody can put one in its place.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
+        # An empty text is no record to any reader, and no empty place to any writer.
+        with _answered():
+            await self._commands().set(self._key(task_id), "", ex=_BURIED_SECONDS)
 
     async def ping(self) -> None:
         """Return when Redis answers.

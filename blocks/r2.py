@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 from prefect_aws import AwsClientParameters, AwsCredentials, S3Bucket
@@ -90,6 +91,10 @@ class R2Bucket(S3Bucket):
             public_base_url=self.public_base_url,
             presign_expiry=self.presign_expiry_seconds,
         )
+
+    def public_url(self, key: str) -> str | None:
+        """Return the lasting address of an object, None where the bucket is not public."""
+        return f"{self.public_base_url.rstrip('/')}/{quote(key)}" if self.public_base_url else None
 
     def store(self) -> ArtifactStore:
         """Return the bucket as workers see it; keys are whole keys, `bucket_folder` does not apply."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from blocks.bounds import BudgetBounds, MediaBounds
+from blocks.bounds import BudgetBounds, MediaBounds, SegmentBounds
 from blocks.job_store import JobStore
 from blocks.policy import PipelinePolicy
 from blocks.r2 import R2Bucket, r2_credentials
@@ -62,7 +62,9 @@ async def register(settings: OrchestratorSettings, *, client: "PrefectClient") -
         draft_allowed=settings.allow_draft,
         quality=QualityPolicy(**settings.quality.model_dump()),
         neural_ready=settings.neural_ready,
-        **settings.model_dump(include={*MediaBounds.model_fields, *BudgetBounds.model_fields}),
+        **settings.model_dump(
+            include={*MediaBounds.model_fields, *BudgetBounds.model_fields, *SegmentBounds.model_fields}
+        ),
     )
     await policy.asave(POLICY, overwrite=True, client=client)
     webhooks = WebhookPolicy(
@@ -83,12 +85,15 @@ def _endpoint(stage: Stage, settings: OrchestratorSettings) -> RunPodEndpoint:
     def named(name: str) -> Any:  # noqa: ANN401  # a field of the settings
         return getattr(settings, f"runpod_{stage}_{name}")
 
+    canary, _, percent = (named("canary") or "").partition(":")
     endpoint = RunPodEndpoint(
         api_base=settings.runpod_api_base,
         # A block document holds no null secret: empty means not set up.
         api_key=settings.runpod_api_key or SecretStr(""),
         endpoint_id=named("endpoint") or "",
         fallback_endpoint_id=named("fallback") or "",
+        canary_endpoint_id=canary,
+        canary_percent=int(percent or 0),
         gpu_type=named("gpu") or "",
         max_jobs=named("max_jobs"),
         webhook_url=settings.runpod_webhook_url,

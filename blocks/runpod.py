@@ -9,6 +9,9 @@ from blocks.sweep import Sweep
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.prices import price_table
 
+# 64 bits of a fingerprint: a hundred does not divide them, which shifts a lot by less than 1e-17.
+_LOT_DIGITS = 16
+
 
 class RunPodEndpoint(Block):
     """One serverless endpoint on RunPod, or on anything that speaks its API, and the one beside it.
@@ -34,6 +37,10 @@ class RunPodEndpoint(Block):
     fallback_endpoint_id: str = Field(
         default="", description="Which endpoint takes jobs that the first has no worker for; empty when there is none."
     )
+    canary_endpoint_id: str = Field(
+        default="", description="Which endpoint tries a new release on a part of the jobs; empty when none does."
+    )
+    canary_percent: int = Field(default=0, ge=0, le=100, description="How many of a hundred jobs the canary gets.")
     gpu_type: str = Field(default="", description="GPU of its workers, by its name in the price table.")
     usd_per_second: float | None = Field(
         default=None, gt=0, description="What a second costs, where the price table does not hold."
@@ -61,10 +68,14 @@ class RunPodEndpoint(Block):
     def is_configured(self) -> bool:
         return bool(self.endpoint_id and self.api_key.get_secret_value())
 
-    @property
-    def endpoint_ids(self) -> tuple[str, ...]:
-        """Where its jobs may go, the one that is preferred first."""
-        return tuple(endpoint for endpoint in (self.endpoint_id, self.fallback_endpoint_id) if endpoint)
+    def endpoints_for(self, fingerprint: str) -> tuple[str, ...]:
+        """Return where the job with this fingerprint may go, the one that is preferred first.
+
+        The fingerprint draws the lot: a job that is asked for again goes to the same release.
+        """
+        is_drawn = int(fingerprint[:_LOT_DIGITS], 16) % 100 < self.canary_percent
+        canary = self.canary_endpoint_id if is_drawn else ""
+        return tuple(endpoint for endpoint in (canary, self.endpoint_id, self.fallback_endpoint_id) if endpoint)
 
     def price(self, *, is_needed: bool) -> float | None:
         """Return US dollars per second, None when nobody has said what its GPU is.

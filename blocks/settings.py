@@ -10,12 +10,14 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from blocks.bounds import BudgetBounds, MediaBounds
+from blocks.bounds import BudgetBounds, MediaBounds, SegmentBounds
 from blocks.logs import LogFormat
 from blocks.redis_url import check_redis_url
 from blocks.webhooks import RETRY_SECONDS, WebhookSecrets
 from gpu_tasks.contract.consent import ConsentPolicy
 from gpu_tasks.settings import QualitySettings, R2Settings
+
+CANARY_PATTERN = r"^[A-Za-z0-9_-]+:(100|[1-9]?[0-9])$"
 
 
 class WorkerType(StrEnum):
@@ -33,10 +35,10 @@ def _by_commas(told: object) -> object:
     return tuple(told.split(",")) if isinstance(told, str) else told
 
 
-class OrchestratorSettings(MediaBounds, BudgetBounds, BaseSettings):
+class OrchestratorSettings(MediaBounds, BudgetBounds, SegmentBounds, BaseSettings):
     """What `deployments.deploy` writes into blocks, and what a process needs before it can read blocks."""
 
-    # The prefix is for the fields of MediaBounds and BudgetBounds; every field here names its variable.
+    # The prefix is for the fields of the bounds; every field here names its variable.
     model_config = SettingsConfigDict(
         env_prefix="LIPSWAP_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
     )
@@ -53,6 +55,13 @@ class OrchestratorSettings(MediaBounds, BudgetBounds, BaseSettings):
     # Where jobs go when the endpoint beside them has no worker for them.
     runpod_wav2lip_fallback: str | None = Field(default=None, validation_alias="RUNPOD_WAV2LIP_FALLBACK")
     runpod_facefusion_fallback: str | None = Field(default=None, validation_alias="RUNPOD_FACEFUSION_FALLBACK")
+    # `ENDPOINT:PERCENT`: a new release on a part of the jobs; `lipswap deploy apply` tells the value.
+    runpod_wav2lip_canary: str | None = Field(
+        default=None, pattern=CANARY_PATTERN, validation_alias="RUNPOD_WAV2LIP_ENDPOINT_CANARY"
+    )
+    runpod_facefusion_canary: str | None = Field(
+        default=None, pattern=CANARY_PATTERN, validation_alias="RUNPOD_FACEFUSION_ENDPOINT_CANARY"
+    )
     # What a second costs: a GPU type of gpu_tasks/contract/prices.toml.
     runpod_wav2lip_gpu: str | None = Field(default=None, validation_alias="RUNPOD_WAV2LIP_GPU")
     runpod_facefusion_gpu: str | None = Field(default=None, validation_alias="RUNPOD_FACEFUSION_GPU")
@@ -93,9 +102,16 @@ class OrchestratorSettings(MediaBounds, BudgetBounds, BaseSettings):
 
     allow_draft: bool = Field(default=False, validation_alias="LIPSWAP_ALLOW_DRAFT")
     neural_ready: bool = Field(default=False, validation_alias="LIPSWAP_NEURAL_READY")
+    # How many runs may be on their way in all, over every orchestrator; None leaves it to each one's LIPSWAP_MAX_RUNS.
+    pool_runs: int | None = Field(default=None, ge=1, validation_alias="LIPSWAP_POOL_RUNS")
+    # Maintenance by Prefect's schedules; a laptop and a test have none.
+    schedules: bool = Field(default=False, validation_alias="LIPSWAP_SCHEDULES")
     worker_type: WorkerType = Field(default=WorkerType.INPROCESS, validation_alias="LIPSWAP_WORKER_TYPE")
     cpu_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, validation_alias="LIPSWAP_CPU_PROCESSES")
     consent_policy: ConsentPolicy = Field(default=ConsentPolicy.RECORDED, validation_alias="LIPSWAP_CONSENT_POLICY")
+    reprocess_cron: str = Field(default="0 3 * * 0", validation_alias="LIPSWAP_REPROCESS_CRON")
+    reprocess_unattended: bool = Field(default=False, validation_alias="LIPSWAP_REPROCESS_UNATTENDED")
+    alert_url: SecretStr | None = Field(default=None, validation_alias="LIPSWAP_ALERT_URL")
     max_runs: int = Field(default=100, ge=1, validation_alias="LIPSWAP_MAX_RUNS")
     lease_seconds: float = Field(default=15.0, ge=1.0, le=300.0, validation_alias="LIPSWAP_LEASE_SECONDS")
     run_attempts: int = Field(default=4, ge=2, validation_alias="LIPSWAP_RUN_ATTEMPTS")

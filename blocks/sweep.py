@@ -4,6 +4,7 @@ What it reads is the truth about a job; a webhook or another process only makes 
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ _SHORTEST_PAUSE_SECONDS = 0.2
 # A job that has run for a minute is looked at every six seconds, if the endpoint's interval allows.
 _PAUSE_PER_AGE = 0.1
 _HEALTH_SECONDS = 5.0
+# Readings that lie further apart do not stand for the time between them.
+_APART_SECONDS = 60.0
 
 
 class Look(NamedTuple):
@@ -80,6 +83,8 @@ class Sweep:
         self._reading: set[asyncio.Task[None]] = set()
         self._health: StandingReading | None = None
         self._health_since = 0.0
+        self._health_outage: RunPodError | None = None
+        self._health_again_at = 0.0
         self._health_turn = asyncio.Lock()
 
     @contextmanager
@@ -113,11 +118,18 @@ class Sweep:
         async with self._health_turn:
             now = datetime.now(UTC)
             known = self._health
-            if known and (now - known.reading.read_at).total_seconds() < min(_HEALTH_SECONDS, self._slowest()):
+            age = (now - known.reading.read_at).total_seconds() if known else math.inf
+            if known and age < min(_HEALTH_SECONDS, self._slowest()):
                 return known._replace(is_new=False)
-            health = await self._client.health(self._endpoint_id)
+            if self._health_outage is not None and time.monotonic() < self._health_again_at:
+                raise self._health_outage
+            try:
+                health = await self._client.health(self._endpoint_id)
+            except RunPodError as error:
+                self._health_outage, self._health_again_at = error, time.monotonic() + _HEALTH_SECONDS
+                raise
             reading = EndpointReading.of(self._endpoint_id, health, now=now)
-            if known is None or known.reading.state is not reading.state:
+            if known is None or known.reading.state is not reading.state or age > _APART_SECONDS:
                 self._health_since = time.monotonic()
             self._health = StandingReading(reading, time.monotonic() - self._health_since)
             return self._health

@@ -38,11 +38,16 @@ class Commands(LazyGroup):
         "inspect": "deployments.command.inspecting:inspect",
         "verify": "deployments.command.verifying:verify",
         "audit": "deployments.command.auditing:audit",
+        "reprocess": "deployments.command.reprocessing:reprocess",
         "keys": "deployments.command.keys:keys",
         "ledger": "deployments.command.accounting:ledger",
         "models": "deployments.command.models:models",
         "samples": "deployments.command.sampling:samples",
         "doctor": "deployments.command.examining:doctor",
+        "deploy": "deployments.command.deploying:deploy",
+        "bucket": "deployments.command.buckets:bucket",
+        "plan": "deployments.command.planning:plan",
+        "conformance": "deployments.command.conforming:conformance",
     }
 
 

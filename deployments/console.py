@@ -80,6 +80,7 @@ class Told:
 
     def addresses(self, addresses: "StackAddresses") -> None:
         """Show where to go."""
+        self.say(Message.ADDRESS_PAGE, url=addresses.page_url)
         self.say(Message.ADDRESS_API, url=addresses.api_url)
         self.say(Message.ADDRESS_PREFECT, url=addresses.prefect_ui_url)
 

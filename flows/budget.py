@@ -52,7 +52,6 @@ class Budget:
             if room is Room.SPENT or time.monotonic() > deadline:
                 raise FaultError(FaultCode.BUDGET_EXCEEDED, self._sentence(name, wanted))
             await asyncio.sleep(_LOOK_SECONDS)
-        self._booked[entry] = Booked(wanted, is_open=True)
 
     def yield_to_another(self, entry: str) -> None:
         """Leave an attempt to the run that was first to claim it; what the day has reserved is that run's now."""
@@ -73,6 +72,13 @@ class Budget:
                 with suppress(JobStoreError):
                     await DayBook(self.jobs).settle(day, entry, amount)
 
+    def remember(self, stage: str, fingerprint: str, spent: Spent) -> None:
+        """Count a job that this run has paid for before it was taken up again, here or by another worker."""
+        name = f"{stage}/{fingerprint}"
+        if not any(entry.startswith(f"{name}/") for entry in self._booked):
+            amount = Amount(seconds=spent.gpu_seconds, usd=spent.usd or 0.0)
+            self._booked[name] = Booked(amount, is_open=False)
+
     @property
     def _run_limits(self) -> Limits:
         return Limits(self.bounds.max_gpu_seconds_per_run, self.bounds.max_usd_per_run)
@@ -82,13 +88,20 @@ class Budget:
         return Limits(self.bounds.max_gpu_seconds_per_day, self.bounds.max_usd_per_day)
 
     async def _tight(self, entry: str, wanted: Amount) -> tuple[str, Room] | None:
-        """Return which limit leaves no room now, None when both leave some; the day's is booked then."""
+        """Return which limit leaves no room now, None when both leave some and it is booked."""
         others = {name: booked for name, booked in self._booked.items() if name != entry}
         if (room := room_for(wanted, others, self._run_limits)) is not Room.FREE:
             return "RUN", room
+        # Booked before anything is waited for: jobs of one run ask at the same time.
+        self._booked[entry] = Booked(wanted, is_open=True)
         if self._day_limits == Limits():
             return None
-        room = await self._reserve_day(_today(), entry, wanted)
+        room = Room.LATER
+        try:
+            room = await self._reserve_day(_today(), entry, wanted)
+        finally:
+            if room is not Room.FREE:
+                del self._booked[entry]
         return None if room is Room.FREE else ("DAY", room)
 
     async def _reserve_day(self, day: date, entry: str, wanted: Amount) -> Room:

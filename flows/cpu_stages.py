@@ -13,15 +13,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from flows.footage import Assembly, Changes, Footage, HandedIn, Uploads, Whole
+from flows.footage import Assembly, Changes, Footage, Uploads, Whole
 from flows.intake import Door
 from flows.request import Trim
 from gpu_tasks.contract.artifacts import WORK
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import GateReport
 from gpu_tasks.contract.jobs import Reference, Stage, digest_of
+from gpu_tasks.contract.lineage import HandedIn
 from gpu_tasks.contract.media import MediaInfo
 from gpu_tasks.draft.models import face_models
+from gpu_tasks.media.cutting import plan_segments
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.gate import admit_picture
 from gpu_tasks.media.join import join
@@ -64,6 +66,7 @@ def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
             for place, upload in enumerate(uploads.references, start=1)
         ]
         faces, tracks = door.tracks(target, timeline, uploads.revisions)
+        segments = plan_segments(timeline, uploads.cutting, target=target.path, audio=audio.path if audio else None)
     return Footage(
         target=target.artifact,
         target_media=media,
@@ -89,6 +92,7 @@ def ingest(uploads: Uploads, r2: R2Settings) -> Footage:
         faces=faces,
         tracks=tracks,
         timeline=timeline,
+        segments=segments,
     )
 
 

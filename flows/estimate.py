@@ -16,12 +16,13 @@ from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
 from flows import looking, planning
 from flows.answering import answer_with
-from flows.cpu_pool import CPU_POOL
+from flows.cpu_pool import QUICK_POOL
+from flows.footage import Footage
 from flows.paces import Pace, pace_of, seconds_besides
 from flows.remote import JobDone
 from flows.request import EstimateRequest, PipelineRequest
 from gpu_tasks.contract.answers import RECORD_ARTIFACT
-from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage, Wav2LipJob, keys_of
+from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Segment, Stage, Wav2LipJob, keys_of
 from gpu_tasks.contract.looks import Estimate, Notice, StageEstimate
 from gpu_tasks.contract.manifest import resolve_engine
 from gpu_tasks.contract.prices import price_table
@@ -56,8 +57,8 @@ async def _reckoned(request: PipelineRequest) -> Estimate:
         neural_ready=policy.neural_ready,
         stages=request.gpu_stages,
     )
-    uploads = await asyncio.to_thread(planning.look_up, store, request, planning.limits_of(policy))
-    look, records = await asyncio.gather(CPU_POOL.run(looking.look, uploads, media.settings()), _lately_ended())
+    uploads = await asyncio.to_thread(planning.look_up, store, request, policy)
+    look, records = await asyncio.gather(QUICK_POOL.run(looking.look, uploads, media.settings()), _lately_ended())
     cached = await asyncio.to_thread(_cached, store, request, look, engine)
     paces = {stage: pace_of(engine, stage, records) for stage in request.gpu_stages}
     frame_count = look.timeline.frame_count
@@ -103,17 +104,28 @@ def _stage(
 
 
 def _cached(store: ArtifactStore, request: PipelineRequest, look: looking.Look, engine: Engine) -> frozenset[Stage]:
-    """Return the stages whose very job has been done before; asked only where that costs no more than a few reads."""
+    """Return the stages whose very jobs have been done before; asked only where that costs no more than a few reads."""
     if look.footage is None:
         return frozenset()
+    cached = set(request.gpu_stages)
+    for segment in look.footage.segments or (None,):
+        cached &= _cached_of_segment(store, request, look.footage, engine, segment)
+        if not cached:
+            break
+    return frozenset(cached)
+
+
+def _cached_of_segment(
+    store: ArtifactStore, request: PipelineRequest, footage: Footage, engine: Engine, segment: Segment | None
+) -> frozenset[Stage]:
     done: dict[Stage, JobDone] = {}
     if request.wants_lip_sync:
-        receipt = _receipt(store, planning.lip_sync_job(request, look.footage, engine))
+        receipt = _receipt(store, planning.lip_sync_job(request, footage, engine, segment))
         if receipt is None:
             return frozenset()
         done[Stage.WAV2LIP] = JobDone(receipt=receipt, paid_by="", attempts=0)
     if request.wants_face_swap:
-        job = planning.face_swap_job(request, look.footage, engine, done.get(Stage.WAV2LIP))
+        job = planning.face_swap_job(request, footage, engine, done.get(Stage.WAV2LIP), segment)
         if (receipt := _receipt(store, job)) is not None:
             done[Stage.FACEFUSION] = JobDone(receipt=receipt, paid_by="", attempts=0)
     return frozenset(done)

@@ -153,14 +153,18 @@ class Follower:
             found = End(claim.attempt, error.fault, error.fault.code.value, status)
         else:
             if receipt is not None:
-                await self._write(attempt_end(claim, JobStatus.COMPLETED, None, view))
+                # Its owner writes how long it took; without that word the receipt tells it.
+                if self.is_ours:
+                    await self._write(attempt_end(claim, JobStatus.COMPLETED, None, view))
                 return None
             found = verdict.judge(claim.attempt, view) if view else self._gone()
         known = None if self.is_ours else await asyncio.to_thread(self.ledger.end_of, claim.attempt)
         if known is not None and known.fault in _OWNERS_REASONS:
             # Its owner stopped it for a reason of its own.
             return found._replace(cause=known.fault.value, is_foreign=True)
-        await self._write(attempt_end(claim, found.status, found.fault, view))
+        # Why another run's job was cancelled its owner knows better, and is just writing it down.
+        if self.is_ours or found.status != JobStatus.CANCELLED:
+            await self._write(attempt_end(claim, found.status, found.fault, view))
         return found._replace(is_foreign=is_first and not self.is_ours)
 
     def _gone(self) -> End:

@@ -9,12 +9,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.request import Trim
-from gpu_tasks.contract.artifacts import Artifact, Digest, ObjectKey
+from gpu_tasks.contract.artifacts import Artifact, ObjectKey
 from gpu_tasks.contract.gate import Change
-from gpu_tasks.contract.jobs import Reference, Timeline
+from gpu_tasks.contract.jobs import Reference, Segment, Timeline
+from gpu_tasks.contract.lineage import HandedIn
 from gpu_tasks.contract.media import MediaInfo
 from gpu_tasks.contract.options import SyncMode
 from gpu_tasks.contract.tracks import WARNING_SENTENCES, FaceReport
+from gpu_tasks.media.cutting import Cutting
 from gpu_tasks.media.limits import GatePolicy, MediaLimits
 
 
@@ -55,6 +57,7 @@ class Uploads(_Model):
     sync_mode: SyncMode
     trim: Trim | None
     limits: Limits
+    cutting: Cutting
     # Another gate makes other files of the same uploads, and other models see other faces.
     revisions: dict[str, str]
 
@@ -68,23 +71,11 @@ class Changes(_Model):
     references: tuple[tuple[Change, ...], ...] = ()
 
 
-class HandedIn(_Model):
-    """The digests of the very bytes that were uploaded: the only ones that their owner can know."""
-
-    target: Digest
-    audio: Digest | None
-    sources: tuple[Digest, ...]
-    references: tuple[Digest, ...] = ()
-
-    @property
-    def all(self) -> tuple[Digest, ...]:
-        return (self.target, *((self.audio,) if self.audio else ()), *self.sources, *self.references)
-
-
 class Footage(_Model):
     """The inputs as immutable copies, let in by the gate, the faces in them, and the plan of the result.
 
-    An input that conforms is the very file that was uploaded, any other what the gate made of it.
+    An input that conforms is the very file that was uploaded, any other what the gate made of it. `segments` are the
+    parts that a long result is computed in; none: it is computed as a whole.
     """
 
     target: Artifact
@@ -98,6 +89,7 @@ class Footage(_Model):
     faces: FaceReport
     tracks: Artifact
     timeline: Timeline
+    segments: tuple[Segment, ...] = ()
 
     @property
     def sound(self) -> Artifact | None:
@@ -108,7 +100,7 @@ class Footage(_Model):
 def told(footage: Footage) -> dict[str, Any]:
     """Return what the record's `media` says of a run's inputs."""
     return {
-        **footage.model_dump(mode="json", include={"target_media", "audio_seconds", "timeline", "changes"}),
+        **footage.model_dump(mode="json", include={"target_media", "audio_seconds", "timeline", "segments", "changes"}),
         "faces": {
             **footage.faces.model_dump(mode="json", exclude={"warnings"}),
             "percent_with_face": round(footage.faces.percent_with_face, 1),

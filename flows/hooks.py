@@ -5,6 +5,7 @@ On a stock process pool these run in the worker that supervises the run's proces
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -44,8 +45,8 @@ async def _close(run: FlowRun, change: Callable[[TaskRecord], TaskRecord]) -> No
         return
     if change in {_cancelled, _given_up}:
         # Said before the record is closed: the caller of a cancelled run may know that nothing is billed any more.
-        details = await stop_jobs(record.record)
-        await record.change(lambda known: record_changes.noted(known, now=_now(), details=details))
+        for stopped in await stop_jobs(record.record):
+            await record.change(partial(stopped.told_in, now=_now()))
     await record.finish(change)
 
 

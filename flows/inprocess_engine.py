@@ -60,6 +60,11 @@ class InProcessEngine(AsyncFlowRunEngine[..., Any]):
                     await self.call_flow_fn()  # type: ignore[unused-coroutine]  # its annotation says too much
 
     @property
+    def has_begun(self) -> bool:
+        """Tell whether the server has let this engine start the run."""
+        return bool(self.flow_run and self.flow_run.state and self.flow_run.state.is_running())
+
+    @property
     def heartbeat_seconds(self) -> int | None:
         """No heartbeat thread per run: the worker's own heartbeat tells that the process lives."""
         return None

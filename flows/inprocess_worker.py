@@ -16,9 +16,6 @@ from prefect import Flow
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
-from prefect.events import Event
-from prefect.events.clients import get_events_subscriber
-from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.exceptions import Abort, InfrastructureNotFound, Pause
 from prefect.flows import load_flow_from_entrypoint
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
@@ -28,18 +25,15 @@ from flows.admission import Lanes, admitted, is_quick
 from flows.handover import hand_back, let_go, take_up
 from flows.inprocess_engine import Ending, InProcessEngine
 from flows.leasing import LeaseKeeper
+from flows.listening import Ear
 from flows.orphans import Past, Reaper
 
-_CANCELLING = "prefect.flow-run.Cancelling"
-# A run that waits for a retry is due like a scheduled one.
-_DUE = ("prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry")
-_RECONNECT_SECONDS = 1.0
 _LET_END_SECONDS = 0.5
 _HAND_BACK_SECONDS = 1.5
 # Each run that is taken up takes a dozen requests: all at once would make the first wait for the last.
 _TAKEN_AT_ONCE = 6
 _LOOK_AGAIN_SECONDS = 0.5
-_TRIAL_SECONDS = 1.0
+_TRIAL_SECONDS = 3.0
 _LOOKS_PER_LEASE = 8
 _PAGE = 200
 
@@ -88,6 +82,7 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         # Runs that were taken up, by their lane and how often they will have been started then.
         self._taken: dict[UUID, _Taken] = {}
         self._on_trial: UUID | None = None
+        self._trial_ending: asyncio.Future[object] | None = None
         self._taking = asyncio.Semaphore(_TAKEN_AT_ONCE)
         self._flows: dict[UUID, Flow[..., Any]] = {}
         self._is_due = asyncio.Event()
@@ -176,15 +171,17 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         self._running[flow_run.id] = _AtWork(task, engine)
         if task_status is not None:
             task_status.started(identifier)
-        asyncio.get_running_loop().call_later(_TRIAL_SECONDS, self._end_trial, flow_run.id)
+        asyncio.get_running_loop().call_later(_TRIAL_SECONDS, self._survived, flow_run.id)
         try:
             await asyncio.wait([task])
         finally:
-            del self._running[flow_run.id]
-            let_go(str(flow_run.id))
-            await self._let_go(flow_run.id)
-            # There is room for another one.
-            self._is_due.set()
+            # A worker that stops does not wait for a run that still writes down its end: it stays this worker's.
+            if task.done():
+                del self._running[flow_run.id]
+                let_go(str(flow_run.id))
+                await self._let_go(flow_run.id)
+                # There is room for another one.
+                self._is_due.set()
         return InProcessResult(identifier=identifier, status_code=0 if _has_told_its_state(task, engine) else 1)
 
     async def kill_infrastructure(
@@ -243,26 +240,33 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         return {run.id for run in found if self._is_as_we_left_it(run)}
 
     def _is_as_we_left_it(self, run: FlowRun) -> bool:
+        """Tell whether nobody has started a run since this worker took it, except this worker itself."""
         taken = self._taken.get(run.id)
-        if taken is None or run.state_type is None or run.run_count > taken.start:
+        if taken is None:
             return False
-        at_work = self._running.get(run.id)
-        has_begun = at_work is not None and at_work.engine.is_running()
         if run.state_type in {StateType.RUNNING, StateType.CANCELLING}:
-            return True
-        return run.state_type is StateType.PENDING and not has_begun
+            return run.run_count <= taken.start
+        # What was read may be older than what this worker has done meanwhile: only the count tells.
+        return run.state_type in {StateType.PENDING, StateType.SCHEDULED} and run.run_count < taken.start
 
     async def _let_go(self, run_id: UUID) -> None:
         self._end_trial(run_id)
         if self._taken.pop(run_id, None) is not None:
             await self._leases.drop(run_id)
 
+    def _survived(self, run_id: UUID) -> None:
+        """End a run's trial, once it has really begun: on a slow server it may not have done anything yet."""
+        if run_id in self._running and not self._running[run_id].engine.has_begun:
+            asyncio.get_running_loop().call_later(_TRIAL_SECONDS, self._survived, run_id)
+        else:
+            self._end_trial(run_id)
+
     def _end_trial(self, run_id: UUID) -> None:
         if self._on_trial == run_id:
             self._on_trial = None
             self._is_due.set()
-            if self._runs_task_group is not None:
-                self._runs_task_group.start_soon(_logged, self, self._leases.leases.end_trial(str(run_id)))
+            # Called by a timer, too, which is no task: Prefect's task group takes none from there.
+            self._trial_ending = asyncio.ensure_future(_logged(self, self._leases.leases.end_trial(str(run_id))))
 
     async def _flow_of(self, flow_run: FlowRun) -> Flow[..., Any]:
         """Load a deployment's flow once: another version of the code is another process."""
@@ -278,28 +282,7 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         return self._flows[flow_run.deployment_id]
 
     async def _listen(self) -> None:
-        """Hear of due and cancelled runs at once; what is missed while disconnected is found by the regular poll."""
-        while not self._is_stopping:
-            try:
-                async with get_events_subscriber(filter=self._event_filter()) as events:
-                    self._is_due.set()
-                    async for event in events:
-                        self._hear(event)
-            except Exception as error:  # noqa: BLE001  # whatever breaks the stream, polling goes on meanwhile
-                self._logger.warning("The event stream broke off (%s); connecting again.", type(error).__name__)
-            await asyncio.sleep(_RECONNECT_SECONDS)
-
-    def _event_filter(self) -> EventFilter:
-        return EventFilter(
-            event=EventNameFilter(name=[*_DUE, _CANCELLING]),
-            any_resource=EventAnyResourceFilter(id=[f"prefect.work-pool.{self.work_pool.id}"]),
-        )
-
-    def _hear(self, event: Event) -> None:
-        if event.event == _CANCELLING:
-            self._interrupt(UUID(event.resource.id.rpartition(".")[2]), Ending.CANCELLED)
-        else:
-            self._is_due.set()
+        await Ear(self.work_pool.id, self._is_due.set, partial(self._interrupt, ending=Ending.CANCELLED)).listen()
 
     async def _submit_when_due(self) -> None:
         while True:

@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 from blocks.leases import Holder, LeaseError, Leases, Renewal
 
 _RENEWALS_PER_LEASE = 4
+_DOUBT_SECONDS = 0.2
 
 _logger = logging.getLogger(__name__)
 
@@ -97,8 +98,11 @@ class LeaseKeeper:
 
     async def is_ours(self, run_id: UUID) -> bool:
         """Tell whether this worker may still write for a run, and make sure of it when its lease is over."""
-        if run_id in self._valid_until and not self.is_fresh(run_id):
-            await self._renew()
+        while run_id in self._valid_until and not self.is_fresh(run_id):
+            await self._renew_somehow()
+            if not self.is_fresh(run_id):
+                # Redis and Prefect are away: what nobody can tell is waited for.
+                await asyncio.sleep(_DOUBT_SECONDS)
         return run_id in self._valid_until
 
     async def drop(self, run_id: UUID) -> None:
@@ -114,11 +118,14 @@ class LeaseKeeper:
     async def keep(self) -> None:
         """Renew until cancelled."""
         while True:
-            try:
-                await self._renew()
-            except Exception as error:  # noqa: BLE001  # Prefect may be away, too; the next renewal tries again
-                _logger.warning("The leases could not be renewed (%s).", type(error).__name__)
+            await self._renew_somehow()
             await asyncio.sleep(self.leases.seconds / _RENEWALS_PER_LEASE)
+
+    async def _renew_somehow(self) -> None:
+        try:
+            await self._renew()
+        except Exception as error:  # noqa: BLE001  # Prefect may be away, too; the next renewal tries again
+            _logger.warning("The leases could not be renewed (%s).", type(error).__name__)
 
     async def _renew(self) -> None:
         async with self._turn:

@@ -22,6 +22,7 @@ from gpu_tasks.contract.media import VideoInfo
 from gpu_tasks.contract.options import FaceMapping, FaceSelection
 from gpu_tasks.draft.models import face_models
 from gpu_tasks.draft.one_pass import DraftOrder
+from gpu_tasks.media.cutting import plan_segments
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.still import read_image
 from gpu_tasks.media.timeline import plan_timeline
@@ -169,6 +170,9 @@ def look(uploads: Uploads, r2: R2Settings) -> Look:
                 faces=faces,
                 tracks=tracks,
                 timeline=timeline,
+                segments=plan_segments(
+                    timeline, uploads.cutting, target=target.path, audio=audio.path if audio else None
+                ),
             )
         return Look(video=media.video, timeline=timeline, footage=footage)
 

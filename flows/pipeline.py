@@ -1,7 +1,9 @@
 """The pipeline: one request becomes one video.
 
-uploads ─> ingest ─> lip_sync ─> face_swap ─> assemble ─┬─> publish ─┬─> result
-                     (with audio)  (with sources)       └─> inspect ─┘
+                  ┌─> lip_sync ─> face_swap ─┐
+uploads ─> ingest ┼─> lip_sync ─> face_swap ─┼─> assemble ─┬─> publish ─┬─> result
+                  └─> lip_sync ─> face_swap ─┘             └─> inspect ─┘
+                    (with audio) (with sources), a row per segment of long footage, one for short
 """
 
 import asyncio
@@ -12,14 +14,14 @@ from blocks.patience import patiently
 from blocks.registry import RESULT_STORAGE
 from flows import planning, tasks
 from flows.errors import PipelineError
-from flows.footage import told
+from flows.footage import Footage, told
 from flows.hooks import close_record
-from flows.remote import JobDone
+from flows.parts import Part
 from flows.request import PipelineRequest, beyond, unsupported
 from flows.run import Run, opened
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.faults import FaultCode
-from gpu_tasks.contract.jobs import Engine, Stage
+from gpu_tasks.contract.jobs import Engine, Segment, Stage
 
 
 @flow(
@@ -38,35 +40,39 @@ async def pipeline(request: PipelineRequest, consent: DeclaredConsent | None = N
 
 
 async def _work(run: Run, request: PipelineRequest) -> None:
-    done: dict[Stage, JobDone] = {}
-
     await run.enter(Stage.INGEST)
     engine = _admitted(run, request)
     await run.note(details={"engine": engine.value})
-    limits = planning.limits_of(run.policy)
-    uploads = await patiently(lambda: asyncio.to_thread(planning.look_up, run.store, request, limits))
+    uploads = await patiently(lambda: asyncio.to_thread(planning.look_up, run.store, request, run.policy))
     footage = await tasks.ingest(run, uploads)
     await run.note(media=told(footage))
     await run.accept(footage)
 
-    if request.wants_lip_sync:
-        await run.enter(Stage.WAV2LIP)
-        done[Stage.WAV2LIP] = await tasks.lip_sync(run, planning.lip_sync_job(request, footage, engine))
-        await run.settle(Stage.WAV2LIP, done[Stage.WAV2LIP])
-    if request.wants_face_swap:
-        await run.enter(Stage.FACEFUSION)
-        job = planning.face_swap_job(request, footage, engine, done.get(Stage.WAV2LIP))
-        done[Stage.FACEFUSION] = await tasks.face_swap(run, job)
-        await run.settle(Stage.FACEFUSION, done[Stage.FACEFUSION])
+    run.cut(footage)
+    rows = [_row(run, request, footage, engine, segment) for segment in footage.segments or (None,)]
+    parts = await run.lanes.side_by_side(rows)
 
     await run.enter(Stage.ASSEMBLE)
-    last = done.get(Stage.FACEFUSION) or done[Stage.WAV2LIP]
-    whole = await tasks.assemble(run, planning.assembly_of(footage, last))
+    whole = await tasks.assemble(run, planning.assembly_of(footage, *(part.last for part in parts)))
+    lip_synced = await tasks.lip_synced(run, footage, parts)
 
     await run.enter(Stage.PUBLISH)
     async with tasks.measured(run, footage, whole):
-        result = await tasks.publish(run, footage, whole, done)
+        result = await tasks.publish(run, footage, whole, lip_synced, parts)
+    await run.trace(footage, parts, result)
     await run.complete(result)
+
+
+async def _row(run: Run, request: PipelineRequest, footage: Footage, engine: Engine, segment: Segment | None) -> Part:
+    """Take one segment, or all of short footage, through the GPU stages; the face swap waits for no other segment."""
+    synced = swapped = None
+    if request.wants_lip_sync:
+        job = planning.lip_sync_job(request, footage, engine, segment)
+        synced = await tasks.computed(run, tasks.lip_sync, job)
+    if request.wants_face_swap:
+        swap = planning.face_swap_job(request, footage, engine, synced, segment)
+        swapped = await tasks.computed(run, tasks.face_swap, swap)
+    return Part(synced=synced, swapped=swapped)
 
 
 def _admitted(run: Run, request: PipelineRequest) -> Engine:

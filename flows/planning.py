@@ -10,6 +10,7 @@ from flows.request import PipelineRequest
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Quality, Segment, Stage, Wav2LipJob
 from gpu_tasks.contract.manifest import manifest
+from gpu_tasks.media.cutting import Cutting
 from gpu_tasks.media.gate import GATE_REVISION
 from gpu_tasks.media.limits import GatePolicy, MediaLimits
 from gpu_tasks.storage import ArtifactStore
@@ -31,13 +32,19 @@ def limits_of(policy: PipelinePolicy) -> Limits:
     )
 
 
-def look_up(store: ArtifactStore, request: PipelineRequest, limits: Limits) -> Uploads:
+def cutting_of(policy: PipelinePolicy) -> Cutting:
+    """Return what a deployment's policy says about segments."""
+    return Cutting(segment_seconds=policy.segment_seconds, max_segments=policy.max_segments)
+
+
+def look_up(store: ArtifactStore, request: PipelineRequest, policy: PipelinePolicy) -> Uploads:
     """Find the request's inputs in the bucket, without fetching them.
 
     Raises:
         PipelineError: OBJECT_MISSING, OBJECT_EMPTY or OBJECT_TOO_LARGE.
         StorageError: The bucket is away.
     """
+    limits = limits_of(policy)
     return Uploads(
         target=upload_of(store, request.target_key, limits.max_video_bytes),
         audio=upload_of(store, request.audio_key, limits.max_sound_bytes) if request.audio_key else None,
@@ -46,6 +53,7 @@ def look_up(store: ArtifactStore, request: PipelineRequest, limits: Limits) -> U
         sync_mode=request.laid_out_as,
         trim=request.trim,
         limits=limits,
+        cutting=cutting_of(policy),
         revisions=tracking_revisions(),
     )
 
@@ -59,8 +67,10 @@ def tracking_revisions() -> dict[str, str]:
     }
 
 
-def lip_sync_job(request: PipelineRequest, footage: Footage, engine: Engine) -> Wav2LipJob:
-    """Return the lip-sync of the whole footage; near-lossless when a face swap follows.
+def lip_sync_job(
+    request: PipelineRequest, footage: Footage, engine: Engine, segment: Segment | None = None
+) -> Wav2LipJob:
+    """Return the lip-sync of a segment, or of the whole footage; near-lossless when a face swap follows.
 
     Raises:
         PipelineError: MISSING_AUDIO_KEY when the footage has no driving audio.
@@ -74,14 +84,21 @@ def lip_sync_job(request: PipelineRequest, footage: Footage, engine: Engine) -> 
         target=footage.target,
         driving_audio=footage.audio,
         timeline=footage.timeline,
+        segment=segment,
         tracks=footage.tracks,
         quality=Quality.INTERMEDIATE if request.wants_face_swap else Quality.DELIVERY,
         options=request.wav2lip,
     )
 
 
-def face_swap_job(request: PipelineRequest, footage: Footage, engine: Engine, synced: JobDone | None) -> FaceFusionJob:
-    """Return the face swap of the lip-synced video, or of the footage when there is none.
+def face_swap_job(
+    request: PipelineRequest,
+    footage: Footage,
+    engine: Engine,
+    synced: JobDone | None,
+    segment: Segment | None = None,
+) -> FaceFusionJob:
+    """Return the face swap of the lip-synced video, or of the footage when there is none; of one segment or the whole.
 
     Raises:
         FaultError: ENGINE_UNAVAILABLE.
@@ -91,8 +108,10 @@ def face_swap_job(request: PipelineRequest, footage: Footage, engine: Engine, sy
         model_revisions=manifest().revisions(engine, Stage.FACEFUSION),
         target=synced.receipt.artifact if synced else footage.target,
         timeline=footage.timeline,
+        segment=segment,
         tracks=footage.tracks,
-        laid_out=Segment(start_frame=0, stop_frame=footage.timeline.frame_count) if synced else None,
+        # The lip-synced video of a segment holds that segment and nothing around it.
+        laid_out=(segment or Segment(start_frame=0, stop_frame=footage.timeline.frame_count)) if synced else None,
         sources=footage.sources,
         options=request.facefusion,
         face_selection=request.face_selection,
@@ -101,13 +120,13 @@ def face_swap_job(request: PipelineRequest, footage: Footage, engine: Engine, sy
     )
 
 
-def assembly_of(footage: Footage, last: JobDone) -> Assembly:
-    """Return what becomes the result: the last stage's video with the driving audio, else with the target's sound."""
+def assembly_of(footage: Footage, *made: JobDone) -> Assembly:
+    """Return what becomes one file: the videos of a stage in order, with the driving audio, else the target's sound."""
     timeline = footage.timeline
     # The driving audio begins with the result; the target's own sound belongs to its frames, trimmed or not.
     own_start = timeline.clip.start_frame / timeline.fps
     return Assembly(
-        parts=(last.receipt.artifact,),
+        parts=tuple(done.receipt.artifact for done in made),
         sound=footage.sound,
         sound_start=Fraction(0) if footage.audio or footage.sound is None else own_start,
         timeline=timeline,

@@ -12,7 +12,7 @@ from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
 from flows import looking, planning
 from flows.answering import answer_with
-from flows.cpu_pool import CPU_POOL
+from flows.cpu_pool import QUICK_POOL
 from flows.request import PreviewRequest
 from flows.run import signing_of
 from gpu_tasks.contract.audit import AuditEvent, AuditFact
@@ -31,7 +31,7 @@ async def _made(asked: PreviewRequest) -> MadePreview:
     signing = signing_of(await ProvenancePolicy.aload(registry.PROVENANCE))
     request, store = asked.request, media.store()
     order = looking.PreviewOrder(
-        uploads=await asyncio.to_thread(planning.look_up, store, request, planning.limits_of(policy)),
+        uploads=await asyncio.to_thread(planning.look_up, store, request, policy),
         selection=request.face_selection,
         face_map=request.face_map,
         kind=asked.kind,
@@ -39,7 +39,7 @@ async def _made(asked: PreviewRequest) -> MadePreview:
         task_id=str(flow_run.id),
         consent=asked.consent,
     )
-    shown = await CPU_POOL.run(looking.preview, order, signing, media.settings())
+    shown = await QUICK_POOL.run(looking.preview, order, signing, media.settings())
     fact = AuditFact(
         event=AuditEvent.OUTPUT_SIGNED,
         task_id=order.task_id,

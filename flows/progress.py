@@ -33,7 +33,11 @@ class Course:
             skipped.add(Stage.FACEFUSION)
         return cls(tuple(stage for stage in Stage if stage not in skipped))
 
-    def percent(self, stage: Stage, done: float) -> float:
-        """Return the percent (0..100) of the run when `done` (0..1) of a stage is over."""
+    def percent(self, stage: Stage, done: float, *, ahead: Mapping[Stage, float] = MappingProxyType({})) -> float:
+        """Return the percent (0..100) of the run when `done` (0..1) of a stage is over.
+
+        `ahead`: what of later stages is done already, because segments do not wait for each other.
+        """
         share = self._before[stage] + _WEIGHTS[stage] * min(1.0, max(0.0, done))
+        share += sum(_WEIGHTS[later] * done for later, done in ahead.items())
         return round(100.0 * share / self._total, 1)

@@ -18,7 +18,7 @@ from prefect.logging import get_logger
 from blocks import record_changes
 from blocks.job_store import JobStore, JobStoreError
 from flows.announcing import announce
-from flows.summary import summary_of
+from flows.summary import Link, no_link, summary_of
 from gpu_tasks.contract.answers import RECORD_ARTIFACT
 from gpu_tasks.contract.records import TaskRecord
 
@@ -38,10 +38,12 @@ class RunRecord:
     Args:
         jobs: The mirror.
         record: What the run begins with.
+        link: Gives an object's lasting address, where it has one.
     """
 
-    def __init__(self, jobs: JobStore, record: TaskRecord) -> None:
+    def __init__(self, jobs: JobStore, record: TaskRecord, link: Link = no_link) -> None:
         self._jobs = jobs
+        self._link = link
         self._record = record
         # Which start of the run this is: of two workers that believe to have it, the one of the later start writes.
         self._attempts = record.attempts
@@ -80,7 +82,7 @@ class RunRecord:
                     break
                 await asyncio.sleep(0.2 * 2**attempt)
         if self._record.attempts <= self._attempts:
-            await leave_with_prefect(self._record)
+            await leave_with_prefect(self._record, self._link)
             await announce(self._record)
         return self._record
 
@@ -110,12 +112,22 @@ class RunRecord:
         return True
 
 
-async def leave_with_prefect(record: TaskRecord) -> None:
+async def leave_with_prefect(record: TaskRecord, link: Link) -> None:
     """Store the record and its summary as artifacts of the run; from there it is rebuilt when Redis has lost it."""
     run_id = UUID(record.task_id)
     artifacts = (
-        ArtifactCreate(type=RECORD_ARTIFACT, data=record.model_dump_json(), flow_run_id=run_id),
-        ArtifactCreate(type="markdown", data=summary_of(record), flow_run_id=run_id),
+        ArtifactCreate(
+            type=RECORD_ARTIFACT,
+            data=record.model_dump_json(),
+            description="The final record as GET /status tells it: JSON, for programs.",
+            flow_run_id=run_id,
+        ),
+        ArtifactCreate(
+            type="markdown",
+            data=summary_of(record, link),
+            description=f"Summary: {record.status}, with timings, attempts, cost and objects.",
+            flow_run_id=run_id,
+        ),
     )
     try:
         async with get_client() as client:

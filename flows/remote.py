@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from blocks.connections import shared
 from blocks.job_store import JobStore, JobStoreError
 from blocks.rates import Operation
 from blocks.runpod import RunPodEndpoint
@@ -27,7 +26,7 @@ from flows.following import Follower, Report
 from flows.handover import is_handed_back
 from flows.ledger import Cause, JobLedger, Terms
 from flows.order import Clock, Order
-from flows.retrying import RETRIES, Retry, is_worth_another_attempt
+from flows.retrying import OF_ANOTHER_RELEASE, RETRIES, Retry, is_worth_another_attempt
 from flows.stopping import attempt_end
 from flows.terms import policy_of, terms_of
 from flows.verdict import End
@@ -89,6 +88,7 @@ class RemoteJob:
         self._tries = 0
         self._refusals = 0
         self._unfit: set[str] = set()
+        self._endpoints = self.endpoint.endpoints_for(self._ledger.fingerprint)
         self._clock = Clock(self.endpoint, self.order)
 
     async def run(self) -> JobDone:
@@ -123,10 +123,13 @@ class RemoteJob:
         """Make the attempt after `end`; None means: look at the bucket again."""
         self._clock.check(self.job.stage)
         if end is not None:
-            if (adopted := await self._adopted(end)) is not None:
-                return await self._follow(adopted, waker, is_ours=True)
+            if self._account is None:
+                # What this run had paid before it was taken up again counts, too.
+                await self._settle()
             self._check_may_try_again(end)
             await self._pause(end, waker)
+            if (adopted := await self._adopted(end)) is not None:
+                return await self._follow(adopted, waker, is_ours=True)
         terms = terms_of(
             self.job,
             self.endpoint,
@@ -203,8 +206,11 @@ class RemoteJob:
         if not is_unclear:
             await asyncio.to_thread(self._ledger.ended, attempt_end(claim, status, error.fault))
         await self._settle()
-        if RETRIES[error.fault.code] is Retry.NEVER:
-            raise error
+        match RETRIES[error.fault.code]:
+            case Retry.NEVER:
+                raise error
+            case Retry.ELSEWHERE:
+                self._unfit.add(claim.endpoint_id)
         cause = Cause.SUBMIT_UNCLEAR.value if is_unclear else error.fault.code.value
         return End(claim.attempt, error.fault, cause, status, was_queued=False)
 
@@ -248,7 +254,7 @@ class RemoteJob:
         if is_ours:
             self._tries += 1
             await self._settle()
-        if end is not None and RETRIES[end.fault.code] is Retry.ELSEWHERE:
+        if end is not None and (RETRIES[end.fault.code] is Retry.ELSEWHERE or end.fault.code in OF_ANOTHER_RELEASE):
             self._unfit.add(claim.endpoint_id)
         return end
 
@@ -298,10 +304,7 @@ class RemoteJob:
     @asynccontextmanager
     async def _place(self, endpoint_id: str, *, is_in: bool) -> AsyncIterator[None]:
         """Hold one of the endpoint's places, if it has a limit of its own; a job that `is_in` does not wait for it."""
-        slots = shared(
-            ("slots", self.jobs.redis_url.get_secret_value(), self.jobs.prefix, endpoint_id),
-            lambda: EndpointSlots(self.jobs, endpoint_id),
-        )
+        slots = EndpointSlots.of(self.jobs, endpoint_id)
         member = f"{self.task_id}:{self._ledger.fingerprint}"
         async with AsyncExitStack() as stack:
             limit, priority = self.endpoint.max_jobs, self.order.priority
@@ -314,7 +317,7 @@ class RemoteJob:
 
     def _where(self) -> str:
         """Return the endpoint to submit to: the first that is not known to be unfit, and that answers."""
-        fit = [one for one in self.endpoint.endpoint_ids if one not in self._unfit] or [self.endpoint.endpoint_id]
+        fit = [one for one in self._endpoints if one not in self._unfit] or [self.endpoint.endpoint_id]
         answering = [one for one in fit if not self._client.circuit(one, Operation.RUN).rest_seconds]
         return (answering or fit)[0]
 
@@ -324,7 +327,7 @@ class RemoteJob:
             return
         match RETRIES[end.fault.code]:
             case Retry.ELSEWHERE:
-                may = any(one not in self._unfit for one in self.endpoint.endpoint_ids)
+                may = any(one not in self._unfit for one in self._endpoints)
             case Retry.WAIT if not end.was_queued:
                 may = self._clock.is_patient
             case _:

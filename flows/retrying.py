@@ -23,6 +23,27 @@ class Retry(StrEnum):
     WAIT = "wait"
 
 
+# Told at the door or of a delivery: no GPU job and no task ends with them, whatever their caller may repeat.
+AT_THE_DOOR = frozenset(
+    {
+        FaultCode.UNAUTHORIZED,
+        FaultCode.FORBIDDEN,
+        FaultCode.TASK_UNKNOWN,
+        FaultCode.TASK_NOT_ENDED,
+        FaultCode.ROUTE_UNKNOWN,
+        FaultCode.PAYLOAD_TOO_LARGE,
+        FaultCode.REQUEST_TOO_SLOW,
+        FaultCode.RATE_LIMITED,
+        FaultCode.QUOTA_EXCEEDED,
+        FaultCode.IDEMPOTENCY_IN_FLIGHT,
+        FaultCode.UPLOAD_UNKNOWN,
+        FaultCode.UPLOAD_INCOMPLETE,
+        FaultCode.WEBHOOK_REFUSED,
+        FaultCode.WEBHOOK_FAILED,
+        FaultCode.DELIVERY_UNKNOWN,
+    }
+)
+
 RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
     {
         FaultCode.RUNPOD_SUBMIT_FAILED: Retry.WAIT,
@@ -44,6 +65,9 @@ RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
         FaultCode.MODEL_NOT_FETCHED: Retry.ATTEMPT,
         FaultCode.AUDIO_MERGE_FAILED: Retry.ATTEMPT,
         FaultCode.SUPERSEDED: Retry.ATTEMPT,
+        # Old and new workers serve side by side while an endpoint is released; nothing was computed yet.
+        FaultCode.REVISION_MISMATCH: Retry.ATTEMPT,
+        FaultCode.CONTRACT_MISMATCH: Retry.ATTEMPT,
         FaultCode.INTERNAL: Retry.ATTEMPT,
         **dict.fromkeys(
             (
@@ -67,6 +91,9 @@ RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
                 FaultCode.NO_VIDEO_STREAM,
                 FaultCode.NO_AUDIO_STREAM,
                 FaultCode.NO_FACE_IN_SOURCE,
+                FaultCode.NO_FACE_IN_REFERENCE,
+                FaultCode.SEVERAL_FACES_IN_REFERENCE,
+                FaultCode.ORCHESTRATOR_LOST,
                 FaultCode.CONTENT_REFUSED,
                 FaultCode.RUNPOD_NOT_CONFIGURED,
                 FaultCode.RUNPOD_KEY_REFUSED,
@@ -76,20 +103,19 @@ RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
                 FaultCode.MODEL_MISSING,
                 FaultCode.MODEL_CORRUPT,
                 FaultCode.LICENCE_NOT_ACKNOWLEDGED,
-                FaultCode.REVISION_MISMATCH,
-                FaultCode.CONTRACT_MISMATCH,
                 FaultCode.STORAGE_REFUSED,
                 FaultCode.DEADLINE_EXCEEDED,
                 FaultCode.CANCELLED,
-                FaultCode.UNAUTHORIZED,
-                FaultCode.TASK_UNKNOWN,
-                FaultCode.ROUTE_UNKNOWN,
-                FaultCode.PAYLOAD_TOO_LARGE,
             ),
             Retry.NEVER,
         ),
+        **dict.fromkeys(AT_THE_DOOR, Retry.NEVER),
     }
 )
+
+
+# What a worker of another release answers: the job goes to another endpoint, where there is one.
+OF_ANOTHER_RELEASE = frozenset({FaultCode.REVISION_MISMATCH, FaultCode.CONTRACT_MISMATCH})
 
 
 def is_passing(error: BaseException) -> bool:

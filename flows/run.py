@@ -1,7 +1,8 @@
 """What one run works with: the blocks as they are now, and its record."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -11,32 +12,38 @@ from prefect.runtime import flow_run
 from blocks import record_changes, registry
 from blocks.audit import AuditLog
 from blocks.job_store import JobStore, JobStoreError
+from blocks.key_refusal import note_key_refused
 from blocks.patience import patiently
 from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
+from blocks.runpod_client import JobStatus
+from flows import alerts
 from flows.accounts import JobAccount, Spent
 from flows.announcing import announce
+from flows.board import Board
 from flows.budget import Budget
 from flows.errors import JobError, PipelineError
 from flows.following import JobNews
 from flows.footage import Footage
+from flows.lineage import lineage_of
 from flows.order import Order
+from flows.parts import Lanes, Part
 from flows.progress import Course
 from flows.recording import RunRecord
 from flows.remote import JobDone
 from flows.request import PipelineRequest
 from flows.signing import Published
+from flows.standing import Standing
 from gpu_tasks.contract.audit import AuditEvent, AuditFact
 from gpu_tasks.contract.consent import DeclaredConsent, consent_to_record
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
-from gpu_tasks.contract.jobs import Engine, Stage
+from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage, Wav2LipJob
+from gpu_tasks.contract.lineage import lineage_key
 from gpu_tasks.contract.manifest import resolve_engine
 from gpu_tasks.contract.records import ErrorRecord, ResultRecord
 from gpu_tasks.provenance.settings import SigningSettings
-
-_PROVENANCE = {"artifact", "engine", "model_revisions", "faces", "worker_id", "notes"}
 
 
 class Blocks(NamedTuple):
@@ -85,8 +92,14 @@ class Run:
         self.budget = Budget(blocks.policy, blocks.jobs, self.store, task_id)
         self._paid: dict[tuple[str, str], Spent] = {}
         self._course = Course.of(request)
+        self.lanes = Lanes(blocks.policy.max_segments_per_endpoint)
+        self._standing = Standing(task_id, request.gpu_stages)
+        self._begun: set[Stage] = set()
+        self._queued_since: dict[Stage, float] = {}
+        self._stuck: set[Stage] = set()
         first = record_changes.queued(task_id, request.model_dump(mode="json"), now=datetime.now(UTC))
-        self.record = RunRecord(blocks.jobs, first)
+        self.record = RunRecord(blocks.jobs, first, blocks.media.public_url)
+        self.board = Board(task_id, request, flow_run.tags)
 
     def engine(self) -> Engine:
         """Resolve the engine that the request asks for, before anything is fingerprinted.
@@ -174,6 +187,7 @@ class Run:
         """
         if (left := self.order.left_seconds) is not None and left <= 0:
             raise PipelineError(FaultCode.DEADLINE_EXCEEDED, stage=stage)
+        self.board.begin(stage)
         percent = self._course.percent(stage, 0.0)
         await self.record.change(
             lambda record: record_changes.entered(
@@ -197,42 +211,71 @@ class Run:
             )
         )
 
-    async def hear(self, stage: Stage, news: JobNews) -> None:
+    def cut(self, footage: Footage) -> None:
+        """Know from here on in which segments the footage is computed."""
+        self._standing = Standing(self.task_id, self.request.gpu_stages, footage.segments)
+
+    async def begin(self, job: Wav2LipJob | FaceFusionJob) -> None:
+        """Tell readers that a GPU stage has begun, unless an earlier one still has segments to do."""
+        if self._standing.focus is job.stage:
+            await self._enter_focus()
+
+    async def hear(self, job: Wav2LipJob | FaceFusionJob, news: JobNews) -> None:
         """Tell readers how a stage's GPU job stands."""
-        stopped = {} if news.is_stopped is None else {f"{stage}_stopped": news.is_stopped}
-        await self.note(
-            details={
-                f"{stage}_job_id": news.job_id,
-                f"{stage}_status": news.status.value,
-                f"{stage}_reused": not news.is_ours,
-                f"{stage}_endpoint": news.claim.endpoint_id,
-                f"{stage}_attempt": news.claim.attempt,
-                f"{stage}_fingerprint": news.claim.fingerprint,
-                **stopped,
-            }
-        )
+        standing = self._standing
+        standing.hear(job.stage, job.segment, news)
+        await self.note(details=standing.details(job.stage))
+        self._watch_queue(job, news)
         if (progress := news.progress) is None:
             return
-        percent = self._course.percent(stage, progress.done / progress.total)
         message = progress.message or f"{progress.done} of {progress.total}"
-        await self.record.change(
-            lambda record: record_changes.progressed(record, stage, percent, message, now=datetime.now(UTC))
-        )
+        await self._progressed(standing.message(standing.focus) if standing.segments else message)
 
-    async def settle(self, stage: Stage, done: JobDone) -> None:
-        """Tell readers what came out of a stage's GPU job, and what this run has paid for it."""
-        receipt = done.receipt
+    async def settle(self, job: Wav2LipJob | FaceFusionJob, done: JobDone) -> None:
+        """Tell readers what came out of a GPU job, and what this run has paid for the stage so far."""
+        stage, standing = job.stage, self._standing
+        standing.settle(stage, job.segment, done)
+        is_over = standing.is_over(stage)
         await self.note(
-            details={
-                f"{stage}_job_id": receipt.job_id,
-                f"{stage}_status": "COMPLETED",
-                f"{stage}_attempts": done.attempts,
-                f"{stage}_reused": done.paid_by != self.task_id,
-            },
-            provenance={stage.value: receipt.model_dump(mode="json", include=_PROVENANCE)},
+            details=standing.details(stage), provenance={stage.value: standing.provenance(stage)} if is_over else None
         )
         # What other runs have paid for it is theirs.
-        await self._paid_for(stage, receipt.fingerprint, done.spent.get(self.task_id, Spent()))
+        spent, fingerprint = done.spent.get(self.task_id, Spent()), done.receipt.fingerprint
+        self.budget.remember(stage, fingerprint, spent)
+        await self._paid_for(stage, fingerprint, spent)
+        if standing.segments:
+            await self._progressed(standing.message(standing.focus))
+        if is_over:
+            # Segments that were quicker are in the next stage already; from now on it is what the run waits for.
+            await self._enter_focus()
+
+    def _watch_queue(self, job: Wav2LipJob | FaceFusionJob, news: JobNews) -> None:
+        """Tell Prefect's automations, once per stage, that a job waits too long for a GPU worker."""
+        if news.status is not JobStatus.IN_QUEUE:
+            self._queued_since.pop(job.stage, None)
+            return
+        since = self._queued_since.setdefault(job.stage, time.monotonic())
+        if job.stage not in self._stuck and time.monotonic() - since > self.policy.queue_alert_seconds:
+            self._stuck.add(job.stage)
+            alerts.job_is_stuck(news.claim.endpoint_id, news.job_id, self.task_id, since=since)
+
+    async def _enter_focus(self) -> None:
+        focus = self._standing.focus
+        if focus not in self._begun:
+            self._begun.add(focus)
+            await self.enter(focus)
+
+    async def _progressed(self, message: str) -> None:
+        at = self._standing.focus
+        for stage in self._standing.stages:
+            if fraction := self._standing.fraction(stage):
+                self.board.show(stage, fraction, self._standing.message(stage) if self._standing.segments else message)
+        later = self._standing.stages[self._standing.stages.index(at) + 1 :]
+        ahead = {stage: self._standing.fraction(stage) for stage in later}
+        percent = self._course.percent(at, self._standing.fraction(at), ahead=ahead)
+        await self.record.change(
+            lambda record: record_changes.progressed(record, at, percent, message, now=datetime.now(UTC))
+        )
 
     async def charge(self, account: JobAccount) -> None:
         """Tell readers what this run has paid for one GPU job so far, also when nothing has come of it."""
@@ -245,8 +288,15 @@ class Run:
             lambda record: record_changes.charged(record, stage, whole.gpu_seconds, whole.usd, now=datetime.now(UTC))
         )
 
+    async def trace(self, footage: Footage, parts: Sequence[Part], result: ResultRecord) -> None:
+        """Leave beside the outputs what this one was made of and by what; a later try of this run writes it again."""
+        lineage = lineage_of(self.record.record, footage, parts, result)
+        key = lineage_key(self.task_id)
+        await patiently(lambda: asyncio.to_thread(self.store.put_json, key, lineage, if_absent=False))
+
     async def complete(self, result: ResultRecord) -> None:
         """Close the record with a result."""
+        self.board.fill()
         await self.record.finish(lambda record: record_changes.completed(record, result, now=datetime.now(UTC)))
 
     async def fail(self, fault: Fault, log_tail: tuple[str, ...] = ()) -> None:
@@ -254,7 +304,7 @@ class Run:
         if fault.code is FaultCode.RUNPOD_KEY_REFUSED:
             # The door then says so at once, instead of taking in what is going to fail.
             with suppress(JobStoreError):
-                await self.jobs.note_key_refused()
+                await note_key_refused(self.jobs)
         error = ErrorRecord(error=fault.code, detail=fault.detail, stage=fault.stage, retryable=fault.is_retryable)
         details = {"log_tail": list(log_tail)} if log_tail else {}
         await self.record.finish(
@@ -283,12 +333,13 @@ async def opened(request: PipelineRequest, consent: DeclaredConsent | None = Non
     run = Run(str(flow_run.id), request, await Blocks.load(), consent)
     await run.record.begin(attempts=flow_run.run_count)
     await run.note(details={"flow_run_id": run.task_id, "flow_run_url": flow_run.ui_url})
-    try:
-        yield run
-    except FaultError as error:
-        await run.fail(error.fault, error.log_tail if isinstance(error, JobError) else ())
-        raise
-    except Exception:
-        # The log has the traceback; the caller gets a sentence.
-        await run.fail(FaultError(FaultCode.INTERNAL).fault)
-        raise
+    async with run.board.kept(attempts=flow_run.run_count):
+        try:
+            yield run
+        except FaultError as error:
+            await run.fail(error.fault, error.log_tail if isinstance(error, JobError) else ())
+            raise
+        except Exception:
+            # The log has the traceback; the caller gets a sentence.
+            await run.fail(FaultError(FaultCode.INTERNAL).fault)
+            raise

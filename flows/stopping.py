@@ -5,10 +5,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from blocks import registry
+from blocks import record_changes, registry
 from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
 from blocks.runpod_client import JobStatus, JobView, RunPodClient, RunPodError
+from flows.accounts import Spent
+from flows.at_work import JobAtWork, jobs_at_work
 from flows.ledger import JobLedger
 from gpu_tasks.contract.artifacts import WorkKeys
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
@@ -42,43 +44,85 @@ async def stop_job(client: RunPodClient, endpoint_id: str, job_id: str) -> Stopp
     return Stopped(is_confirmed=False, view=newest)
 
 
-async def stop_jobs(record: TaskRecord) -> dict[str, Any]:
-    """Stop what a run has left on GPUs, as its record tells; return what its record is to tell of that.
+class StageStopped(NamedTuple):
+    """What a run's record is to tell of a stage whose GPU jobs were stopped for it.
+
+    Attributes:
+        stage: Of the jobs.
+        details: For the record's `details`.
+        spent: What the run has paid for these jobs, all attempts together.
+        added: The part of it that the ledger had not known before they were stopped.
+    """
+
+    stage: Stage
+    details: dict[str, Any]
+    spent: Spent
+    added: Spent
+
+    def told_in(self, record: TaskRecord, now: datetime) -> TaskRecord:
+        """Return the record with it."""
+        record = record_changes.noted(record, now=now, details=self.details)
+        cost = record.cost
+        known = Spent(gpu_seconds=cost.by_stage.get(self.stage, 0.0), usd=cost.usd_by_stage.get(self.stage, 0.0))
+        # A record that died with its process may lack what the ledger knew already.
+        paid = max(known + self.added, self.spent, key=lambda one: one.gpu_seconds)
+        if paid.gpu_seconds <= known.gpu_seconds:
+            return record
+        return record_changes.charged(record, self.stage, paid.gpu_seconds, paid.usd, now=now)
+
+
+async def stop_jobs(record: TaskRecord) -> list[StageStopped]:
+    """Stop what a run has left on GPUs, as its record tells.
 
     For a run whose own process was ended before it could do so.
     """
-    told = await asyncio.gather(*(_stop_stage(record, stage) for stage in registry.ENDPOINTS))
-    return {name: value for details in told for name, value in details.items()}
+    stopped = await asyncio.gather(*(_stop_stage(record, stage) for stage in registry.ENDPOINTS))
+    return [one for one in stopped if one is not None]
 
 
-async def _stop_stage(record: TaskRecord, stage: Stage) -> dict[str, Any]:
-    job_id = record.details.get(f"{stage}_job_id")
-    is_over = record.details.get(f"{stage}_status") not in {"IN_QUEUE", "IN_PROGRESS", "RUNNING"}
-    # A job that another run has submitted is that run's to stop.
-    if job_id is None or is_over or record.details.get(f"{stage}_reused"):
-        return {}
+async def _stop_stage(record: TaskRecord, stage: Stage) -> StageStopped | None:
+    jobs = jobs_at_work(record.details, stage)
+    if not jobs:
+        return None
     endpoint: RunPodEndpoint = await RunPodEndpoint.aload(registry.ENDPOINTS[stage])
-    endpoint_id = record.details.get(f"{stage}_endpoint", endpoint.endpoint_id)
-    stopped = await stop_job(endpoint.client(), endpoint_id, job_id)
-    status = stopped.view.status if stopped.view else JobStatus.CANCELLED
+    ends = await asyncio.gather(*(_stop(endpoint, job, record.task_id, stage) for job in jobs))
+    last = ends[-1].stopped.view
+    status = last.status if last else JobStatus.CANCELLED
+    details = {f"{stage}_status": status.value, f"{stage}_stopped": all(end.stopped.is_confirmed for end in ends)}
+    spent, added = (sum((getattr(end, name) for end in ends), Spent()) for name in ("spent", "added"))
+    return StageStopped(stage, details, spent, added)
+
+
+class _JobEnd(NamedTuple):
+    stopped: Stopped
+    spent: Spent = Spent()
+    added: Spent = Spent()
+
+
+async def _stop(endpoint: RunPodEndpoint, job: JobAtWork, task_id: str, stage: Stage) -> _JobEnd:
+    stopped = await stop_job(endpoint.client(), job.endpoint or endpoint.endpoint_id, job.job_id)
     with suppress(FaultError):
-        await _write_end(record, stage, stopped)
-    return {f"{stage}_status": status.value, f"{stage}_stopped": stopped.is_confirmed}
+        return await _accounted(job, task_id, stage, stopped)
+    return _JobEnd(stopped)
 
 
-async def _write_end(record: TaskRecord, stage: Stage, stopped: Stopped) -> None:
-    fingerprint = record.details.get(f"{stage}_fingerprint")
+async def _accounted(job: JobAtWork, task_id: str, stage: Stage, stopped: Stopped) -> _JobEnd:
+    """Write the end into the ledger and return what the run has paid for the job."""
+    if job.fingerprint is None or job.attempt is None:
+        return _JobEnd(stopped)
     media: R2Bucket = await R2Bucket.aload(registry.MEDIA)
-    if fingerprint is None:
-        return
-    keys, attempt = WorkKeys(stage=stage, fingerprint=fingerprint), record.details[f"{stage}_attempt"]
-    claim = await asyncio.to_thread(media.store().read_json, keys.claim(attempt), Claim)
-    if claim is None:
-        return
-    status = stopped.view.status if stopped.view else JobStatus.CANCELLED
-    fault = None if status is JobStatus.COMPLETED else FaultError(FaultCode.CANCELLED).fault
-    end = attempt_end(claim, status, fault, stopped.view, is_stopped=stopped.is_confirmed)
-    await asyncio.to_thread(JobLedger(media.store(), keys, task_id=record.task_id).ended, end)
+    store, keys = media.store(), WorkKeys(stage=stage, fingerprint=job.fingerprint)
+    ledger = JobLedger(store, keys, task_id=task_id)
+    before = (await asyncio.to_thread(ledger.account)).spent(task_id)
+    claim = await asyncio.to_thread(store.read_json, keys.claim(job.attempt), Claim)
+    if claim is not None:
+        status = stopped.view.status if stopped.view else JobStatus.CANCELLED
+        fault = None if status is JobStatus.COMPLETED else FaultError(FaultCode.CANCELLED).fault
+        end = attempt_end(claim, status, fault, stopped.view, is_stopped=stopped.is_confirmed)
+        await asyncio.to_thread(ledger.ended, end)
+    spent = (await asyncio.to_thread(ledger.account)).spent(task_id)
+    usd = None if spent.usd is None or before.usd is None else spent.usd - before.usd
+    return _JobEnd(stopped, spent, Spent(gpu_seconds=spent.gpu_seconds - before.gpu_seconds, usd=usd))
 
 
 def attempt_end(

@@ -1,7 +1,7 @@
 """The tasks of the pipeline: what is tried again, how long it may take, and whose earlier result is used."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -10,19 +10,23 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 
-from flows import caching, cpu_stages, measuring, signing
+from flows import caching, cpu_stages, measuring, picturing, signing
 from flows.cpu_pool import CPU_POOL
 from flows.footage import Assembly, Footage, Uploads, Whole
-from flows.publishing import leaving, result_of
+from flows.parts import Part
+from flows.planning import assembly_of
+from flows.publishing import keeps_intermediate, leaving, result_of
 from flows.remote import JobDone, RemoteJob
 from flows.retrying import is_passing
 from flows.run import Run
-from gpu_tasks.contract.jobs import FaceFusionJob, Stage, Wav2LipJob
+from gpu_tasks.contract.artifacts import Artifact
+from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob
 from gpu_tasks.contract.quality import QualityReport
 from gpu_tasks.contract.records import ResultRecord
 
 P = ParamSpec("P")
 R = TypeVar("R")
+J = TypeVar("J", Wav2LipJob, FaceFusionJob)
 
 _CPU_STAGE_SECONDS = 1800
 # Passing outages of bucket and RunPod are waited for; a job that failed has had its attempts already.
@@ -60,13 +64,13 @@ async def ingest(run: Run, uploads: Uploads) -> Footage:
 @_stage("lip_sync", caching.BY_FINGERPRINT)
 async def lip_sync(run: Run, job: Wav2LipJob) -> JobDone:
     """Let the mouth follow the driving audio, on the wav2lip endpoint."""
-    return await _remote(run, Stage.WAV2LIP, job)
+    return await _remote(run, job)
 
 
 @_stage("face_swap", caching.BY_FINGERPRINT)
 async def face_swap(run: Run, job: FaceFusionJob) -> JobDone:
     """Put the source's identity on the target's faces, on the facefusion endpoint."""
-    return await _remote(run, Stage.FACEFUSION, job)
+    return await _remote(run, job)
 
 
 @_stage("assemble", caching.BY_ASSEMBLY, timeout_seconds=_CPU_STAGE_SECONDS)
@@ -82,27 +86,58 @@ async def inspect(run: Run, inspected: measuring.Inspected) -> QualityReport:
 
 
 @_stage("publish", NO_CACHE, timeout_seconds=600)
-async def publish(run: Run, footage: Footage, whole: Whole, done: dict[Stage, JobDone]) -> ResultRecord:
+async def publish(
+    run: Run, footage: Footage, whole: Whole, lip_synced: Artifact | None, parts: list[Part]
+) -> ResultRecord:
     """Sign the result, and the intermediate if it is kept, and put them under their final keys."""
-    files = leaving(run.request, footage, whole, done, task_id=run.task_id, consent_id=run.consent_id)
+    files = leaving(
+        run.request, footage, whole.artifact, lip_synced, parts[0], task_id=run.task_id, consent_id=run.consent_id
+    )
     result = await _published(run, files.result)
     intermediate = await _published(run, files.intermediate) if files.intermediate else None
-    return result_of(whole, done, result, intermediate)
+    return result_of(whole, parts[0].last.receipt.encoder, result, intermediate)
+
+
+async def computed(run: Run, stage: Task[[Run, J], Any], job: J) -> JobDone:
+    """Run one GPU job when its turn comes, and tell readers when it begins and what came out."""
+    if job.segment is not None:
+        seconds = float(job.segment.start_frame / job.timeline.fps)
+        stage = stage.with_options(task_run_name=f"{stage.name} from {seconds:.1f} s")
+    async with run.lanes.admitted(job.stage):
+        await run.begin(job)
+        done: JobDone = await stage(run, job)
+        await run.settle(job, done)
+    return done
+
+
+async def lip_synced(run: Run, footage: Footage, parts: list[Part]) -> Artifact | None:
+    """Return the lip-synced video as one file, if it is to be kept."""
+    synced = [part.synced for part in parts if part.synced is not None]
+    if not synced or not keeps_intermediate(run.request):
+        return None
+    if not footage.segments:
+        return synced[0].receipt.artifact
+    return (await assemble(run, assembly_of(footage, *synced))).artifact
 
 
 @asynccontextmanager
 async def measured(run: Run, footage: Footage, whole: Whole) -> AsyncIterator[None]:
-    """Measure the result while the block runs, and tell readers before it is left; no figure ever ends a run."""
+    """Look at the result while the block runs: figures for readers, a picture for operators. Nothing ends the run."""
     policy = run.policy.quality
-    if not policy.enabled:
-        yield
-        return
 
     async def note() -> None:
-        report = inspect(run, measuring.inspected_of(footage, whole, policy))
-        await run.note(details={"quality": await measuring.told_of(report)})
+        if policy.enabled:
+            report = inspect(run, measuring.inspected_of(footage, whole, policy))
+            await run.note(details={"quality": await measuring.told_of(report)})
 
-    noting = asyncio.create_task(note())
+    async def draw() -> None:
+        if run.policy.contact_sheets:
+            shown = picturing.Pictured(
+                target=footage.target, result=whole.artifact, sources=footage.sources, timeline=footage.timeline
+            )
+            await run.board.hang(CPU_POOL.run(picturing.picture, shown, run.media.settings()))
+
+    noting = asyncio.create_task(_both(note(), draw()))
     try:
         yield
         await noting
@@ -112,21 +147,25 @@ async def measured(run: Run, footage: Footage, whole: Whole) -> AsyncIterator[No
         await asyncio.wait([noting])
 
 
+async def _both(*works: Awaitable[None]) -> None:
+    await asyncio.gather(*works)
+
+
 async def _published(run: Run, publication: signing.Publication) -> signing.Published:
     published = await CPU_POOL.run(signing.publish, publication, run.signing, run.media.settings())
     await run.sign(published)
     return published
 
 
-async def _remote(run: Run, stage: Stage, job: Wav2LipJob | FaceFusionJob) -> JobDone:
+async def _remote(run: Run, job: Wav2LipJob | FaceFusionJob) -> JobDone:
     return await RemoteJob(
         job,
-        endpoint=run.endpoint(stage),
+        endpoint=run.endpoint(job.stage),
         store=run.store,
         jobs=run.jobs,
         budget=run.budget,
         max_attempts=run.policy.max_attempts,
-        report=partial(run.hear, stage),
+        report=partial(run.hear, job),
         charge=run.charge,
         order=run.order,
     ).run()

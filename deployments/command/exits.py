@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from deployments.console import Told
+from deployments.fleet.errors import DeployError
 from deployments.local.errors import StackError
 from deployments.wording.messages import Message
 from gpu_tasks.contract.faults import FaultError
@@ -64,6 +65,9 @@ def told_errors(told: Told, *, as_json: bool = False) -> Iterator[None]:
     except StackError as error:
         told.say(Message.STACK_ERROR, detail=error, style="red")
         raise typer.Exit(Exit.UNREACHABLE) from None
+    except DeployError as error:
+        told.say(Message.DEPLOY_ERROR, detail=error, style="red")
+        raise typer.Exit(Exit.FAILED) from None
     except FaultError as error:
         told.fault(error.fault)
         if as_json:

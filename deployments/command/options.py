@@ -26,3 +26,6 @@ Weights = Annotated[
     Path | None,
     typer.Option("--weights", help="Folder of the models' files; else LIPSWAP_WEIGHTS, or .lipswap/weights."),
 ]
+File = Annotated[
+    Path, typer.Option("--file", envvar="LIPSWAP_FILE", help="The declaration; else the one that comes with lipswap.")
+]

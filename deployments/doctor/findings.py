@@ -30,6 +30,28 @@ class Check(StrEnum):
 
 
 @unique
+class ProductionCheck(StrEnum):
+    """What `--production` looks at, in the order in which it is told."""
+
+    VARIABLES = "variables"
+    BUCKET = "bucket"
+    SKEW = "skew"
+    PAGES = "pages"
+    LIFECYCLE = "lifecycle"
+    REDIS = "redis"
+    PREFECT = "prefect"
+    ORCHESTRATOR = "orchestrator"
+    LIP_SYNC = "lip_sync"
+    FACE_SWAP = "face_swap"
+    SIGNING = "signing"
+    DOOR = "door"
+    ADDRESSES = "addresses"
+
+
+AnyCheck = Check | ProductionCheck
+
+
+@unique
 class State(StrEnum):
     """How bad it is: only a problem keeps `lipswap demo` from working."""
 
@@ -43,23 +65,23 @@ class Finding(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    check: Check
+    check: AnyCheck
     state: State
     found: Message
     fix: Message | None = None
     values: dict[str, Any] = Field(default_factory=dict)
 
 
-def fine(check: Check, found: Message, **values: object) -> Finding:
+def fine(check: AnyCheck, found: Message, **values: object) -> Finding:
     """Return that all is well."""
     return Finding(check=check, state=State.OK, found=found, values=values)
 
 
-def notice(check: Check, found: Message, fix: Message, **values: object) -> Finding:
+def notice(check: AnyCheck, found: Message, fix: Message, **values: object) -> Finding:
     """Return something that a person may want to know."""
     return Finding(check=check, state=State.NOTICE, found=found, fix=fix, values=values)
 
 
-def problem(check: Check, found: Message, fix: Message, **values: object) -> Finding:
+def problem(check: AnyCheck, found: Message, fix: Message, **values: object) -> Finding:
     """Return something that must be put right first."""
     return Finding(check=check, state=State.PROBLEM, found=found, fix=fix, values=values)

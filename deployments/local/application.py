@@ -1,8 +1,9 @@
-"""Our own processes: the one-shot deploy, the orchestrator worker and the API."""
+"""Our own processes: the one-shot deploy, the orchestrator worker, the API and the page."""
 
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
@@ -10,10 +11,10 @@ from blocks.settings import WorkerType
 from deployments.local.errors import NotReady
 from deployments.local.gpu_endpoints import GpuEndpointsAddress, bucket_environment, has_models, thread_limits
 from deployments.local.http_probe import ask
-from deployments.local.layout import HOST, DataDirectory
+from deployments.local.layout import HOST, DataDirectory, Ports
 from deployments.local.object_store import ObjectStoreAddress
 from deployments.local.prefect_server import PrefectAddress, prefect_environment
-from deployments.local.processes import Program
+from deployments.local.processes import Program, base_environment
 from deployments.local.services import Service, ServiceName
 from deployments.local.valkey_server import ValkeyAddress
 from flows.pools import PROCESS_POOL
@@ -24,6 +25,8 @@ _RECORD_PREFIX = "ff:task"
 _RECORD_SECONDS = "604800"
 _WORKER_QUERY_SECONDS = "1"
 _POOLS_AT_MOST = 20
+_PAGE_POLL_SECONDS = "1"
+_SAMPLES = Path(__file__).parents[2] / "samples"
 
 
 class Neighbours(BaseModel):
@@ -127,6 +130,29 @@ def api_service(directory: DataDirectory, neighbours: Neighbours, port: int) -> 
     )
 
 
+def page_service(directory: DataDirectory, neighbours: Neighbours, ports: Ports) -> Service:
+    """Return the page for people as a service; it knows the API's address and nothing else of the stack."""
+    name = ServiceName.PAGE
+    environment = base_environment(directory.home) | {
+        "FF_API_BASE_URL": f"http://{HOST}:{ports.api}",
+        "FF_POLL_INTERVAL": _PAGE_POLL_SECONDS,
+        "FF_POLL_TIMEOUT": _JOB_SECONDS,
+        "LIPSWAP_PAGE_HOST": HOST,
+        "LIPSWAP_PAGE_PORT": str(ports.page),
+        "LIPSWAP_PAGE_SAMPLES": str(_SAMPLES),
+    }
+    if neighbours.api_secret:
+        environment["FF_API_SECRET"] = neighbours.api_secret.get_secret_value()
+    return Service(
+        name=name,
+        program=_python(directory, name, environment, "ui_panel"),
+        depends_on=frozenset({ServiceName.API}),
+        probe=lambda: _probe_page(ports.page),
+        start_seconds=90.0,
+        stop_seconds=3.0,
+    )
+
+
 def _environment(directory: DataDirectory, neighbours: Neighbours) -> dict[str, str]:
     gpu = neighbours.gpu
     return (
@@ -169,6 +195,10 @@ def _python(
         directory=cwd,
         environment=environment,
     )
+
+
+async def _probe_page(port: int) -> None:
+    await ask(f"http://{HOST}:{port}/door/alive")
 
 
 async def _probe_api(port: int) -> None:

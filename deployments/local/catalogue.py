@@ -8,6 +8,7 @@ from deployments.local.application import (
     api_service,
     deploy_service,
     orchestrator_service,
+    page_service,
 )
 from deployments.local.credentials import Credentials
 from deployments.local.gpu_endpoints import GpuWorkers, control_plane_service, gpu_endpoints_address
@@ -60,4 +61,5 @@ def services_of(  # noqa: PLR0913 - each is one separate fact a stack is made of
         deploy_service(directory, neighbours),
         orchestrator_service(directory, neighbours),
         api_service(directory, neighbours, ports.api),
+        page_service(directory, neighbours, ports),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from deployments.fleet.declaration import read_declaration
 from deployments.local.control_plane.messages import Health
 from deployments.local.control_plane.settings import ControlPlaneConfig, EndpointConfig
 from deployments.local.credentials import Credentials
@@ -16,6 +17,7 @@ from deployments.local.layout import HOST, DataDirectory, Ports
 from deployments.local.object_store import ObjectStoreAddress
 from deployments.local.processes import MARK, Program, base_environment
 from deployments.local.services import Service, ServiceName
+from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.manifest import ModelRole, manifest
 from gpu_tasks.contract.options import FaceFusionOptions
 
@@ -23,22 +25,20 @@ WAV2LIP = "wav2lip"
 FACEFUSION = "facefusion"
 
 _MODULES = {WAV2LIP: "gpu_tasks.wav2lip.worker", FACEFUSION: "gpu_tasks.facefusion.worker"}
-_MIN_WORKERS = 1
-_MAX_WORKERS = 2
-_IDLE_SECONDS = 60.0
+_STAGES = {WAV2LIP: Stage.WAV2LIP, FACEFUSION: Stage.FACEFUSION}
 # The workers share the machine's few cores with everything else; each library would take them all for itself.
 _THREADS = "2"
 
 
 class GpuWorkers(BaseModel):
-    """The programs behind the endpoints, and how many of each may run."""
+    """The programs behind the endpoints, and how many of each may run; None: as the declaration says."""
 
     model_config = ConfigDict(frozen=True)
 
     commands: Mapping[str, tuple[str, ...]] = {
         endpoint: (sys.executable, "-m", module) for endpoint, module in _MODULES.items()
     }
-    at_most: int = _MAX_WORKERS
+    at_most: int | None = None
 
 
 class GpuEndpointsAddress(BaseModel):
@@ -143,14 +143,18 @@ def _endpoint(
 ) -> EndpointConfig:
     cwd: Path = directory.of("workers") / endpoint
     cwd.mkdir(exist_ok=True)
+    # The file that a RunPod account is brought to: the laptop scales by the same rule, with workers of its own.
+    said = read_declaration().of(_STAGES[endpoint])
     return EndpointConfig(
         id=endpoint,
         command=workers.commands[endpoint],
         cwd=cwd,
         env=environment,
-        min_workers=_MIN_WORKERS,
-        max_workers=workers.at_most,
-        idle_seconds=_IDLE_SECONDS,
+        min_workers=said.local.workers.min,
+        max_workers=workers.at_most or said.local.workers.max,
+        idle_seconds=said.local.idle_seconds,
+        scaler=said.scaler.type,
+        scaler_value=said.scaler.value,
     )
 
 

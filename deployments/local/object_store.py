@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from deployments.bucket.policy import cors_rule
 from deployments.local.credentials import Credentials
 from deployments.local.errors import NotReady
 from deployments.local.layout import HOST, DataDirectory, Ports
@@ -20,16 +21,12 @@ from deployments.local.services import Service, ServiceName
 
 if TYPE_CHECKING:  # stubs, which only the development environment has
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CORSRuleTypeDef
 
 BUCKET = "lipswap"
 REGION = "auto"
 
 _PROBE_BUCKET = "lipswap-probe"
 _PROBE_SECONDS = 3.0
-_CORS_SECONDS = 3600
-_UPLOAD_HEADERS = ("content-type", "content-length", "content-md5", "if-none-match", "range", "x-amz-*")
-_EXPOSED_HEADERS = ("ETag", "Content-Range", "Accept-Ranges", "Content-Length")
 
 
 class ObjectStoreAddress(BaseModel):
@@ -170,15 +167,8 @@ def _probe(client: "S3Client") -> None:
 
 def _allow_origins(client: "S3Client", bucket: str, origins: tuple[str, ...]) -> None:
     """Set the CORS rule of both buckets; a bucket without one answers every origin."""
-    rule: CORSRuleTypeDef = {
-        "AllowedOrigins": list(origins),
-        "AllowedMethods": ["GET", "HEAD", "PUT"],
-        "AllowedHeaders": list(_UPLOAD_HEADERS),
-        "ExposeHeaders": list(_EXPOSED_HEADERS),
-        "MaxAgeSeconds": _CORS_SECONDS,
-    }
     try:
         for name in (bucket, _PROBE_BUCKET):
-            client.put_bucket_cors(Bucket=name, CORSConfiguration={"CORSRules": [rule]})
+            client.put_bucket_cors(Bucket=name, CORSConfiguration={"CORSRules": [cors_rule(origins)]})
     except (BotoCoreError, ClientError) as error:
         raise NotReady(str(error)) from error

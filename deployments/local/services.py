@@ -20,6 +20,7 @@ class ServiceName(StrEnum):
     DEPLOY = "deploy"
     ORCHESTRATOR = "orchestrator"
     API = "api"
+    PAGE = "page"
 
 
 class Service(BaseModel):

@@ -17,8 +17,9 @@ WORK = "work/"  # workers and CPU stages: content-addressed, expired by lifecycl
 OUTPUTS = "outputs/"  # results
 RESULTS = "results/"  # Prefect's task results: JSON of keys and digests
 AUDIT = "audit/"  # what was asked, signed and deleted: hash-chained, never a client's to read or write
+LINEAGE = "lineage/"  # what each output was made of and by what, and which are made anew: as long as the outputs
 KEYS = "keys/"  # API keys by id, hashed: never a client's to read or write
-PREFIXES = (UPLOADS, WORK, OUTPUTS, RESULTS, AUDIT, KEYS)
+PREFIXES = (UPLOADS, WORK, OUTPUTS, RESULTS, AUDIT, LINEAGE, KEYS)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

@@ -41,13 +41,17 @@ def contact_sheet(rows: Sequence[tuple[str, Path]], *, columns: int, height_px: 
     is_video = {path: is_media(path) for _, path in rows}
     seconds = min((_seconds(path) for path, moves in is_video.items() if moves), default=Fraction(0))
     times = [seconds * (2 * column + 1) / (2 * columns) for column in range(columns)]
-    strips = [
-        _strip(label, _frames(path, times) if is_video[path] else [read_image(path)], height_px) for label, path in rows
-    ]
-    width = max(strip.shape[1] for strip in strips)
-    sheet = np.vstack([_padded(strip, width) for strip in strips])
+    shown = [(label, _frames(path, times) if is_video[path] else [read_image(path)]) for label, path in rows]
+    sheet = rows_of(shown, height_px)
     if not cv2.imwrite(str(destination), sheet):
         raise OSError(f"cannot write {destination}")
+
+
+def rows_of(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], height_px: int) -> NDArray[np.uint8]:
+    """Lay rows of pictures (HWC uint8 BGR, any size) under one another, each under its label (ASCII)."""
+    strips = [_strip(label, pictures, height_px) for label, pictures in rows]
+    width = max(strip.shape[1] for strip in strips)
+    return np.vstack([_padded(strip, width) for strip in strips])
 
 
 def _seconds(path: Path) -> Fraction:

@@ -87,6 +87,7 @@ def join(  # noqa: PLR0913  # what lies where, each by name
         with writing():
             sound = None if audio_from is None else _Sound(audio_from, audio_start_seconds, frame_count / fps, 1 / fps)
             _write(found, partial, fps, sound)
+        _verify(partial, fps, frame_count)
         result = probe(partial)
         if audio_from is not None and (result.audio is None or not result.audio.duration_seconds):
             raise MediaError(FaultCode.AUDIO_MERGE_FAILED)
@@ -127,6 +128,18 @@ def _inspect(path: Path, fps: Fraction) -> _Part:
             frame_count=len(shown),
             reorder_depth=max(order - slot for order, slot in enumerate(shown)),
         )
+
+
+def _verify(path: Path, fps: Fraction, frame_count: int) -> None:
+    """Make sure that what was written has every frame at its exact time: nothing may drift over hours."""
+    with open_media(path) as container, reading():
+        stream = video_stream(container)
+        clock, start = Fraction(stream.time_base or 0), stream.start_time or 0
+        times = sorted((packet.pts - start) * clock for packet in container.demux(stream) if packet.pts is not None)
+    # A clock need not have a tick at k / fps; being off by one is not drift, and at k / fps it is the nearest tick.
+    is_exact = all(abs(time - place / fps) <= clock / 2 for place, time in enumerate(times))
+    if len(times) != frame_count or not is_exact:
+        raise MediaError(FaultCode.RESULT_MISSING, f"{len(times)} of {frame_count} frames were joined, or not in time.")
 
 
 def _slot(stamp: int, stream: VideoStream, fps: Fraction) -> int:

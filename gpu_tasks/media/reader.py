@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, cast
 
 import av
 import cv2
@@ -249,8 +249,8 @@ class _ByTags:
         self._to_bgr = VideoReformatter()
 
     def develop(self, frame: av.VideoFrame, /) -> NDArray[np.uint8]:
-        # In planes: swscale has no vector code for chroma between its samples in packed pixels; the same bits in half
-        # the time (measured).
+        # In planes: swscale has no vector code for chroma between its samples in packed pixels; the same bits (of odd
+        # widths within one level) in half the time (measured).
         planar = self._to_bgr.reformat(frame, format="gbrp", src_colorspace=_matrix(frame), interpolation=YUV_TO_BGR)
         green, blue, red = map(_pixels_of, planar.planes)
         return np.asarray(cv2.merge([blue, green, red]), np.uint8)
@@ -258,7 +258,9 @@ class _ByTags:
 
 def _pixels_of(plane: VideoPlane) -> NDArray[np.uint8]:
     """Look at a plane of bytes: (height, width), not a copy."""
-    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+    # A buffer, which its annotations do not say.
+    row_bytes = np.frombuffer(cast("memoryview[int]", plane), np.uint8).reshape(plane.height, plane.line_size)
+    return row_bytes[:, : plane.width]
 
 
 def _matrix(frame: av.VideoFrame) -> int | None:

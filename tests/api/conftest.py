@@ -60,8 +60,8 @@ async def prefect(settings: ShimSettings) -> AsyncIterator[PrefectClient]:
 async def deployment(prefect: PrefectClient) -> UUID:
     """The deployments under their real names, on no pool: runs stay scheduled until a test sets their state."""
     made = {}
-    asked = (VERIFY_DEPLOYMENT, FACES_DEPLOYMENT, PREVIEW_DEPLOYMENT, ESTIMATE_DEPLOYMENT)
-    for name in (DEPLOYMENT, DELIVERY_DEPLOYMENT, *asked):
+    small = (VERIFY_DEPLOYMENT, DELIVERY_DEPLOYMENT, FACES_DEPLOYMENT, PREVIEW_DEPLOYMENT, ESTIMATE_DEPLOYMENT)
+    for name in (DEPLOYMENT, *small):
         flow_name, _, deployment_name = name.partition("/")
         flow_id = await prefect.create_flow_from_name(flow_name)
         made[name] = await prefect.create_deployment(

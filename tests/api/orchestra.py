@@ -6,7 +6,8 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import Artifact, FlowRun, State
 from prefect.states import Pending, Running
 
 from blocks import record_changes
@@ -38,6 +39,11 @@ class PlayedFlow:
 
     async def run_of(self, task_id: str) -> FlowRun:
         return await self._client.read_flow_run(UUID(task_id))
+
+    async def left(self, task_id: str) -> list[Artifact]:
+        """What the run has left with Prefect."""
+        of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(task_id)]))
+        return await self._client.read_artifacts(artifact_filter=of_run)
 
     async def set_state(self, task_id: str, state: State[Any]) -> None:
         await self._client.set_flow_run_state(UUID(task_id), state, force=True)
@@ -86,6 +92,10 @@ class PlayedFlow:
         )
         # The client's own create_artifact also emits an event, for which it starts a server inside this process.
         await self._client.request("POST", "/artifacts/", json=artifact.model_dump(mode="json", exclude_unset=True))
+
+    async def mirror(self, record: TaskRecord) -> None:
+        """Write a final record where Redis has none, as a reader does who found it in Prefect."""
+        await self._store.fill([record])
 
     async def leave_answer(self, run_id: str, answer: Answer) -> None:
         """Leave what a small flow has found, and wake its asker."""

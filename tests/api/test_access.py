@@ -92,15 +92,18 @@ def test_only_pages_on_the_list_may_ask(environment: Environment, secret: Secret
 
 def test_a_body_that_does_not_come_is_not_waited_for(environment: Environment) -> None:
     with shim_thread(settings_of({**environment, "LIPSWAP_API_BODY_SECONDS": "0.5"})) as url:
-        for path in ("/run", "/storage/upload"):
+        for path, kind, begun in (
+            ("/run", "application/json", "{"),
+            ("/storage/upload", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data;"),
+        ):
             with closing(connected(url)) as connection:
                 lines = (
                     f"POST {path} HTTP/1.1",
                     "Host: x",
-                    "Content-Type: application/json",
+                    f"Content-Type: {kind}",
                     "Content-Length: 99",
                     "",
-                    "{",
+                    begun,
                 )
                 connection.sendall("\r\n".join(lines).encode())
                 answer = connection.recv(65536).decode()

@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -34,6 +34,15 @@ from tests.api.shim import PREFIX, environment_of, settings_of, shim_process
 from tests.servers import RunningStack, running_stack
 
 pytestmark = pytest.mark.bench
+
+
+class Figures(NamedTuple):
+    """Milliseconds: our first answer, and the medians of ours and Prefect's."""
+
+    first: float
+    ours: float
+    theirs: float
+
 
 RUNS = 20_000
 ROUNDS = 40
@@ -65,7 +74,13 @@ _RUN = {
     "idempotency_key": "null",
 }
 _STATE = {"id": "made.state", "flow_run_id": "made.run"}
-_ARTIFACT = {"id": "gen_random_uuid()", "flow_run_id": "made.run", "created": _OLDER}
+_ARTIFACT = {
+    "id": "gen_random_uuid()",
+    "flow_run_id": "made.run",
+    "created": _OLDER,
+    # A record names its run.
+    "data": "replace(a.data::text, $1::uuid::text, made.run::text)::json",
+}
 
 
 @pytest.fixture(scope="module")
@@ -106,17 +121,14 @@ async def _grow(url: str, run_id: UUID) -> None:
         await database.close()
 
 
-async def _median_ms(ask: Callable[[], Awaitable[Any]]) -> float:
-    took = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        await ask()
-        took.append(1000 * (time.perf_counter() - began))
-    return statistics.median(took)
+async def _took_ms(ask: Callable[[], Awaitable[None]]) -> float:
+    began = time.perf_counter()
+    await ask()
+    return 1000 * (time.perf_counter() - began)
 
 
-async def _measure(http: httpx.AsyncClient, prefect: PrefectClient, cursor: str) -> dict[str, tuple[float, float]]:
-    """Return our and Prefect's median in milliseconds, by what is asked; no record of these runs is in Redis."""
+async def _measure(http: httpx.AsyncClient, prefect: PrefectClient, cursor: str) -> dict[str, Figures]:
+    """Return what a page costs, by what is asked; no record of these runs is in Redis at first."""
     asked: dict[str, tuple[dict[str, Any], FlowRunFilter | None]] = {
         "first page": ({}, None),
         "by cursor": ({"cursor": cursor}, None),
@@ -130,7 +142,7 @@ async def _measure(http: httpx.AsyncClient, prefect: PrefectClient, cursor: str)
         ),
     }
     pipeline = FlowFilter(name=FlowFilterName(any_=[DEPLOYMENT.partition("/")[0]]))
-    figures = {}
+    figures: dict[str, Figures] = {}
     for what, (query, wanted) in asked.items():
 
         async def ours(query: dict[str, Any] = query) -> None:
@@ -146,7 +158,10 @@ async def _measure(http: httpx.AsyncClient, prefect: PrefectClient, cursor: str)
             )
             assert len(found) == PAGE
 
-        figures[what] = (await _median_ms(ours), await _median_ms(theirs))
+        # The first of ours finds nothing in Redis and is told apart; then by turns, for the machine's load changes.
+        first = await _took_ms(ours)
+        pairs = [(await _took_ms(ours), await _took_ms(theirs)) for _ in range(ROUNDS)]
+        figures[what] = Figures(first, statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs))
     return figures
 
 
@@ -176,7 +191,10 @@ async def test_a_page_costs_at_most_twice_prefects_own_call(
     await close_shared()
     with capsys.disabled():
         print(f"\nhistory of {RUNS} runs, medians of {ROUNDS}, pages of {PAGE}, one caller")  # noqa: T201  # the figures
-        for what, (ours, theirs) in figures.items():
-            print(f"  {what:28} {ours:7.1f} ms   Prefect's filter {theirs:7.1f} ms   {ours / theirs:.2f}x")  # noqa: T201
-    for what, (ours, theirs) in figures.items():
-        assert ours <= 2 * theirs, what
+        for what, found in figures.items():
+            told = (
+                f"ours {found.ours:6.1f} ms, Prefect's filter {found.theirs:6.1f} ms, {found.ours / found.theirs:.2f}x"
+            )
+            print(f"  {what:12} {told}; the very first {found.first:6.1f} ms")  # noqa: T201  # the same
+    for what, found in figures.items():
+        assert found.ours <= 2 * found.theirs, what

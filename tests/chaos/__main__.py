@@ -5,11 +5,13 @@ Its last line says in one sentence how it went; the exit code is 1 unless all is
 
 import argparse
 import asyncio
+import math
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from prefect.client.orchestration import PrefectClient
@@ -28,13 +30,13 @@ from tests.chaos.digests import Digests, digests_of
 from tests.chaos.jobs import requests_of, send, upload
 from tests.chaos.killing import Killer, Victim
 from tests.simulation.clients import gpu_workers, store_of
+from tests.waiting import await_until
 
 _PARTS = frozenset({ServiceName.ORCHESTRATOR})
 _GPU_SECONDS = 2.0
 _JOBS_PER_WORKER = 8
 _WORKERS = 2
 _LEASE_SECONDS = 6.0
-_SECONDS_PER_KILL = 6.0
 _END_SECONDS = 900.0
 _LOOK_SECONDS = 1.0
 _WISHES = {
@@ -85,9 +87,8 @@ class Arena:
         is_at_work = True
         killer = Killer(self.stack, kills, plan.seed, lambda: is_at_work)
         killing = asyncio.create_task(killer.run())
-        sending = asyncio.create_task(self._send_all(plan, keys, name, seconds=kills * _SECONDS_PER_KILL))
         try:
-            task_ids = await sending
+            task_ids = await self._send_all(plan, keys, name, killer)
             runs = await self._until_ended(task_ids)
         finally:
             is_at_work = False
@@ -98,14 +99,12 @@ class Arena:
         ended = await self._look_at(task_ids, runs)
         return ended.model_copy(update={"seconds": time.monotonic() - began}), killer.done
 
-    async def _send_all(self, plan: Plan, keys: dict[str, object], name: str, *, seconds: float) -> dict[int, str]:
-        """Send the jobs over `seconds`, so that there is always work to disturb."""
-        chance = random.Random(plan.seed)  # noqa: S311  # the same again for the same seed
-        times = sorted(chance.uniform(0.0, seconds) for _ in range(plan.jobs))
-        began = time.monotonic()
+    async def _send_all(self, plan: Plan, keys: dict[str, object], name: str, killer: Killer) -> dict[int, str]:
+        """Send the jobs in step with the kills, so that there is always work to disturb."""
         task_ids = {}
         for number, request in enumerate(requests_of(keys, plan.jobs)):
-            await asyncio.sleep(max(0.0, began + times[number] - time.monotonic()))
+            kills = math.ceil(number * killer.kills / plan.jobs)
+            await await_until(partial(killer.has_killed, kills), seconds=_END_SECONDS, what=f"kill {kills} is done")
             task_ids[number] = await send(self.prefect, request, f"{name}-{number}")
         return task_ids
 
@@ -137,7 +136,7 @@ class Arena:
 
     def _result(self, task_id: str) -> Artifact:
         # By its place, not by the record: Redis may have lost that.
-        (key,) = (key for key in self.store.keys(f"{OUTPUTS}facefusion/") if task_id in key)
+        key = f"{OUTPUTS}{task_id}/result.mp4"
         head = self.store.head(key)
         if head is None:
             raise AssertionError(f"{key} is gone")

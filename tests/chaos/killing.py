@@ -75,6 +75,9 @@ class Killer:
                 self.done[victim] += 1
                 print(f"  kill {self.done.total():3}  {victim}", flush=True)  # noqa: T201  # what is watched
 
+    def has_killed(self, times: int) -> bool:
+        return self.done.total() >= times
+
     async def _until_it_may_die(self, victim: Victim, recent: deque[float]) -> None:
         while True:
             while recent and recent[0] < time.monotonic() - _WINDOW_SECONDS:

@@ -54,6 +54,8 @@ def test_what_is_not_a_name_or_made_of_values_is_japanese() -> None:
         "CHECK_VALKEY",
         "CHECK_OBJECT_STORE",
         "CHECK_CHROMIUM",
+        "CHECK_REDIS",
+        "CHECK_PREFECT",
     }
     assert {message.name for message in untranslated} == names
 

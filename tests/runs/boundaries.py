@@ -26,7 +26,7 @@ class Boundary(StrEnum):
 
 def place_of(boundary: Boundary) -> tuple[Any, str]:
     """Return whose method has just returned at a boundary."""
-    from blocks.runpod import RunPodClient  # noqa: PLC0415  # the same
+    from blocks.runpod_client import RunPodClient  # noqa: PLC0415  # the same
     from flows import tasks  # noqa: PLC0415  # Prefect is not for the processes of the CPU pool
     from flows.ledger import JobLedger  # noqa: PLC0415  # the same
     from flows.recording import RunRecord  # noqa: PLC0415  # the same

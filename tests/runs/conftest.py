@@ -21,11 +21,14 @@ from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
 from tests.runpod.plane import API_KEY, WORKERS, RunningPlane, plane_config, running_plane
 from tests.runs.jobs import Jobs
+from tests.runs.long_footage import SAMPLES, Identities, identity_workers
 from tests.runs.orchestra import Orchestra, deploy, worker_process
 from tests.servers import RunningStack, running_stack
 from tests.simulation.commands import simulated
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+# Its tests import them from here.
+__all__ = ["SAMPLES"]
+
 SCRIPTED = Path(__file__).parent / "workers" / "scripted.py"
 
 
@@ -119,7 +122,8 @@ def simulated_plane(
         for name, stage, seconds in (
             ("quick-sync", Stage.WAV2LIP, 0.2),
             ("quick-swap", Stage.FACEFUSION, 0.2),
-            ("slow-sync", Stage.WAV2LIP, 6.0),
+            ("slow-sync", Stage.WAV2LIP, 3.0),
+            ("endless-sync", Stage.WAV2LIP, 120.0),
         )
     ]
     with running_plane(plane_config(folder, *endpoints)) as plane:
@@ -177,6 +181,20 @@ async def orchestra(stack: RunningStack, prefect: PrefectClient, job_store: JobS
     at = stack.addresses
     plane_url = at.runpod_api_base.removesuffix("/v2")
     return Orchestra(prefect, job_store, plane_url, at.runpod_api_key.get_secret_value())
+
+
+@pytest.fixture(scope="package")
+def identities(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Identities]:
+    """Workers of both stages that change nothing, one each."""
+    with identity_workers(tmp_path_factory.mktemp("identities"), environment, workers=1) as running:
+        yield running
+
+
+@pytest.fixture
+def script(identities: Identities) -> Iterator[Identities]:
+    """The same; they follow no script afterwards."""
+    yield identities
+    identities.follow()
 
 
 @pytest.fixture(scope="module")

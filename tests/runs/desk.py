@@ -88,7 +88,7 @@ class Desk:
         return PipelineRequest(**{"target_key": self.plain_key, "source_keys": (self.source_key,), **fields})
 
     def uploads(self, request: PipelineRequest, policy: PipelinePolicy = POLICY) -> Uploads:
-        return planning.look_up(self.store, request, planning.limits_of(policy))
+        return planning.look_up(self.store, request, policy)
 
     def taken_in(self, request: PipelineRequest, policy: PipelinePolicy = POLICY) -> Footage:
         return ingest(self.uploads(request, policy), self.r2)

@@ -4,8 +4,8 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,9 +13,12 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.client.schemas.objects import FlowRun
 
+from blocks import registry
 from blocks.job_store import JobStore
+from blocks.policy import PipelinePolicy
 from flows.request import DEPLOYMENT
 from gpu_tasks.contract.records import TaskRecord
 from tests.waiting import await_until
@@ -58,9 +61,11 @@ class Worker:
 
 
 @contextmanager
-def worker_process(environment: dict[str, str], folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker; it is gone afterwards, and so are its processes."""
-    worker = Worker.start(environment, folder, [sys.executable, "-m", *command])
+def worker_process(
+    environment: dict[str, str], folder: Path, *command: str, program: tuple[str, ...] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker, a module or a program of a test; it is gone afterwards, and so are its processes."""
+    worker = Worker.start(environment, folder, [sys.executable, *(program or ("-m", *command))])
     try:
         yield worker.process
     finally:
@@ -82,16 +87,22 @@ class Orchestra:
         run = await self.prefect.create_flow_run_from_deployment(deployment.id, parameters={"request": request})
         return str(run.id)
 
-    async def run(self, request: dict[str, Any]) -> TaskRecord:
+    async def run(self, request: dict[str, Any], *, seconds: float = _RUN_SECONDS) -> TaskRecord:
         """Send a request and return its final record."""
-        return await self.final(await self.send(request))
+        return await self.final(await self.send(request), seconds=seconds)
 
-    async def final(self, task_id: str) -> TaskRecord:
-        return await self.until(task_id, lambda record: record.status.is_final)
+    async def final(self, task_id: str, *, seconds: float = _RUN_SECONDS) -> TaskRecord:
+        return await self.until(task_id, lambda record: record.status.is_final, seconds=seconds)
 
-    async def until(self, task_id: str, is_there: Any) -> TaskRecord:  # noqa: ANN401  # a predicate
+    async def until(
+        self,
+        task_id: str,
+        is_there: Any,  # noqa: ANN401  # a predicate
+        *,
+        seconds: float = _RUN_SECONDS,
+    ) -> TaskRecord:
         """Return the first record that the predicate accepts."""
-        async with asyncio.timeout(_RUN_SECONDS):
+        async with asyncio.timeout(seconds):
             async for record in self.job_store.watch(task_id):
                 if is_there(record):
                     return record
@@ -119,3 +130,19 @@ class Orchestra:
         async with httpx.AsyncClient(headers={"Authorization": f"Bearer {self.plane_key}"}) as http:
             answer = await http.get(f"{self.plane_url}/v2/{endpoint}/status/{job_id}")
         return str(answer.raise_for_status().json()["status"])
+
+
+@asynccontextmanager
+async def edited(prefect: PrefectClient, **changes: object) -> AsyncIterator[None]:
+    """Change fields of the policy's block as its page in Prefect does, while the worker goes on running."""
+    document = await prefect.read_block_document_by_name(registry.POLICY, PipelinePolicy.get_block_type_slug())
+
+    async def write(data: dict[str, Any]) -> None:
+        update = BlockDocumentUpdate(block_schema_id=document.block_schema_id, data=data, merge_existing_data=False)
+        await prefect.update_block_document(document.id, update)
+
+    await write(document.data | changes)
+    try:
+        yield
+    finally:
+        await write(document.data)

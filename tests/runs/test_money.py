@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -13,20 +12,30 @@ from pydantic import SecretStr
 
 from blocks.bounds import BudgetBounds
 from blocks.job_store import JobStore
+from blocks.runpod import RunPodEndpoint
 from blocks.runpod_client import JobStatus
 from flows.budget import booked_on
 from flows.errors import JobError
 from flows.order import Order
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob, keys_of
+from gpu_tasks.contract.receipts import AttemptEnd
 from gpu_tasks.storage import ArtifactStore
-from tests.runpod.plane import API_KEY, RunningPlane
+from tests.command_line.terminal import typed
+from tests.runpod.plane import API_KEY, RunningPlane, comes_true
 from tests.runs.jobs import Jobs, scripted_job, until_working
-from tests.waiting import await_until
 
 BURST = 20
-# What the endpoint of the tests lets an attempt take at most, and so what is reserved for it.
-MOST = 60.0
+# What an attempt at one frame may take at most where nothing else limits it, and so what is reserved for it.
+MOST = 120.5
+
+
+@pytest.fixture
+def jobs(scripted: RunPodEndpoint, store: ArtifactStore, job_store: JobStore) -> Jobs:
+    """With time enough for the longest execution."""
+    return Jobs(
+        scripted.model_copy(update={"job_timeout_seconds": 600.0, "queue_timeout_seconds": 100.0}), store, job_store
+    )
 
 
 async def submitted(plane: RunningPlane) -> int:
@@ -89,7 +98,7 @@ async def test_a_cancelled_execution_is_paid_for_and_known_to_have_stopped(jobs:
 async def test_a_runs_budget_is_asked_before_every_submit(jobs: Jobs) -> None:
     jobs.bounds = BudgetBounds(max_gpu_seconds_per_run=MOST - 1)
     job = scripted_job("good")
-    with pytest.raises(FaultError, match="LIPSWAP_MAX_GPU_SECONDS_PER_RUN is 59") as caught:
+    with pytest.raises(FaultError, match=r"LIPSWAP_MAX_GPU_SECONDS_PER_RUN is 119\.5") as caught:
         await jobs.run(job)
     assert caught.value.fault.code is FaultCode.BUDGET_EXCEEDED
     assert jobs.claims(job) == []
@@ -112,31 +121,35 @@ def own_day(jobs: Jobs) -> Jobs:
     return jobs
 
 
-def spent_today(store: ArtifactStore) -> float:
-    """Seconds that the ledger has booked for today, open ones by the most that they may take."""
-    return sum(booked.amount.seconds for booked in booked_on(store, datetime.now(UTC).date()).values())
+def booked_today(store: ArtifactStore, *, with_open: bool) -> float:
+    """Seconds that the ledger has booked for today; what is open counts by the most that it may take."""
+    booked = booked_on(store, datetime.now(UTC).date()).values()
+    return sum(one.amount.seconds for one in booked if with_open or not one.is_open)
 
 
 async def test_a_days_budget_waits_for_what_is_reserved_and_not_for_what_is_spent(
     own_day: Jobs, store: ArtifactStore
 ) -> None:
     jobs = own_day
-    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=spent_today(store) + MOST + 20)
+    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=booked_today(store, with_open=True) + MOST + 20)
     long, short = scripted_job("slow:3"), scripted_job("good")
     first = asyncio.create_task(jobs.run(long, task_id="first"))
     await until_working(jobs, long)
     second = await jobs.run(short, task_id="second")
-    # Two reservations at once were too much: the second waited until the first had shown what it really took.
-    assert first.done()
+    await first
     assert second.paid_by == "second"
-    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=spent_today(store) + MOST - 1)
+    # Two reservations at once were too much: the second waited until the first had shown what it really took.
+    end = store.read_json(keys_of(long).ended(1), AttemptEnd)
+    assert end is not None
+    assert end.ended_at <= jobs.claims(short)[0].claimed_at
+    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=booked_today(store, with_open=False) + MOST - 1)
     with pytest.raises(FaultError, match="LIPSWAP_MAX_GPU_SECONDS_PER_DAY"):
         await jobs.run(scripted_job("good"), task_id="third")
 
 
 async def test_a_day_that_redis_has_lost_is_counted_again_from_the_ledger(own_day: Jobs, store: ArtifactStore) -> None:
     jobs = own_day
-    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=spent_today(store) + MOST + 20)
+    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=booked_today(store, with_open=True) + MOST + 20)
     job = scripted_job("slow:1")
     await jobs.run(job)
     key = f"{jobs.job_store.prefix}:spent:{datetime.now(UTC).date()}"
@@ -145,17 +158,17 @@ async def test_a_day_that_redis_has_lost_is_counted_again_from_the_ledger(own_da
         await jobs.run(scripted_job("good"))
         entry = await redis.hget(key, f"wav2lip/{keys_of(job).fingerprint}/1")
     assert entry is not None
-    kind, seconds, _ = entry.decode().split()
+    kind, seconds, _ = (entry.decode() if isinstance(entry, bytes) else entry).split()
     assert kind == "done"
     assert float(seconds) == pytest.approx(jobs.account(job).spent().gpu_seconds)
 
 
 async def test_without_redis_the_ledger_alone_keeps_the_days_budget(jobs: Jobs, store: ArtifactStore) -> None:
     jobs.job_store = JobStore(redis_url=SecretStr("redis://127.0.0.1:1"))
-    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=spent_today(store) + MOST - 1)
+    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=booked_today(store, with_open=False) + MOST - 1)
     with pytest.raises(FaultError, match="LIPSWAP_MAX_GPU_SECONDS_PER_DAY"):
         await jobs.run(scripted_job("good"))
-    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=spent_today(store) + MOST + 20)
+    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=booked_today(store, with_open=True) + MOST + 20)
     assert (await jobs.run(scripted_job("good"))).attempts == 1
 
 
@@ -170,9 +183,9 @@ async def test_a_limit_of_jobs_is_kept_and_a_higher_priority_goes_first(own_day:
     async def standing(count: int) -> None:
         async def stand() -> bool:
             async with jobs.job_store.commands() as redis:
-                return await redis.zcard(line) == count
+                return bool(await redis.zcard(line) == count)
 
-        await await_until(stand, seconds=15, what=f"{count} stand in line")
+        await comes_true(stand, seconds=60, what=f"{count} stand in line")
 
     second = asyncio.create_task(jobs.run(early, task_id="early"))
     await standing(1)
@@ -186,33 +199,38 @@ async def test_a_limit_of_jobs_is_kept_and_a_higher_priority_goes_first(own_day:
 
 
 async def test_a_deadline_stops_the_job_and_is_what_runpod_is_told(jobs: Jobs) -> None:
-    jobs.order = Order(deadline=datetime.now(UTC) + timedelta(seconds=3))
+    jobs.order = Order(deadline=datetime.now(UTC) + timedelta(seconds=7))
     job = scripted_job("slow:60")
     with pytest.raises(JobError) as caught:
         await jobs.run(job)
     assert caught.value.fault.code is FaultCode.DEADLINE_EXCEEDED
     (claim,) = jobs.claims(job)
-    assert claim.execution_seconds == 5, "RunPod's shortest execution timeout"
+    assert claim.execution_seconds is not None
+    # RunPod takes none below five seconds.
+    assert 5 <= claim.execution_seconds <= 7
     assert await jobs.status(claim) is JobStatus.CANCELLED
     with pytest.raises(JobError):
         await jobs.run(scripted_job("good"))
 
 
-async def test_the_command_line_lists_executions_with_cause_and_cost(jobs: Jobs, environment: dict[str, str]) -> None:
+async def test_the_command_line_lists_executions_with_cause_and_cost(
+    jobs: Jobs, environment: dict[str, str], tmp_path: Path
+) -> None:
     job = scripted_job("raise,good")
     await jobs.run(job, task_id="a-listed-run")
-    lipswap = (sys.executable, "-c", "from deployments.cli import main; main()")
-
-    def listed(*options: str) -> str:
-        asked = (*lipswap, "ledger", "--task", "a-listed-run", "--since", "1h", *options)
-        return subprocess.run(asked, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
-
-    told = json.loads(await asyncio.to_thread(listed, "--json"))
-    (account,) = told["jobs"]
+    bucket = {name: value for name, value in environment.items() if name.startswith("R2_")}
+    asked = ("ledger", "--task", "a-listed-run", "--since", "1h")
+    table, told = await asyncio.gather(
+        asyncio.to_thread(typed, tmp_path, *asked, **bucket),
+        asyncio.to_thread(typed, tmp_path, *asked, "--json", **bucket),
+    )
+    assert table.returncode == told.returncode == 0, table.stderr + told.stderr
+    answer = json.loads(told.stdout)
+    (account,) = answer["jobs"]
     assert account["fingerprint"] == keys_of(job).fingerprint
     assert [entry["cause"] for entry in account["executions"]] == ["first", "runpod_job_failed"]
-    assert told["gpu_seconds"] == pytest.approx(sum(entry["gpu_seconds"] for entry in account["executions"]))
-    assert told["usd"] is None
-    table = await asyncio.to_thread(listed)
-    assert "runpod_job_failed" in table
-    assert keys_of(job).fingerprint[:12] in table
+    assert answer["gpu_seconds"] == pytest.approx(sum(entry["gpu_seconds"] for entry in account["executions"]))
+    assert answer["usd"] is None
+    assert "runpod_job_failed" in table.stdout
+    assert keys_of(job).fingerprint[:12] in table.stdout
+    assert "2 executions, 1 of them again" in table.stderr

@@ -12,6 +12,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
 
 from deployments.local.services import ServiceName
+from flows.request import VERIFY_DEPLOYMENT
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.records import Status, TaskRecord
 from tests.runpod.plane import RunningPlane
@@ -107,13 +108,14 @@ async def test_a_run_that_kills_each_of_its_workers_is_given_up_and_the_others_a
 ) -> None:
     poison = await orchestra.send(_unique(keys) | {"labels": {"poison": "yes"}})
     innocent = await orchestra.send(_unique(keys))
-    poisoned = workers.start(str(_POISONED))
+    poisoned = workers.start(str(_POISONED), LIPSWAP_RUN_ATTEMPTS="2")
     deaths = 0
     while not (record := await orchestra.job_store.read(poison)) or not record.status.is_final:
         if poisoned.has_ended():
             deaths += 1
-            assert deaths < 8, "it is tried for ever"
-            poisoned = workers.start(str(_POISONED))
+            # Five times the attempts are the end for a run that is never alone at a death.
+            assert deaths <= 10, "it is tried for ever"
+            poisoned = workers.start(str(_POISONED), LIPSWAP_RUN_ATTEMPTS="2")
         await asyncio.sleep(0.1)
     assert record.error is not None
     assert (record.status, record.error.error) == (Status.FAILED, FaultCode.ORCHESTRATOR_LOST)
@@ -137,15 +139,38 @@ async def test_a_worker_with_time_to_drain_finishes_its_runs_and_takes_no_new_on
     assert (await orchestra.final(late)).status is Status.COMPLETED
 
 
-@pytest.mark.parametrize("service", [ServiceName.PREFECT_SERVER, ServiceName.VALKEY, ServiceName.OBJECT_STORE])
-async def test_runs_wait_for_a_server_that_was_killed(
-    service: ServiceName, stack: RunningStack, orchestra: Orchestra, workers: Workers, keys: dict[str, Any]
+async def test_a_run_waits_for_servers_that_were_killed(
+    stack: RunningStack, orchestra: Orchestra, workers: Workers, keys: dict[str, Any]
 ) -> None:
     workers.start()
     task_id = await orchestra.send(_unique(keys))
     await orchestra.until(task_id, _waits_for_gpu)
-    stack.kill(service)
-    await asyncio.to_thread(stack.until_ready, service)
+    killed = (ServiceName.PREFECT_SERVER, ServiceName.VALKEY, ServiceName.OBJECT_STORE)
+    for service in killed:
+        stack.kill(service)
+    for service in killed:
+        await asyncio.to_thread(stack.until_ready, service)
     record = await orchestra.final(task_id)
     assert (record.status, record.attempts) == (Status.COMPLETED, 1), record.error
     assert (await orchestra.ended(task_id)).run_count == 1
+
+
+async def test_a_verdict_does_not_wait_behind_a_video_when_all_places_are_taken(
+    orchestra: Orchestra, prefect: PrefectClient, workers: Workers, keys: dict[str, Any]
+) -> None:
+    workers.start(LIPSWAP_MAX_RUNS="1", LIPSWAP_CPU_PROCESSES="1")
+    task_id = await orchestra.send(_unique(keys))
+    await orchestra.until(task_id, _waits_for_gpu)
+    waiting = await orchestra.send(_unique(keys))
+    deployment = await prefect.read_deployment_by_name(VERIFY_DEPLOYMENT)
+    verdict = await prefect.create_flow_run_from_deployment(
+        deployment.id, parameters={"asked": {"key": keys["target_key"]}}
+    )
+    ended = await orchestra.ended(str(verdict.id))
+    assert ended.state_type is StateType.COMPLETED
+    assert (await orchestra.final(task_id)).status is Status.COMPLETED
+    assert (await orchestra.final(waiting)).status is Status.COMPLETED
+    started = (await orchestra.flow_run(waiting)).start_time
+    assert ended.start_time is not None
+    assert started is not None
+    assert ended.start_time < started

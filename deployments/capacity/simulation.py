@@ -1,0 +1,194 @@
+"""What a day's jobs need: one pass over arrivals and workers, by events. Pure, and the same for the same seed.
+
+A job is what a request's GPU stages are, one after the other: it waits for a worker of the first endpoint, then for
+one of the second. An endpoint scales as REQUEST_COUNT does: a worker per job that waits or works, up to its maximum; a
+worker that must start first takes `cold_seconds`, and one without work goes after `idle_seconds`. Time before, between
+and after the GPU stages (`around_seconds`) takes no worker.
+"""
+
+import heapq
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DAY_SECONDS = 86_400.0
+_HOUR_SECONDS = 3600
+_NOON_SECONDS = DAY_SECONDS / 2
+
+
+class StageLoad(BaseModel):
+    """One endpoint: how long a job keeps a worker busy, and how many workers there may be."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    job_seconds: float = Field(gt=0)
+    max_workers: int = Field(ge=1)
+    min_workers: int = Field(default=0, ge=0)
+    cold_seconds: float = Field(default=20.0, ge=0)
+    idle_seconds: float = Field(default=30.0, ge=0)
+
+
+class Load(BaseModel):
+    """Jobs of a day, and how unevenly they come: `peak` is how many times the mean the busiest hour has."""
+
+    model_config = ConfigDict(frozen=True)
+
+    jobs_per_day: int = Field(gt=0)
+    around_seconds: float = Field(default=5.0, ge=0)
+    peak: float = Field(default=1.0, ge=1)
+    seed: int = 0
+
+
+class StageOutcome(BaseModel):
+    """Seconds are sums over all workers; billed ones include starting and idling."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    busy_seconds: float
+    billed_seconds: float
+    cold_starts: int
+    most_workers: int
+    longest_queue: int
+    utilisation: float
+
+
+class Outcome(BaseModel):
+    """What a day looked like. `jobs_per_hour` is the throughput from the first arrival to the last end."""
+
+    model_config = ConfigDict(frozen=True)
+
+    jobs: int
+    jobs_per_hour: float
+    median_seconds: float
+    p95_seconds: float
+    longest_seconds: float
+    stages: tuple[StageOutcome, ...]
+
+
+@dataclass
+class _Endpoint:
+    """Workers by the moment until which they stand idle; those that work or start are only counted."""
+
+    load: StageLoad
+    idle: list[float] = field(default_factory=list)
+    occupied: int = 0
+    waiting: list[tuple[float, int]] = field(default_factory=list)
+    busy_seconds: float = 0.0
+    billed_seconds: float = 0.0
+    cold_starts: int = 0
+    most_workers: int = 0
+    longest_queue: int = 0
+
+    def expire(self, now: float) -> None:
+        """Let workers go that have idled for long enough; the minimum stays, and is billed for the whole time."""
+        going = sorted(since for since in self.idle if now - since > self.load.idle_seconds)
+        spare = max(0, len(self.idle) + self.occupied - self.load.min_workers)
+        for since in going[:spare]:
+            self.idle.remove(since)
+            self.billed_seconds += self.load.idle_seconds
+
+    def take(self, now: float) -> float | None:
+        """Give a job to a worker: return when it will have done it, None when all are at work."""
+        self.expire(now)
+        if self.idle:
+            # The one that has idled for the shortest time, so that others can go.
+            since = max(self.idle)
+            self.idle.remove(since)
+            self.billed_seconds += now - since
+            start = 0.0
+        elif self.occupied < self.load.max_workers:
+            self.cold_starts += self.occupied >= self.load.min_workers
+            start = self.load.cold_seconds if self.occupied >= self.load.min_workers else 0.0
+        else:
+            return None
+        self.occupied += 1
+        self.most_workers = max(self.most_workers, self.occupied + len(self.idle))
+        self.busy_seconds += self.load.job_seconds
+        self.billed_seconds += start + self.load.job_seconds
+        return now + start + self.load.job_seconds
+
+    def release(self, now: float) -> None:
+        self.occupied -= 1
+        self.idle.append(now)
+
+    def outcome(self, end: float) -> StageOutcome:
+        self.expire(end + self.load.idle_seconds + 1)
+        # What stands at the end because it must is billed until then.
+        self.billed_seconds += sum(max(0.0, end - since) for since in self.idle)
+        return StageOutcome(
+            name=self.load.name,
+            busy_seconds=self.busy_seconds,
+            billed_seconds=self.billed_seconds,
+            cold_starts=self.cold_starts,
+            most_workers=self.most_workers,
+            longest_queue=self.longest_queue,
+            utilisation=self.busy_seconds / self.billed_seconds if self.billed_seconds else 0.0,
+        )
+
+
+def simulate(load: Load, stages: Sequence[StageLoad], *, arrivals: Sequence[float] | None = None) -> Outcome:
+    """Return how a day goes.
+
+    Args:
+        load: How many jobs, and how they come.
+        stages: The endpoints, in the order in which a job needs them.
+        arrivals: Seconds at which jobs come; without them they are drawn, evenly or with a busiest hour.
+    """
+    endpoints = [_Endpoint(stage) for stage in stages]
+    came = sorted(arrivals if arrivals is not None else _drawn(load))
+    # (moment, order among equal moments, job, stage that begins or has ended, whether it ends)
+    tick = count()
+    events: list[tuple[float, int, int, int, bool]] = [(at, next(tick), job, 0, False) for job, at in enumerate(came)]
+    heapq.heapify(events)
+    ended = [0.0] * len(came)
+    while events:
+        now, _, job, stage, is_end = heapq.heappop(events)
+        endpoint = endpoints[stage]
+        if is_end:
+            endpoint.release(now)
+            if stage + 1 < len(endpoints):
+                heapq.heappush(events, (now, next(tick), job, stage + 1, False))
+            else:
+                ended[job] = now + load.around_seconds
+            if not endpoint.waiting:
+                continue
+            _, job = heapq.heappop(endpoint.waiting)
+        until = endpoint.take(now)
+        if until is None:
+            heapq.heappush(endpoint.waiting, (now, job))
+            endpoint.longest_queue = max(endpoint.longest_queue, len(endpoint.waiting))
+        else:
+            heapq.heappush(events, (until, next(tick), job, stage, True))
+    return _outcome(came, ended, endpoints)
+
+
+def _outcome(came: Sequence[float], ended: Sequence[float], endpoints: Sequence[_Endpoint]) -> Outcome:
+    took = sorted(end - start for start, end in zip(came, ended, strict=True))
+    last = max(ended)
+    return Outcome(
+        jobs=len(took),
+        jobs_per_hour=len(took) / (last - came[0]) * 3600,
+        median_seconds=took[len(took) // 2],
+        p95_seconds=took[min(len(took) - 1, len(took) * 95 // 100)],
+        longest_seconds=took[-1],
+        stages=tuple(endpoint.outcome(last) for endpoint in endpoints),
+    )
+
+
+def _drawn(load: Load) -> list[float]:
+    """Draw a day's arrivals: the busiest hour at noon has `peak` times the mean, the rest shares what is left."""
+    chance = random.Random(load.seed)  # noqa: S311  # spreads arrivals, guards nothing
+    hourly = load.jobs_per_day / 24
+    in_peak = min(load.jobs_per_day, round(hourly * load.peak))
+    noon = [_NOON_SECONDS + _HOUR_SECONDS * chance.random() for _ in range(in_peak)]
+    other = [DAY_SECONDS * chance.random() for _ in range(load.jobs_per_day - in_peak)]
+    # Outside of the busiest hour: what fell into it is put before it.
+    return noon + [
+        at - _HOUR_SECONDS * (1 + int(11 * chance.random())) if 0 <= at - _NOON_SECONDS < _HOUR_SECONDS else at
+        for at in other
+    ]

@@ -1,0 +1,188 @@
+"""Each image without a container engine: a fresh environment, and only the files that the Dockerfile copies.
+
+What only a GPU can use stays out: CUDA's libraries and torch, which is imported when a checkpoint asks for it.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.dockerfiles import ROOT, Dockerfile, dockerfiles
+
+pytestmark = [pytest.mark.images, pytest.mark.timeout(1800)]
+
+IMAGES = [image for image in dockerfiles() if all((ROOT / lock).exists() for lock in image.requirements)]
+each_image = pytest.mark.parametrize("image", IMAGES, ids=[image.name for image in IMAGES], indirect=True)
+# Megabytes without weights: issue's figures for api and page.
+LARGEST = {"api": 900, "ui": 500}
+_CUDA_ONLY = re.compile(r"^(nvidia-|cuda-|triton|torch==)")
+
+# A process that finds no setting says which one it lacks: it was found, imported and began.
+FIRST_WORDS = {
+    "api": r"R2_ENDPOINT|endpoint|JOBSTORE_REDIS_URL|PREFECT_API_URL",
+    "ui": r"FF_API_BASE_URL|api_base_url|running",
+    "wav2lip": r"endpoint|R2_",
+    "facefusion": r"endpoint|R2_",
+}
+
+
+@dataclass(frozen=True)
+class Environment:
+    name: str
+    python: Path
+    seconds: float
+
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.python), *command],
+            cwd=self.python.parents[2],
+            env={"PATH": str(self.python.parent), "HOME": str(self.python.parents[2]), "PYTHONSAFEPATH": "1"}
+            | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def megabytes(self) -> int:
+        files = [path for path in self.python.parents[1].rglob("*") if path.is_file() and not path.is_symlink()]
+        return sum(path.stat().st_size for path in files) >> 20
+
+
+@pytest.fixture(scope="module")
+def environments() -> dict[str, Environment]:
+    return {}
+
+
+@pytest.fixture
+def image(
+    request: pytest.FixtureRequest, environments: dict[str, Environment], tmp_path_factory: pytest.TempPathFactory
+) -> Environment:
+    wanted: Dockerfile = request.param
+    if wanted.name not in environments:
+        environments[wanted.name] = _installed(wanted, tmp_path_factory.mktemp(wanted.name))
+    return environments[wanted.name]
+
+
+@each_image
+def test_it_is_small_and_quickly_installed(image: Environment) -> None:
+    size = image.megabytes()
+    print(f"{image.name}: {size} MB, installed in {image.seconds:.0f} s")  # noqa: T201  # a figure for the docs
+
+    assert size < LARGEST.get(image.name, 2000)
+
+
+@each_image
+def test_what_is_installed_fits_together(image: Environment) -> None:
+    checked = image.run("-m", "pip", "check")
+    problems = [line for line in checked.stdout.splitlines() if "requires torch" not in line and "nvidia" not in line]
+
+    assert [line for line in problems if line != "No broken requirements found."] == []
+
+
+@each_image
+def test_its_command_starts_and_asks_for_its_settings(image: Environment) -> None:
+    command = next(one for one in IMAGES if one.name == image.name).command
+    assert command[0] == "python"
+
+    # No settings at all: a container that was started without its environment file.
+    started = image.run(*command[1:])
+
+    assert "ModuleNotFoundError" not in started.stderr
+    assert "ImportError" not in started.stderr
+    assert re.search(FIRST_WORDS[image.name], started.stderr), started.stderr[-2000:]
+
+
+@each_image
+def test_every_module_that_it_holds_of_us_can_be_imported(image: Environment) -> None:
+    if image.name != "api":
+        pytest.skip("the other images hold single packages whose optional modules stay unused")
+    tried = image.run("-c", "import api_shim.app, flows.worker, flows.serving, deployments.deploy, deployments.cli")
+
+    assert tried.returncode == 0, tried.stderr[-2000:]
+
+
+@each_image
+def test_what_does_not_belong_there_is_not_there(image: Environment) -> None:
+    foreign = {
+        "api": ("torch", "panel", "runpod"),
+        "ui": ("prefect", "torch", "runpod", "boto3", "cv2", "av"),
+        "wav2lip": ("prefect", "panel", "redis"),
+        "facefusion": ("prefect", "panel", "redis", "torch"),
+    }[image.name]
+    asked = image.run("-c", f"import importlib.util as u; print([n for n in {foreign!r} if u.find_spec(n)])")
+
+    assert asked.stdout.strip() == "[]"
+
+
+@each_image
+def test_its_health_check_runs(image: Environment) -> None:
+    health = next(one for one in IMAGES if one.name == image.name).health
+
+    checked = image.run(*health[1:])
+
+    # Nothing listens here, and a worker for CUDA is not fit for a machine without.
+    expected = "cannot use it here" if image.name in {"wav2lip", "facefusion"} else "Connection refused"
+    assert checked.returncode == 1
+    assert expected in checked.stderr, checked.stderr[-2000:]
+
+
+def _installed(image: Dockerfile, folder: Path) -> Environment:
+    source = folder / "src"
+    for copied, destination in image.copied:
+        for each in copied:
+            target = source / destination / Path(each).name if destination.endswith("/") else source / destination
+            target = source / destination / each if destination == "./" else target
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / each).is_dir():
+                shutil.copytree(ROOT / each, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+            else:
+                shutil.copy2(ROOT / each, target)
+    uv = str(Path(sys.executable).with_name("uv"))
+    tools, packages = image.requirements
+    environment = {**os.environ, "UV_NO_CONFIG": "0", "VIRTUAL_ENV": ""}
+
+    def run(*command: str) -> None:
+        subprocess.run(command, cwd=source, env=environment, check=True, timeout=900)
+
+    venv = folder / "lipswap"
+    build = folder / "build"
+    began = time.monotonic()
+    run(uv, "venv", "--quiet", "--seed", "--python", sys.executable, str(venv))
+    run(uv, "pip", "install", "--quiet", "--no-deps", "--python", str(venv), *_from(source / packages, folder))
+    seconds = time.monotonic() - began
+    run(uv, "venv", "--quiet", "--seed", "--python", sys.executable, str(build))
+    run(uv, "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--python", str(build), "-r", tools)
+    run(
+        str(build / "bin" / "pip"),
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(folder / "dist"),
+        ".",
+    )
+    (wheel,) = (folder / "dist").glob("*.whl")
+    run(uv, "pip", "install", "--quiet", "--no-deps", "--python", str(venv), str(wheel))
+    # From here on nothing but what was installed is there.
+    shutil.rmtree(source)
+    return Environment(image.name, venv / "bin" / "python", seconds)
+
+
+def _from(lock: Path, folder: Path) -> list[str]:
+    """Return the arguments for the image's lock, less what only a GPU can use."""
+    text = lock.read_text(encoding="utf-8")
+    blocks = re.split(r"\n(?=[A-Za-z0-9])", text)
+    kept = [block for block in blocks if not _CUDA_ONLY.match(block)]
+    assert len(blocks) > len(kept) or "torch==" not in text
+    path = folder / lock.name
+    path.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    return ["--require-hashes", "-r", str(path)]

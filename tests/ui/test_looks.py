@@ -1,0 +1,123 @@
+"""How the page looks and reads: light and dark, wide and narrow, by key and by ear; and what it may load."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from gpu_tasks.contract.sentences import Language
+from tests.servers import RunningStack
+from tests.ui.visitor import Visitor, visiting
+
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+SETTLED = """
+Promise.all(document.getAnimations({subtree: true}).filter(a => a.effect.getTiming().iterations !== Infinity)
+  .map(a => a.finished.catch(() => {})))
+"""
+FOCUSED = """() => {
+  let el = document.activeElement;
+  while (el?.shadowRoot?.activeElement) el = el.shadowRoot.activeElement;
+  return el.getAttribute('aria-label') || el.textContent.trim() || el.name || el.type;
+}"""
+SERIOUS = {"serious", "critical"}
+PHONE = {"viewport": {"width": 360, "height": 760}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+
+
+async def findings(page: Page) -> list[str]:
+    """What axe says against the page, of what is serious."""
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    # Colours that are just changing are no one's colours.
+    await page.evaluate(SETTLED)
+    found: dict[str, Any] = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{finding['id']}: {node['html'][:160]} {node['failureSummary'][:200]}"
+        for finding in found["violations"]
+        if finding["impact"] in SERIOUS
+        for node in finding["nodes"]
+    ]
+
+
+async def is_wider_than_the_window(page: Page) -> bool:
+    """Whether anything can be scrolled sideways, in Material's own scroller included."""
+    return bool(
+        await page.evaluate(
+            """() => {
+              const all = function* (root) {
+                for (const el of root.querySelectorAll('*')) { yield el; if (el.shadowRoot) yield* all(el.shadowRoot); }
+              };
+              return [document.documentElement, ...all(document)].some(el =>
+                el.scrollWidth > el.clientWidth + 1 && ['auto', 'scroll'].includes(getComputedStyle(el).overflowX)
+                || el === document.documentElement && el.scrollWidth > innerWidth);
+            }"""
+        )
+    )
+
+
+@pytest.mark.parametrize("language", Language)
+async def test_nothing_serious_keeps_anybody_out(stack: RunningStack, browser: Browser, language: Language) -> None:
+    for scheme in ("light", "dark"):
+        async with visiting(browser, stack.addresses.page_url, language, color_scheme=scheme) as someone:
+            await someone.open()
+            await someone.until_ready()
+            assert await someone.page.evaluate("document.documentElement.lang") == language.value
+            assert await findings(someone.page) == []
+            await expect(someone.page.get_by_role("heading", level=1)).to_have_count(1)
+
+
+async def test_a_narrow_phone_needs_no_sideways_scrolling(stack: RunningStack, browser: Browser) -> None:
+    for language in Language:
+        async with visiting(browser, stack.addresses.page_url, language, **PHONE) as someone:
+            await someone.open()
+            await someone.until_ready()
+            assert not await is_wider_than_the_window(someone.page)
+            await expect(someone.button("page.history")).to_be_in_viewport()
+
+
+async def test_dark_follows_the_system_and_a_choice_is_remembered(stack: RunningStack, browser: Browser) -> None:
+    async with visiting(browser, stack.addresses.page_url, color_scheme="dark") as someone:
+        await someone.open()
+        await expect(someone.page.locator("html")).to_have_attribute("data-theme", "dark")
+        await someone.button("page.theme_light").click()
+        await expect(someone.page.locator("html")).to_have_attribute("data-theme", "light")
+        await someone.page.reload()
+        await someone.until_ready()
+        await expect(someone.page.locator("html")).to_have_attribute("data-theme", "light")
+
+
+async def test_the_language_changes_at_a_click(visitor: Visitor) -> None:
+    await visitor.open()
+    await visitor.page.get_by_role("link", name=visitor.says("page.language")).click()
+    await visitor.page.get_by_role("button", name="動画をつくる").wait_for()
+    await expect(visitor.page).to_have_url(re.compile("lang=ja"))
+
+
+async def test_the_whole_form_is_reached_by_key(visitor: Visitor) -> None:
+    await visitor.open()
+    await visitor.until_ready()
+    reached = []
+    for _ in range(30):
+        await visitor.page.keyboard.press("Tab")
+        reached.append(await visitor.page.evaluate(FOCUSED))
+    wanted = (visitor.says("page.create"), visitor.says("hero.example_both"), visitor.says("voice.record"), "preset")
+    assert [name for name in wanted if name not in reached] == []
+    for slot in ("voice", "video", "faces"):
+        assert any(name.startswith(visitor.says(f"{slot}.drop")) for name in reached)
+
+
+async def test_every_answer_says_what_it_may_do(stack: RunningStack) -> None:
+    async with httpx.AsyncClient(base_url=stack.addresses.page_url) as http:
+        for path in ("/", "/assets/0/base.js", "/static/js/bokeh.min.js", "/nowhere"):
+            answer = await http.get(path)
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'self'" in policy
+            assert "frame-ancestors 'none'" in policy
+            assert f"connect-src 'self' {stack.addresses.s3_endpoint}" in policy
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["referrer-policy"] == "same-origin"
+            assert "server" not in answer.headers
+        # A form on another site cannot ask for anything.
+        refused = await http.post("/door/uploads", json={"slot": "video", "name": "a.mp4", "size": 1})
+        assert refused.status_code == httpx.codes.FORBIDDEN

@@ -1,0 +1,123 @@
+"""A task that runs while much happens to those who watch it."""
+
+import re
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from deployments.local.services import ServiceName
+from gpu_tasks.contract.sentences import Language
+from tests.servers import RunningStack
+from tests.ui.visitor import SAMPLES, Visitor, visiting
+
+pytestmark = pytest.mark.ui
+
+
+async def begun(visitor: Visitor, example: str = "both", mode: str = "silence") -> str:
+    """Start an example; another sync mode is another job, so that it is computed and not remembered."""
+    await visitor.open()
+    await visitor.button(f"hero.example_{example}").click()
+    await visitor.until_given("video", "target.mp4")
+    if example != "swap":
+        await visitor.page.get_by_label(visitor.says(f"sync.{mode}")).check()
+    await visitor.give_word()
+    await expect(visitor.button("run.start")).to_be_enabled()
+    return await visitor.start()
+
+
+async def test_the_link_leads_others_to_the_same_task(visitor: Visitor, browser: Browser) -> None:
+    task_id = await begun(visitor, mode="cut_off")
+    async with visiting(browser, visitor.url, Language.JAPANESE) as other:
+        await other.open(f"?task={task_id}")
+        await other.until_done()
+        await expect(other.page).to_have_title(re.compile("^✓ "))
+    await visitor.until_done()
+
+
+async def test_a_reload_and_a_new_server_change_nothing(visitor: Visitor, stack: RunningStack) -> None:
+    task_id = await begun(visitor, mode="remap")
+    await visitor.page.reload()
+    await visitor.page.get_by_role("navigation").wait_for()
+    assert visitor.task_id == task_id
+    # The page's server dies while it is open: the page finds the new one by itself.
+    stack.kill(ServiceName.PAGE)
+    await expect(visitor.page.get_by_text(visitor.says("page.lost"))).to_be_visible()
+    await visitor.until_done()
+    assert visitor.task_id == task_id
+
+
+async def test_an_api_that_dies_is_told_and_found_again(visitor: Visitor, stack: RunningStack) -> None:
+    await visitor.open()
+    await visitor.give_word("Jane")
+    stack.kill(ServiceName.API)
+    async with visitor.page.context.expect_page() as opening:
+        await visitor.page.evaluate("window.open(location.href)")
+    other = await opening.value
+    # A page that is opened meanwhile says so, and mends itself.
+    await expect(
+        other.get_by_text(visitor.says("page.away")).or_(other.get_by_text(visitor.says("run.missing")))
+    ).to_be_visible()
+    stack.until_ready(ServiceName.API)
+    await expect(other.get_by_text(visitor.says("page.away"))).to_have_count(0)
+    await other.close()
+    await visitor.give_samples(with_face=False)
+    await expect(visitor.button("run.start")).to_be_enabled()
+
+
+async def test_a_task_is_cancelled_after_a_question(visitor: Visitor) -> None:
+    await begun(visitor, "lips", mode="silence")
+    await visitor.button("task.cancel").first.click()
+    await visitor.page.get_by_role("dialog").get_by_role("button", name=visitor.says("task.cancel"), exact=True).click()
+    await expect(visitor.page.get_by_role("heading", name=re.compile("Cancelled|Done"))).to_be_visible()
+
+
+async def test_an_unknown_task_is_told_in_words(japanese: Visitor) -> None:
+    await japanese.open("?task=00000000-0000-0000-0000-000000000000")
+    await expect(japanese.page.get_by_text(japanese.says("task.unknown"))).to_be_visible()
+    await japanese.button("task.new").click()
+    await japanese.until_ready()
+
+
+async def test_a_task_that_fails_says_why_and_what_to_do(japanese: Visitor, visitor: Visitor) -> None:
+    await japanese.open()
+    # A film that is none: it has the name of one.
+    await japanese.give("video", {"name": "broken.mp4", "mimeType": "video/mp4", "buffer": b"no film" * 100})
+    await japanese.until_given("video", "broken.mp4")
+    await japanese.give("voice", SAMPLES / "speech.wav")
+    await japanese.until_given("voice", "speech.wav")
+    await japanese.give_word()
+    task_id = await japanese.start()
+    await expect(japanese.page.get_by_role("heading", name=japanese.says("task.failed"))).to_be_visible()
+    await expect(japanese.page.get_by_text("この種類のメディアには対応していません。", exact=True)).to_be_visible()
+    await visitor.open(f"?task={task_id}")
+    await expect(visitor.page.get_by_text("This kind of media is not supported.").first).to_be_visible()
+
+
+async def test_a_result_is_changed_run_again_and_deleted(visitor: Visitor) -> None:
+    task_id = await begun(visitor, mode="bounce")
+    await visitor.until_done()
+    await visitor.button("task.again").click()
+    await visitor.page.wait_for_url(lambda url: "task=" in url and task_id not in url)
+    await visitor.until_done()
+    second = visitor.task_id
+
+    await visitor.button("task.change").click()
+    await visitor.until_given("video", "target.mp4")
+    await expect(visitor.page.get_by_label(visitor.says("sync.bounce"))).to_be_checked()
+    # Consent is declared anew: records do not hold it.
+    await expect(visitor.button("run.start")).to_be_disabled()
+
+    await visitor.open(f"?task={second}")
+    await visitor.until_done()
+    await visitor.button("task.delete").first.click()
+    await visitor.page.get_by_role("dialog").get_by_role("button", name=visitor.says("task.delete"), exact=True).click()
+    await expect(visitor.page.get_by_role("heading", name=visitor.says("history.title"))).to_be_visible()
+    await visitor.open(f"?task={second}")
+    await expect(visitor.page.get_by_text(visitor.says("task.unknown"))).to_be_visible()
+
+
+async def test_history_is_filtered(visitor: Visitor) -> None:
+    await visitor.open("?place=history")
+    await visitor.page.get_by_text(visitor.says("status.failed"), exact=True).first.click()
+    tiles = visitor.page.get_by_role("button", name=re.compile(r"\.mp4"))
+    await expect(tiles.filter(has_text=visitor.says("status.completed"))).to_have_count(0)
