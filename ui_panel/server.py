@@ -21,6 +21,7 @@ from ui_panel.headers import secured
 from ui_panel.offers import Offers
 from ui_panel.session import Services, Session
 from ui_panel.settings import PageSettings
+from ui_panel.signing_in import PasswordProvider
 from ui_panel.state import PageState, Place
 from ui_panel.uploads import (
     AbandonHandler,
@@ -63,15 +64,13 @@ def server_of(services: Services) -> Server:
     if sign_in.is_required:
         # Without a secret of its own everybody is signed out when the server starts again.
         cookie_secret = sign_in.cookie_secret.get_secret_value() if sign_in.cookie_secret else secrets.token_hex(32)
-        ways_in = {
-            "cookie_secret": cookie_secret,
-            "login_template": _template("login.html"),
-            "logout_template": _template("logout.html"),
-        }
+        templates = {"login_template": _template("login.html"), "logout_template": _template("logout.html")}
+        ways_in = {"cookie_secret": cookie_secret}
         if sign_in.password:
-            ways_in["basic_auth"] = sign_in.password.get_secret_value()
+            ways_in["auth_provider"] = PasswordProvider(sign_in.password, **templates)
         else:
-            ways_in |= {"oauth_provider": sign_in.oauth_provider, "oauth_error_template": _template("refused.html")}
+            refused = _template("refused.html")
+            ways_in |= {"oauth_provider": sign_in.oauth_provider, "oauth_error_template": refused, **templates}
     server: Server = get_server(
         {"/": lambda: _open(services)},
         port=settings.port,

@@ -34,6 +34,7 @@ class HandedIn(_Model):
     target: Digest
     audio: Digest | None
     sources: tuple[Digest, ...]
+    # Of runs before references there is none.
     references: tuple[Digest, ...] = ()
 
     @property

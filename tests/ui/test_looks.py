@@ -76,6 +76,7 @@ async def test_a_narrow_phone_needs_no_sideways_scrolling(stack: RunningStack, b
             await expect(someone.button("page.history")).to_be_in_viewport()
 
 
+@pytest.mark.ui
 async def test_dark_follows_the_system_and_a_choice_is_remembered(stack: RunningStack, browser: Browser) -> None:
     async with visiting(browser, stack.addresses.page_url, color_scheme="dark") as someone:
         await someone.open()
@@ -87,6 +88,7 @@ async def test_dark_follows_the_system_and_a_choice_is_remembered(stack: Running
         await expect(someone.page.locator("html")).to_have_attribute("data-theme", "light")
 
 
+@pytest.mark.ui
 async def test_the_language_changes_at_a_click(visitor: Visitor) -> None:
     await visitor.open()
     await visitor.page.get_by_role("link", name=visitor.says("page.language")).click()
@@ -94,6 +96,7 @@ async def test_the_language_changes_at_a_click(visitor: Visitor) -> None:
     await expect(visitor.page).to_have_url(re.compile("lang=ja"))
 
 
+@pytest.mark.ui
 async def test_the_whole_form_is_reached_by_key(visitor: Visitor) -> None:
     await visitor.open()
     await visitor.until_ready()

@@ -11,7 +11,7 @@ from deployments.local.services import ServiceName
 from gpu_tasks.contract.sentences import Language
 from tests.servers import RunningStack
 from tests.ui.pages import page_process
-from tests.ui.visitor import SAMPLES, Visitor, visiting
+from tests.ui.visitor import PATIENCE_MS, SAMPLES, Visitor, visiting
 from tests.waiting import await_until
 
 pytestmark = pytest.mark.bench
@@ -24,7 +24,7 @@ async def test_the_first_usable_page_and_its_weight(stack: RunningStack, browser
     async with visiting(browser, stack.addresses.page_url) as someone:
         sizes: dict[str, int] = {}
         answers: list[Response] = []
-        someone.page.on("response", answers.append)
+        someone.page.on("response", lambda answer: answers.append(answer))  # noqa: PLW0108  # Playwright takes no builtin
         await someone.open()
         await someone.until_ready()
         await someone.page.wait_for_load_state("load")
@@ -101,6 +101,7 @@ async def test_a_large_upload_leaves_the_server_as_it_was(
 
 
 async def _opened(context: BrowserContext, url: str) -> Visitor:
+    context.set_default_timeout(PATIENCE_MS)
     visitor = Visitor(await context.new_page(), Language.ENGLISH, url)
     await visitor.open()
     await visitor.until_ready()

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.async_api import expect
 
 from tests.servers import RunningStack
@@ -56,6 +57,7 @@ async def test_three_files_become_a_video(japanese: Visitor, stack: RunningStack
     assert not [secret for secret in secrets if secret.get_secret_value() in shown]
 
 
+@pytest.mark.ui
 async def test_inputs_are_kept_over_a_reload(visitor: Visitor) -> None:
     await visitor.open()
     await visitor.give_samples(with_face=False)
@@ -70,6 +72,7 @@ async def test_inputs_are_kept_over_a_reload(visitor: Visitor) -> None:
     await expect(visitor.button("run.start")).to_be_enabled()
 
 
+@pytest.mark.ui
 async def test_a_file_of_another_kind_or_without_a_byte_is_refused_in_words(visitor: Visitor) -> None:
     await visitor.open()
     await visitor.give("video", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"})
