@@ -44,6 +44,12 @@ _MAX_MESSAGE_BYTES: Final = 1024 * 1024
 _UPLOAD_ID: Final = r"([A-Za-z0-9_.~-]{1,2048})"
 
 
+class _Packed(GZipContentEncoding):
+    """What Panel and Bokeh serve is large and kept by browsers: worth the longest search."""
+
+    GZIP_LEVEL = 9
+
+
 def services_of(settings: PageSettings) -> Services:
     """Return what all pages of a process share."""
     door = Door(settings.api_base_url, secret=settings.api_secret)
@@ -87,7 +93,7 @@ def server_of(services: Services) -> Server:
     )
     tornado = server._tornado  # noqa: SLF001  # Bokeh gives no other way to its Tornado application
     tornado.add_transform(secured(lambda: services.offers.bucket_origin))
-    tornado.add_transform(GZipContentEncoding)
+    tornado.add_transform(_Packed)
     return server
 
 
