@@ -35,6 +35,9 @@ _SCOPES: Final = MappingProxyType(
     }
 )
 
+# Reading them is one thing, repeating or removing another.
+_BY_METHOD: Final = frozenset({"tasks", "webhooks"})
+
 # Only tell the OpenAPI document how to authorize: the middleware below does it, before a body is read.
 documented = (
     Depends(HTTPBearer(auto_error=False, description="FF_API_SECRET or an API key")),

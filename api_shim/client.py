@@ -66,6 +66,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "ClientError",
+    "Kind",
     "NotEndedError",
     "TaskQuery",
     "WebhookVerificationError",

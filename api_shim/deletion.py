@@ -19,6 +19,7 @@ from flows.request import PipelineRequest
 from gpu_tasks.contract.artifacts import OUTPUTS, UPLOADS
 from gpu_tasks.contract.audit import ANONYMOUS, AuditEvent, AuditFact
 from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.contract.lineage import lineage_key
 from gpu_tasks.contract.ownership import OutputOwner, marker_of
 from gpu_tasks.contract.records import TaskRecord
 from gpu_tasks.storage import ArtifactStore
@@ -108,3 +109,4 @@ class Deletion:
             self._bucket.delete(marker_of(key))
         for key in uploads:
             self._bucket.delete(key)
+        self._bucket.delete(lineage_key(task_id))

@@ -6,6 +6,7 @@ from typing import Final
 from api_shim.settings import ShimSettings
 from blocks.endpoint_health import EndpointState
 from blocks.job_store import JobStore, JobStoreError
+from blocks.key_refusal import is_key_refused
 from flows.request import PipelineRequest
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Stage
@@ -26,7 +27,7 @@ async def check_endpoints(request: PipelineRequest, store: JobStore, settings: S
         Stage.FACEFUSION: settings.runpod_facefusion_endpoint,
     }
     with suppress(JobStoreError):
-        if await store.is_key_refused():
+        if await is_key_refused(store):
             raise FaultError(FaultCode.RUNPOD_KEY_REFUSED)
         for stage in request.gpu_stages:
             endpoint_id = endpoints[stage]

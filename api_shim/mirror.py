@@ -57,8 +57,9 @@ class Mirror:
         """Follow until cancelled; whatever happens to the connection, connect again."""
         pause = _RECONNECT_SECONDS
         while True:
+            subscriber = self._subscriber()
             try:
-                async with self._subscriber() as events, asyncio.TaskGroup() as settling:
+                async with subscriber as events, asyncio.TaskGroup() as settling:
                     pause = _RECONNECT_SECONDS
                     async for event in events:
                         if _is_of_the_pipeline(event):
@@ -66,6 +67,8 @@ class Mirror:
             # The subscriber raises bare Exception when its server is not ready yet; nothing may end the mirror.
             except Exception as error:  # noqa: BLE001  # said above
                 _logger.warning("lost the events of Prefect (%s); connecting again", type(error).__name__)
+            finally:
+                await _hang_up(subscriber)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _MAX_RECONNECT_SECONDS)
 
@@ -108,6 +111,15 @@ class Mirror:
 def _is_of_the_pipeline(event: Event) -> bool:
     """Tell whether a task has ended, and not a small flow that answers a question or delivers a webhook."""
     return any(each.role == "flow" and each.name == _FLOW for each in event.related)
+
+
+async def _hang_up(subscriber: PrefectEventSubscriber) -> None:
+    """Close what a subscriber leaves open that is interrupted between connecting and being ready."""
+    websocket = subscriber._websocket  # noqa: SLF001  # there is no public way to it
+    if websocket is not None:
+        websocket.transport.abort()
+        # The transport says good-bye in the loop's next round.
+        await asyncio.sleep(0)
 
 
 def _late(stored: TaskRecord | None, event: Event) -> TaskRecord | None:

@@ -28,8 +28,10 @@ class PatientProtocol(HttpToolsProtocol):
         self._watch(0)
 
     def data_received(self, data: bytes) -> None:
+        was_at_head = self._is_at_head
         super().data_received(data)
-        self._watch(len(data))
+        # What ended a body is not the beginning of a head.
+        self._watch(len(data) if was_at_head and self._is_at_head else 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watching()
@@ -43,13 +45,13 @@ class PatientProtocol(HttpToolsProtocol):
         self._is_at_head = True
         super().on_message_complete()
 
-    def _watch(self, received: int) -> None:
+    def _watch(self, head_bytes: int) -> None:
         # uvicorn sets it when a head is whole, whatever its annotation says.
         cycle: Any = self.cycle
         if cycle is not None and not cycle.response_complete:
             self._stop_watching()
             return
-        self._head_bytes += received if self._is_at_head else 0
+        self._head_bytes += head_bytes
         if self._head_bytes > _MOST_HEAD_BYTES:
             self.transport.close()
         elif self._waiting is None:

@@ -1,7 +1,7 @@
 """News of tasks as they happen."""
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header
 from fastapi.responses import Response
@@ -19,6 +19,18 @@ LastEventId = Annotated[
 ]
 
 
+# `data` is a TaskRecord as JSON, or a RunSummary with `end`.
+_EVENT: Final = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["record", "end"]},
+        "id": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer"},
+    },
+}
+
+
 @router.get(
     "/events/{task_id}",
     # Its own class has no status for the document to ask about.
@@ -29,7 +41,7 @@ LastEventId = Annotated[
                 "Server-sent events. `record`: the full record as `/status` gives it, now and after every change; "
                 "`end`: the task has ended and nothing more comes. A comment comes every 15 seconds."
             ),
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": _EVENT}},
         },
         **responses(
             HTTPStatus.UNAUTHORIZED,

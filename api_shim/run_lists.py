@@ -124,7 +124,11 @@ class RunLists:
 
     async def remove(self, run_id: UUID) -> None:
         """Remove a run with all that Prefect knows of it; one that is gone already is no error."""
+        left_there = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
         async with answered():
+            # Prefect keeps what a run has left there, a picture of its faces among it, when the run itself goes.
+            for artifact in await self._client.read_artifacts(artifact_filter=left_there):
+                await self._client.delete_artifact(artifact.id)
             try:
                 await self._client.delete_flow_run(run_id)
             except ObjectNotFound:

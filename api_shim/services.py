@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -76,7 +76,8 @@ async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterat
         callers = Callers(KeyRing(bucket), secret=settings.api_secret, needs_key=settings.require_key)
         records = Records(store, runs, bucket, settings)
         feed = store.feed()
-        following = asyncio.gather(Mirror(settings.prefect_api_url, store, records, runs, metrics).follow(), feed.run())
+        mirror = Mirror(settings.prefect_api_url, store, records, runs, metrics)
+        following = [asyncio.create_task(mirror.follow()), asyncio.create_task(feed.run())]
         try:
             yield Services(
                 settings=settings,
@@ -100,9 +101,10 @@ async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterat
                 deletion=Deletion(runs=runs, lists=lists, records=records, store=store, bucket=bucket, owners=owners),
             )
         finally:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+            for task in following:
+                task.cancel()
+            # Each until its connection is closed, whatever the other has ended with.
+            await asyncio.gather(*following, return_exceptions=True)
             await callers.close()
             await close_shared()
 

@@ -192,20 +192,6 @@ class JobStore(Block):
             # Of another version of us: it is gone in a moment.
             return None
 
-    async def note_key_refused(self) -> None:
-        """Tell every process of the deployment that RunPod has refused the key; it is forgotten after a while."""
-        with _answered():
-            await self._commands().set(self._key("runpod-key-refused"), "1", ex=READING_SECONDS)
-
-    async def is_key_refused(self) -> bool:
-        """Tell whether RunPod has refused the key lately.
-
-        Raises:
-            JobStoreError: Redis is away.
-        """
-        with _answered():
-            return bool(await self._commands().exists(self._key("runpod-key-refused")))
-
     async def read_many(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
         """Return the records of many runs in one answer, None for each that is not there or no record.
 

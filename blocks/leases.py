@@ -18,8 +18,8 @@ from blocks.settings import OrchestratorSettings
 from gpu_tasks.contract.faults import FaultCode, FaultError
 
 _SOCKET_SECONDS = 2.0
-# A run that has killed its workers is blamed for as long as its last death may take to be seen.
-_TRIAL_LEASES = 3
+# Who finds the run of a dead worker ends its trial; this is for a run that nobody finds.
+_TRIAL_MS = 600_000
 
 # Take what is free, mine already, or held by whom I have seen to be dead; nobody else can take it in between.
 _TAKE = """
@@ -139,7 +139,7 @@ class Leases:
     async def begin_trial(self, run_id: str) -> bool:
         """Let a run that may kill its worker begin alone; False while another one does."""
         with _answered():
-            is_set = await self._redis.set(self._trial, run_id, px=self._lease_ms * _TRIAL_LEASES, nx=True)
+            is_set = await self._redis.set(self._trial, run_id, px=_TRIAL_MS, nx=True)
             return bool(is_set) or await self._redis.get(self._trial) == run_id
 
     async def end_trial(self, run_id: str) -> bool:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from blocks.connections import shared
 from blocks.job_store import JobStore, JobStoreError
 
 _LEASE_MS = 60_000
@@ -49,6 +50,12 @@ class EndpointSlots:
         self._jobs = jobs
         self._name = f"slots:{endpoint_id}"
         self._mine: set[str] = set()
+
+    @classmethod
+    def of(cls, jobs: JobStore, endpoint_id: str) -> "EndpointSlots":
+        """Return the running loop's view of an endpoint's places."""
+        name = ("slots", jobs.redis_url.get_secret_value(), jobs.prefix, endpoint_id)
+        return shared(name, lambda: cls(jobs, endpoint_id))
 
     @asynccontextmanager
     async def entered(

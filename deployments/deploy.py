@@ -74,7 +74,6 @@ SCHEDULES: dict[str, str] = {
     "cost-report/lipswap": "47 0 * * *",
 }
 
-# These do not wait behind whole videos.
 # These wait for nothing long, and nothing long waits for them. The others of the maintenance read the whole bucket.
 QUICK = frozenset(
     {

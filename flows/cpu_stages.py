@@ -13,13 +13,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from flows.footage import Assembly, Changes, Footage, HandedIn, Uploads, Whole
+from flows.footage import Assembly, Changes, Footage, Uploads, Whole
 from flows.intake import Door
 from flows.request import Trim
 from gpu_tasks.contract.artifacts import WORK
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import GateReport
 from gpu_tasks.contract.jobs import Reference, Stage, digest_of
+from gpu_tasks.contract.lineage import HandedIn
 from gpu_tasks.contract.media import MediaInfo
 from gpu_tasks.draft.models import face_models
 from gpu_tasks.media.cutting import plan_segments

@@ -16,7 +16,7 @@ from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
 from flows import looking, planning
 from flows.answering import answer_with
-from flows.cpu_pool import CPU_POOL
+from flows.cpu_pool import QUICK_POOL
 from flows.footage import Footage
 from flows.paces import Pace, pace_of, seconds_besides
 from flows.remote import JobDone
@@ -58,7 +58,7 @@ async def _reckoned(request: PipelineRequest) -> Estimate:
         stages=request.gpu_stages,
     )
     uploads = await asyncio.to_thread(planning.look_up, store, request, policy)
-    look, records = await asyncio.gather(CPU_POOL.run(looking.look, uploads, media.settings()), _lately_ended())
+    look, records = await asyncio.gather(QUICK_POOL.run(looking.look, uploads, media.settings()), _lately_ended())
     cached = await asyncio.to_thread(_cached, store, request, look, engine)
     paces = {stage: pace_of(engine, stage, records) for stage in request.gpu_stages}
     frame_count = look.timeline.frame_count

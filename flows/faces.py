@@ -9,7 +9,7 @@ from blocks.policy import PipelinePolicy
 from blocks.r2 import R2Bucket
 from flows import picking, planning
 from flows.answering import answer_with
-from flows.cpu_pool import CPU_POOL
+from flows.cpu_pool import QUICK_POOL
 from flows.request import FacesRequest
 from gpu_tasks.contract.looks import FoundFaces
 
@@ -30,4 +30,4 @@ async def _found(asked: FacesRequest) -> FoundFaces:
         limits=limits,
         revisions=planning.tracking_revisions(),
     )
-    return await CPU_POOL.run(picking.faces, order, media.settings())
+    return await QUICK_POOL.run(picking.faces, order, media.settings())

@@ -153,7 +153,9 @@ class Follower:
             found = End(claim.attempt, error.fault, error.fault.code.value, status)
         else:
             if receipt is not None:
-                await self._write(attempt_end(claim, JobStatus.COMPLETED, None, view))
+                # Its owner writes how long it took; without that word the receipt tells it.
+                if self.is_ours:
+                    await self._write(attempt_end(claim, JobStatus.COMPLETED, None, view))
                 return None
             found = verdict.judge(claim.attempt, view) if view else self._gone()
         known = None if self.is_ours else await asyncio.to_thread(self.ledger.end_of, claim.attempt)

@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.request import Trim
-from gpu_tasks.contract.artifacts import Artifact, Digest, ObjectKey
+from gpu_tasks.contract.artifacts import Artifact, ObjectKey
 from gpu_tasks.contract.gate import Change
 from gpu_tasks.contract.jobs import Reference, Segment, Timeline
+from gpu_tasks.contract.lineage import HandedIn
 from gpu_tasks.contract.media import MediaInfo
 from gpu_tasks.contract.options import SyncMode
 from gpu_tasks.contract.tracks import WARNING_SENTENCES, FaceReport
@@ -68,19 +69,6 @@ class Changes(_Model):
     audio: tuple[Change, ...] = ()
     sources: tuple[tuple[Change, ...], ...] = ()
     references: tuple[tuple[Change, ...], ...] = ()
-
-
-class HandedIn(_Model):
-    """The digests of the very bytes that were uploaded: the only ones that their owner can know."""
-
-    target: Digest
-    audio: Digest | None
-    sources: tuple[Digest, ...]
-    references: tuple[Digest, ...] = ()
-
-    @property
-    def all(self) -> tuple[Digest, ...]:
-        return (self.target, *((self.audio,) if self.audio else ()), *self.sources, *self.references)
 
 
 class Footage(_Model):

@@ -240,13 +240,14 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         return {run.id for run in found if self._is_as_we_left_it(run)}
 
     def _is_as_we_left_it(self, run: FlowRun) -> bool:
+        """Tell whether nobody has started a run since this worker took it, except this worker itself."""
         taken = self._taken.get(run.id)
-        if taken is None or run.state_type is None or run.run_count > taken.start:
+        if taken is None:
             return False
         if run.state_type in {StateType.RUNNING, StateType.CANCELLING}:
-            return True
-        at_work = self._running.get(run.id)
-        return run.state_type is StateType.PENDING and not (at_work and at_work.engine.has_begun)
+            return run.run_count <= taken.start
+        # What was read may be older than what this worker has done meanwhile: only the count tells.
+        return run.state_type in {StateType.PENDING, StateType.SCHEDULED} and run.run_count < taken.start
 
     async def _let_go(self, run_id: UUID) -> None:
         self._end_trial(run_id)

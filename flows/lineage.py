@@ -7,7 +7,7 @@ from flows.footage import Footage
 from flows.parts import Part
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.jobs import Stage
-from gpu_tasks.contract.lineage import InputDigests, Lineage, StageLineage
+from gpu_tasks.contract.lineage import Lineage, StageLineage
 from gpu_tasks.contract.quality import QualityReport
 from gpu_tasks.contract.receipts import Receipt
 from gpu_tasks.contract.records import ResultRecord, TaskRecord
@@ -33,7 +33,7 @@ def lineage_of(record: TaskRecord, footage: Footage, parts: Sequence[Part], resu
         request=record.request,
         consent_id=record.provenance.get("consent_id"),
         consent_entry=record.provenance.get("consent_entry"),
-        inputs=InputDigests(**footage.handed_in.model_dump()),
+        inputs=footage.handed_in,
         stages=tuple(
             stage
             for made in ([part.synced for part in parts], [part.swapped for part in parts])

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from flows.cpu_stages import media_of, scratch, sound_seconds, store_of
-from flows.footage import Changes, Footage, HandedIn, Uploads
+from flows.footage import Changes, Footage, Uploads
 from flows.intake import Door, Taken
 from flows.request import PreviewKind, Trim
 from flows.showing import part_at, preview_claims, show_clip, show_still, tracked
@@ -17,6 +17,7 @@ from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.credentials import InputClaim, Role
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Reference, Timeline
+from gpu_tasks.contract.lineage import HandedIn
 from gpu_tasks.contract.looks import MadePreview
 from gpu_tasks.contract.media import VideoInfo
 from gpu_tasks.contract.options import FaceMapping, FaceSelection

@@ -113,10 +113,11 @@ class Reaper:
         if run.state is None or seen.state is None or run.state.id != seen.state.id or self.has(run):
             # It has moved on meanwhile.
             return False
+        was_alone = await self.keeper.leases.end_trial(str(run.id))
         if run.state.type is StateType.CANCELLING:
             await self._end(run, Cancelled(message="Its worker is gone."))
             return False
-        past = await self._count_death(run)
+        past = await self._count_death(run, was_alone=was_alone)
         if past.is_hopeless(self.attempts):
             _logger.error("Run %s is given up: %d of its workers have died.", run.name, past.deaths)
             await self._end(run, Failed(message=f"{past.deaths} of its workers have died."))
@@ -134,9 +135,8 @@ class Reaper:
             await give_up(run)
         await self.client.set_flow_run_state(run.id, state, force=False)
 
-    async def _count_death(self, run: FlowRun) -> Past:
+    async def _count_death(self, run: FlowRun, *, was_alone: bool) -> Past:
         past = Past.of(run)
-        was_alone = await self.keeper.leases.end_trial(str(run.id))
         if run.state is None or run.state.type is not StateType.RUNNING:
             # It had not begun: whatever killed the worker, it was not this run.
             return past

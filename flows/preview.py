@@ -12,7 +12,7 @@ from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
 from flows import looking, planning
 from flows.answering import answer_with
-from flows.cpu_pool import CPU_POOL
+from flows.cpu_pool import QUICK_POOL
 from flows.request import PreviewRequest
 from flows.run import signing_of
 from gpu_tasks.contract.audit import AuditEvent, AuditFact
@@ -39,7 +39,7 @@ async def _made(asked: PreviewRequest) -> MadePreview:
         task_id=str(flow_run.id),
         consent=asked.consent,
     )
-    shown = await CPU_POOL.run(looking.preview, order, signing, media.settings())
+    shown = await QUICK_POOL.run(looking.preview, order, signing, media.settings())
     fact = AuditFact(
         event=AuditEvent.OUTPUT_SIGNED,
         task_id=order.task_id,

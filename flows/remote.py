@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from blocks.connections import shared
 from blocks.job_store import JobStore, JobStoreError
 from blocks.rates import Operation
 from blocks.runpod import RunPodEndpoint
@@ -124,13 +123,13 @@ class RemoteJob:
         """Make the attempt after `end`; None means: look at the bucket again."""
         self._clock.check(self.job.stage)
         if end is not None:
-            if (adopted := await self._adopted(end)) is not None:
-                return await self._follow(adopted, waker, is_ours=True)
             if self._account is None:
                 # What this run had paid before it was taken up again counts, too.
                 await self._settle()
             self._check_may_try_again(end)
             await self._pause(end, waker)
+            if (adopted := await self._adopted(end)) is not None:
+                return await self._follow(adopted, waker, is_ours=True)
         terms = terms_of(
             self.job,
             self.endpoint,
@@ -305,10 +304,7 @@ class RemoteJob:
     @asynccontextmanager
     async def _place(self, endpoint_id: str, *, is_in: bool) -> AsyncIterator[None]:
         """Hold one of the endpoint's places, if it has a limit of its own; a job that `is_in` does not wait for it."""
-        slots = shared(
-            ("slots", self.jobs.redis_url.get_secret_value(), self.jobs.prefix, endpoint_id),
-            lambda: EndpointSlots(self.jobs, endpoint_id),
-        )
+        slots = EndpointSlots.of(self.jobs, endpoint_id)
         member = f"{self.task_id}:{self._ledger.fingerprint}"
         async with AsyncExitStack() as stack:
             limit, priority = self.endpoint.max_jobs, self.order.priority

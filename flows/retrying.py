@@ -23,6 +23,27 @@ class Retry(StrEnum):
     WAIT = "wait"
 
 
+# Told at the door or of a delivery: no GPU job and no task ends with them, whatever their caller may repeat.
+AT_THE_DOOR = frozenset(
+    {
+        FaultCode.UNAUTHORIZED,
+        FaultCode.FORBIDDEN,
+        FaultCode.TASK_UNKNOWN,
+        FaultCode.TASK_NOT_ENDED,
+        FaultCode.ROUTE_UNKNOWN,
+        FaultCode.PAYLOAD_TOO_LARGE,
+        FaultCode.REQUEST_TOO_SLOW,
+        FaultCode.RATE_LIMITED,
+        FaultCode.QUOTA_EXCEEDED,
+        FaultCode.IDEMPOTENCY_IN_FLIGHT,
+        FaultCode.UPLOAD_UNKNOWN,
+        FaultCode.UPLOAD_INCOMPLETE,
+        FaultCode.WEBHOOK_REFUSED,
+        FaultCode.WEBHOOK_FAILED,
+        FaultCode.DELIVERY_UNKNOWN,
+    }
+)
+
 RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
     {
         FaultCode.RUNPOD_SUBMIT_FAILED: Retry.WAIT,
@@ -85,13 +106,10 @@ RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
                 FaultCode.STORAGE_REFUSED,
                 FaultCode.DEADLINE_EXCEEDED,
                 FaultCode.CANCELLED,
-                FaultCode.UNAUTHORIZED,
-                FaultCode.TASK_UNKNOWN,
-                FaultCode.ROUTE_UNKNOWN,
-                FaultCode.PAYLOAD_TOO_LARGE,
             ),
             Retry.NEVER,
         ),
+        **dict.fromkeys(AT_THE_DOOR, Retry.NEVER),
     }
 )
 

@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 from blocks import record_changes, registry
 from blocks.audit import AuditLog
 from blocks.job_store import JobStore, JobStoreError
+from blocks.key_refusal import note_key_refused
 from blocks.patience import patiently
 from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
@@ -303,7 +304,7 @@ class Run:
         if fault.code is FaultCode.RUNPOD_KEY_REFUSED:
             # The door then says so at once, instead of taking in what is going to fail.
             with suppress(JobStoreError):
-                await self.jobs.note_key_refused()
+                await note_key_refused(self.jobs)
         error = ErrorRecord(error=fault.code, detail=fault.detail, stage=fault.stage, retryable=fault.is_retryable)
         details = {"log_tail": list(log_tail)} if log_tail else {}
         await self.record.finish(

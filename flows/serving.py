@@ -13,7 +13,9 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 
 # Seconds of imports, which the first run would wait for, and the event loop with it: leases are renewed there.
+import flows.faces
 import flows.pipeline
+import flows.preview
 import flows.verifying  # noqa: F401  # the same
 from blocks.connections import close_shared
 from blocks.leases import Leases

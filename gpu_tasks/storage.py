@@ -4,7 +4,6 @@ One synchronous class for workers, blocks, flows and shim; async callers wrap it
 (a boto3 client may be shared by threads).
 """
 
-import base64
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,7 +11,6 @@ from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
@@ -21,11 +19,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.multipart import Multipart
+from gpu_tasks.presigning import DIGEST_NAME, Presigner
 from gpu_tasks.s3 import BODY_BROKE_OFF, StorageError, answered, make_client, status_of
 from gpu_tasks.settings import R2Settings
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 __all__ = ["ArtifactStore", "ObjectHead", "StorageError", "connect"]
@@ -38,8 +36,6 @@ _STREAM_ATTEMPTS = 3
 _CONFLICT_ATTEMPTS = 4
 # The precondition does not hold, or another conditional write to this key is under way.
 _PRECONDITION_FAILED = (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT)
-# Name of the digest among an object's metadata (header x-amz-meta-sha256).
-_DIGEST_NAME = "sha256"
 
 
 class ObjectHead(BaseModel):
@@ -66,12 +62,8 @@ def connect(
     return ArtifactStore(client, settings.bucket)
 
 
-class ArtifactStore:
+class ArtifactStore(Presigner):
     """One bucket. Any method may raise StorageError STORAGE_UNAVAILABLE: no answer, or our credentials are refused."""
-
-    def __init__(self, client: "S3Client", bucket: str) -> None:
-        self._client = client
-        self._bucket = bucket
 
     @property
     def multipart(self) -> Multipart:
@@ -149,11 +141,11 @@ class ArtifactStore:
         stream.seek(0)
         condition = {"IfNoneMatch": "*"} if if_absent else {}
         for _ in range(_CONFLICT_ATTEMPTS):
-            if self._put(key, stream, media_type, Metadata={_DIGEST_NAME: sha256}, **condition):
+            if self._put(key, stream, media_type, Metadata={DIGEST_NAME: sha256}, **condition):
                 return artifact
             # A PUT whose answer was lost is sent again by boto3 and then meets itself.
             if (head := self.head(key)) is not None:
-                if head.metadata.get(_DIGEST_NAME) == sha256:
+                if head.metadata.get(DIGEST_NAME) == sha256:
                     return artifact
                 raise StorageError(FaultCode.OUTPUT_EXISTS, f"Key: {key}.")
             stream.seek(0)
@@ -217,46 +209,6 @@ class ArtifactStore:
                 return
             entries = page.get("Contents", ())
             yield from (entry["Key"] for entry in entries if since is None or entry["LastModified"] >= since)
-
-    def presign_get(self, key: str, *, expires_seconds: int, filename: str | None = None) -> str:
-        """Return a URL to download `key`; with `filename` a browser saves it under that name."""
-        disposition = {}
-        if filename is not None:
-            disposition["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
-        return self._client.generate_presigned_url(
-            "get_object", Params={"Bucket": self._bucket, "Key": key, **disposition}, ExpiresIn=expires_seconds
-        )
-
-    def presign_put(  # noqa: PLR0913  # all that a signature binds
-        self,
-        key: str,
-        *,
-        expires_seconds: int,
-        media_type: str,
-        size_bytes: int | None = None,
-        sha256_hex: str | None = None,
-        if_absent: bool = False,
-    ) -> tuple[str, dict[str, str]]:
-        """Return a URL to upload `key` with one PUT and the headers the client must send.
-
-        With `size_bytes` the signature holds the Content-Length, which every HTTP client sends by itself: a body of
-        another size is refused. `sha256_hex` is told to the bucket, which refuses other bytes where it knows that
-        checksum, and kept in the metadata; whoever reads verifies. With `if_absent` nothing is ever overwritten.
-        """
-        bound: dict[str, Any] = {"ContentType": media_type}
-        headers = {"Content-Type": media_type}
-        if size_bytes is not None:
-            bound["ContentLength"] = size_bytes
-        if sha256_hex is not None:
-            checksum = base64.b64encode(bytes.fromhex(sha256_hex)).decode()
-            bound |= {"Metadata": {_DIGEST_NAME: sha256_hex}, "ChecksumSHA256": checksum}
-            headers |= {f"x-amz-meta-{_DIGEST_NAME}": sha256_hex, "x-amz-checksum-sha256": checksum}
-        if if_absent:
-            bound["IfNoneMatch"] = headers["If-None-Match"] = "*"
-        url = self._client.generate_presigned_url(
-            "put_object", Params={"Bucket": self._bucket, "Key": key, **bound}, ExpiresIn=expires_seconds
-        )
-        return url, headers
 
     def examine(self, key: str, *, head_bytes: int, max_bytes: int) -> tuple[bytes, Artifact]:
         """Read an object once, without keeping it: its first bytes, and what it is.

@@ -18,7 +18,7 @@ export function render(given) {
 Hear = Callable[[object], Awaitable[None]]
 
 
-class Island(JSComponent):  # type: ignore[misc]  # no types published
+class Island(JSComponent):
     """One component: `shown` is what it shows, `texts` its words, `module` its script."""
 
     shown = param.Dict(default={})

@@ -51,8 +51,9 @@ class Packed(OutputTransform):
             return bytes(self._gzip.transform_chunk(chunk, finishing))
         if self._packer is None:
             return chunk
-        packed = self._packer.process(chunk)
-        return packed + (self._packer.finish() if finishing else self._packer.flush())
+        packed: bytes = self._packer.process(chunk)
+        rest: bytes = self._packer.finish() if finishing else self._packer.flush()
+        return packed + rest
 
 
 def _is_packable(media_type: str) -> bool:

@@ -7,7 +7,7 @@ from panel.auth import BasicAuthProvider, BasicLoginHandler
 from pydantic import SecretStr
 
 
-class PasswordProvider(BasicAuthProvider):  # type: ignore[misc]  # no types published
+class PasswordProvider(BasicAuthProvider):
     """Lets in who knows the password; everybody is the same user."""
 
     def __init__(self, password: SecretStr, *, login_template: str, logout_template: str) -> None:

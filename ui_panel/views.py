@@ -68,4 +68,5 @@ def page_of(islands: Mapping[str, Island], state: PageState, assets: Assets, *, 
 @cache
 def _template(language: Language, assets: str) -> Template:
     source = files("ui_panel").joinpath("templates", "page.html").read_text(encoding="utf-8")
-    return parse_template(source.replace("LANGUAGE", language.value).replace("ASSETS/", assets))
+    template: Template = parse_template(source.replace("LANGUAGE", language.value).replace("ASSETS/", assets))
+    return template

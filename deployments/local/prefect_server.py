@@ -66,8 +66,6 @@ def prefect_service(directory: DataDirectory, postgres: PostgresAddress, address
                 # Events are most of the database: 118 MB after 960 runs with the default of seven days (measured).
                 "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P2D",
                 "PREFECT_SERVER_EVENTS_MAXIMUM_WEBSOCKET_BACKFILL": "PT15M",
-                # Runs go 90 days after their end (Prefect's own default), their artifacts with them.
-                "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
             },
         ),
         depends_on=frozenset({ServiceName.POSTGRES}),

@@ -28,14 +28,18 @@ class StageLineage(_Model):
     gpu_seconds: float = Field(ge=0)
 
 
-class InputDigests(_Model):
-    """Digests of the very bytes that were handed in."""
+class HandedIn(_Model):
+    """The digests of the very bytes that were uploaded: the only ones that their owner can know."""
 
     target: Digest
     audio: Digest | None
     sources: tuple[Digest, ...]
     # Of runs before references there is none.
     references: tuple[Digest, ...] = ()
+
+    @property
+    def all(self) -> tuple[Digest, ...]:
+        return (self.target, *((self.audio,) if self.audio else ()), *self.sources, *self.references)
 
 
 class Lineage(_Model):
@@ -58,7 +62,7 @@ class Lineage(_Model):
     request: dict[str, Any]
     consent_id: Digest | None = None
     consent_entry: ObjectKey | None = None
-    inputs: InputDigests
+    inputs: HandedIn
     contract_version: int = CONTRACT_VERSION
     stages: tuple[StageLineage, ...]
     quality: QualityReport | None = None

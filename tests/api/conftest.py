@@ -16,7 +16,13 @@ from blocks.connections import close_shared
 from blocks.deliveries import DELIVERY_DEPLOYMENT
 from blocks.job_store import JobStore
 from deployments.local.services import ServiceName
-from flows.request import DEPLOYMENT, VERIFY_DEPLOYMENT
+from flows.request import (
+    DEPLOYMENT,
+    ESTIMATE_DEPLOYMENT,
+    FACES_DEPLOYMENT,
+    PREVIEW_DEPLOYMENT,
+    VERIFY_DEPLOYMENT,
+)
 from gpu_tasks.storage import ArtifactStore, connect
 from tests.api.orchestra import PlayedFlow
 from tests.api.shim import PREFIX, Environment, environment_of, settings_of, shim_process
@@ -54,7 +60,8 @@ async def prefect(settings: ShimSettings) -> AsyncIterator[PrefectClient]:
 async def deployment(prefect: PrefectClient) -> UUID:
     """The deployments under their real names, on no pool: runs stay scheduled until a test sets their state."""
     made = {}
-    for name in (DEPLOYMENT, VERIFY_DEPLOYMENT, DELIVERY_DEPLOYMENT):
+    small = (VERIFY_DEPLOYMENT, DELIVERY_DEPLOYMENT, FACES_DEPLOYMENT, PREVIEW_DEPLOYMENT, ESTIMATE_DEPLOYMENT)
+    for name in (DEPLOYMENT, *small):
         flow_name, _, deployment_name = name.partition("/")
         flow_id = await prefect.create_flow_from_name(flow_name)
         made[name] = await prefect.create_deployment(

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import Artifact, FlowRun, State
 from prefect.states import Pending, Running
 
 from blocks import record_changes
@@ -38,6 +39,11 @@ class PlayedFlow:
 
     async def run_of(self, task_id: str) -> FlowRun:
         return await self._client.read_flow_run(UUID(task_id))
+
+    async def left(self, task_id: str) -> list[Artifact]:
+        """What the run has left with Prefect."""
+        of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(task_id)]))
+        return await self._client.read_artifacts(artifact_filter=of_run)
 
     async def set_state(self, task_id: str, state: State[Any]) -> None:
         await self._client.set_flow_run_state(UUID(task_id), state, force=True)

@@ -122,6 +122,9 @@ async def test_the_idempotency_keys_of_two_callers_are_apart(
     [
         (Scope.READ, "GET", "/status/x"),
         (Scope.READ, "GET", "/tasks"),
+        (Scope.READ, "GET", "/events/x"),
+        (Scope.READ, "GET", "/webhooks/x"),
+        (Scope.RUN, "POST", "/webhooks/x/00000000-0000-0000-0000-000000000000/replay"),
         (Scope.RUN, "POST", "/run"),
         (Scope.RUN, "POST", "/cancel/x"),
         (Scope.RUN, "POST", "/tasks/x/rerun"),

@@ -15,10 +15,11 @@ from pydantic import SecretStr
 
 from tests.api.shim import Environment, shim_process
 
+QUICK = ("--max-examples=5", "--generation-deterministic", "--no-shrink", "--phases=examples,fuzzing,stateful")
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
-# Each is answered by a flow, which nobody plays here: a question is not worth its whole deadline.
-ANSWER_SECONDS = "0.3"
+# Nobody plays the flows here: neither a question nor a task is worth its whole deadline.
+WAIT_SECONDS = "0.3"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,8 @@ def protected(
     environment: Environment, secret: SecretStr, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path]]:
     """A shim that asks for a secret, and its log."""
-    asked = {"FF_API_SECRET": secret.get_secret_value(), "LIPSWAP_API_MAX_ANSWER_SECONDS": ANSWER_SECONDS}
+    asked = {"FF_API_SECRET": secret.get_secret_value(), "LIPSWAP_API_MAX_ANSWER_SECONDS": WAIT_SECONDS}
+    asked["LIPSWAP_API_MAX_WAIT_SECONDS"] = WAIT_SECONDS
     with shim_process({**environment, **asked}, tmp_path_factory.mktemp("fuzzed")) as running:
         yield running
 
@@ -35,7 +37,7 @@ def protected(
 def test_a_few_requests_of_every_route_are_answered_as_documented(
     protected: tuple[str, Path], secret: SecretStr, tmp_path: Path
 ) -> None:
-    _fuzz(protected, secret, tmp_path, "--max-examples=5", "--generation-deterministic", "--no-shrink")
+    _fuzz(protected, secret, tmp_path, *QUICK)
 
 
 @pytest.mark.fuzz

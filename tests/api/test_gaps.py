@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from blocks.endpoint_health import EndpointHealth, EndpointReading
 from blocks.job_store import JobStore
+from blocks.key_refusal import note_key_refused
 from tests.api.shim import PREFIX
 
 Body = dict[str, Any]
@@ -50,7 +51,7 @@ async def test_an_endpoint_that_may_serve_again_is_waited_for(
 async def test_a_key_that_runpod_refuses_is_said_so(
     http: httpx.AsyncClient, body: Body, job_store: JobStore, task_id: str
 ) -> None:
-    await job_store.note_key_refused()
+    await note_key_refused(job_store)
     refused = await http.post("/run", json=body)
     assert (refused.status_code, refused.json()["error"]) == (503, "runpod_key_refused")
     # What was taken in before goes on, and is told.

@@ -16,6 +16,7 @@ from gpu_tasks.contract.artifacts import AUDIT
 from gpu_tasks.contract.audit import AuditEntry, AuditEvent
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Stage
+from gpu_tasks.contract.lineage import lineage_key
 from gpu_tasks.contract.ownership import OutputOwner, marker_of
 from gpu_tasks.storage import ArtifactStore
 from tests.api.orchestra import RESULT, PlayedFlow
@@ -225,9 +226,13 @@ async def test_a_deleted_task_is_gone_with_what_only_it_needed(
     record = await flow.complete(task_id, result)
     await flow.leave_record(record)
     await flow.set_state(task_id, Completed())
+    bucket.put_stream(BytesIO(b"{}"), lineage_key(task_id), "application/json")
+    assert await flow.left(task_id)
 
     answer = await http.delete(f"/tasks/{task_id}")
     assert answer.status_code == 200, answer.text
+    assert bucket.head(lineage_key(task_id)) is None
+    assert not await flow.left(task_id)
     # Somebody who had looked at it before writes what was there.
     await flow.mirror(record)
     told = answer.json()

@@ -74,7 +74,13 @@ _RUN = {
     "idempotency_key": "null",
 }
 _STATE = {"id": "made.state", "flow_run_id": "made.run"}
-_ARTIFACT = {"id": "gen_random_uuid()", "flow_run_id": "made.run", "created": _OLDER}
+_ARTIFACT = {
+    "id": "gen_random_uuid()",
+    "flow_run_id": "made.run",
+    "created": _OLDER,
+    # A record names its run.
+    "data": "replace(a.data::text, $1::uuid::text, made.run::text)::json",
+}
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,9 @@ _DEATHS_AT_MOST = 4
 _WINDOW_SECONDS = 65.0
 _PAUSE_SECONDS = (2.0, 7.0)
 _LOOK_SECONDS = 0.2
+_READY_SECONDS = 300.0
+# So many kills do not wait until everything works again after the last one.
+_SECOND_BLOWS = 1 / 3
 
 
 @dataclass
@@ -69,11 +72,17 @@ class Killer:
             if not plan:
                 plan = chance.sample(list(Victim), len(Victim))
             victim = plan.pop()
+            if chance.random() > _SECOND_BLOWS:
+                await self._until_all_works()
             await self._until_it_may_die(victim, recent[victim])
             if await self._kill(victim, chance):
                 recent[victim].append(time.monotonic())
                 self.done[victim] += 1
                 print(f"  kill {self.done.total():3}  {victim}", flush=True)  # noqa: T201  # what is watched
+
+    async def _until_all_works(self) -> None:
+        for service in _SERVICES.values():
+            await self.stack.until_ready(service, seconds=_READY_SECONDS)
 
     def has_killed(self, times: int) -> bool:
         return self.done.total() >= times

@@ -18,7 +18,7 @@ from flows.ledger import read_account
 from flows.order import Order
 from flows.remote import JobDone, RemoteJob
 from gpu_tasks.contract.artifacts import Artifact
-from gpu_tasks.contract.jobs import Engine, Stage, Timeline, Wav2LipJob, keys_of
+from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage, Timeline, Wav2LipJob, keys_of
 from gpu_tasks.contract.receipts import Claim
 from gpu_tasks.storage import ArtifactStore
 from tests.runpod.plane import API_KEY, RunningPlane
@@ -49,7 +49,7 @@ class Jobs:
     news: list[JobNews] = field(default_factory=list)
     charged: list[JobAccount] = field(default_factory=list)
 
-    def remote(self, job: Wav2LipJob, *, task_id: str = "a-run", max_attempts: int = 3) -> RemoteJob:
+    def remote(self, job: Wav2LipJob | FaceFusionJob, *, task_id: str = "a-run", max_attempts: int = 3) -> RemoteJob:
         return RemoteJob(
             job,
             endpoint=self.endpoint,
@@ -62,19 +62,19 @@ class Jobs:
             order=self.order,
         )
 
-    async def run(self, job: Wav2LipJob, *, task_id: str = "a-run", max_attempts: int = 3) -> JobDone:
+    async def run(self, job: Wav2LipJob | FaceFusionJob, *, task_id: str = "a-run", max_attempts: int = 3) -> JobDone:
         return await self.remote(job, task_id=task_id, max_attempts=max_attempts).run()
 
-    def claims(self, job: Wav2LipJob) -> list[Claim]:
+    def claims(self, job: Wav2LipJob | FaceFusionJob) -> list[Claim]:
         """All claims of a job, first attempt first."""
         keys = sorted(self.store.keys(f"{keys_of(job).folder}/claim-"))
         found = [self.store.read_json(key, Claim) for key in keys]
         return [claim for claim in found if claim is not None]
 
-    def causes(self, job: Wav2LipJob) -> list[str]:
+    def causes(self, job: Wav2LipJob | FaceFusionJob) -> list[str]:
         return [claim.cause for claim in self.claims(job)]
 
-    def account(self, job: Wav2LipJob) -> JobAccount:
+    def account(self, job: Wav2LipJob | FaceFusionJob) -> JobAccount:
         return read_account(self.store, keys_of(job))
 
     async def status(self, claim: Claim) -> JobStatus | None:
@@ -113,7 +113,7 @@ async def until_working(jobs: Jobs, job: Wav2LipJob) -> Claim:
             return None
         return claims[-1] if await jobs.status(claims[-1]) is JobStatus.IN_PROGRESS else None
 
-    return await await_until(working, seconds=15, what="a worker has begun the job")
+    return await await_until(working, seconds=60, what="a worker has begun the job")
 
 
 async def set_faults(plane: RunningPlane, **faults: object) -> None:

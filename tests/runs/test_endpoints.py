@@ -16,9 +16,8 @@ from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import keys_of
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, StorageError, connect
-from tests.runpod.plane import RunningPlane
+from tests.runpod.plane import RunningPlane, comes_true
 from tests.runs.jobs import Jobs, dead_claim, scripted_job, set_faults
-from tests.waiting import await_until
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +114,7 @@ async def test_too_many_requests_for_a_while_are_waited_out_and_are_no_attempt(
     async def refused() -> bool:
         return bool((await asyncio.to_thread(jobs.account, job)).executions)
 
-    await await_until(refused, seconds=20, what="the first submit is refused")
+    await comes_true(refused, seconds=60, what="the first submit is refused")
     await set_faults(scripted_plane)
     assert (await running).paid_by == "a-run"
     assert set(jobs.causes(job)) <= {"first", "runpod_throttled"}

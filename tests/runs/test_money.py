@@ -19,11 +19,11 @@ from flows.errors import JobError
 from flows.order import Order
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob, keys_of
+from gpu_tasks.contract.receipts import AttemptEnd
 from gpu_tasks.storage import ArtifactStore
 from tests.command_line.terminal import typed
-from tests.runpod.plane import API_KEY, RunningPlane
+from tests.runpod.plane import API_KEY, RunningPlane, comes_true
 from tests.runs.jobs import Jobs, scripted_job, until_working
-from tests.waiting import await_until
 
 BURST = 20
 # What an attempt at one frame may take at most where nothing else limits it, and so what is reserved for it.
@@ -33,7 +33,9 @@ MOST = 120.5
 @pytest.fixture
 def jobs(scripted: RunPodEndpoint, store: ArtifactStore, job_store: JobStore) -> Jobs:
     """With time enough for the longest execution."""
-    return Jobs(scripted.model_copy(update={"job_timeout_seconds": 600.0}), store, job_store)
+    return Jobs(
+        scripted.model_copy(update={"job_timeout_seconds": 600.0, "queue_timeout_seconds": 100.0}), store, job_store
+    )
 
 
 async def submitted(plane: RunningPlane) -> int:
@@ -119,31 +121,35 @@ def own_day(jobs: Jobs) -> Jobs:
     return jobs
 
 
-def spent_today(store: ArtifactStore) -> float:
-    """Seconds that the ledger has booked for today, open ones by the most that they may take."""
-    return sum(booked.amount.seconds for booked in booked_on(store, datetime.now(UTC).date()).values())
+def booked_today(store: ArtifactStore, *, with_open: bool) -> float:
+    """Seconds that the ledger has booked for today; what is open counts by the most that it may take."""
+    booked = booked_on(store, datetime.now(UTC).date()).values()
+    return sum(one.amount.seconds for one in booked if with_open or not one.is_open)
 
 
 async def test_a_days_budget_waits_for_what_is_reserved_and_not_for_what_is_spent(
     own_day: Jobs, store: ArtifactStore
 ) -> None:
     jobs = own_day
-    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=spent_today(store) + MOST + 20)
+    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=booked_today(store, with_open=True) + MOST + 20)
     long, short = scripted_job("slow:3"), scripted_job("good")
     first = asyncio.create_task(jobs.run(long, task_id="first"))
     await until_working(jobs, long)
     second = await jobs.run(short, task_id="second")
-    # Two reservations at once were too much: the second waited until the first had shown what it really took.
-    assert first.done()
+    await first
     assert second.paid_by == "second"
-    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=spent_today(store) + MOST - 1)
+    # Two reservations at once were too much: the second waited until the first had shown what it really took.
+    end = store.read_json(keys_of(long).ended(1), AttemptEnd)
+    assert end is not None
+    assert end.ended_at <= jobs.claims(short)[0].claimed_at
+    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=booked_today(store, with_open=False) + MOST - 1)
     with pytest.raises(FaultError, match="LIPSWAP_MAX_GPU_SECONDS_PER_DAY"):
         await jobs.run(scripted_job("good"), task_id="third")
 
 
 async def test_a_day_that_redis_has_lost_is_counted_again_from_the_ledger(own_day: Jobs, store: ArtifactStore) -> None:
     jobs = own_day
-    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=spent_today(store) + MOST + 20)
+    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=booked_today(store, with_open=True) + MOST + 20)
     job = scripted_job("slow:1")
     await jobs.run(job)
     key = f"{jobs.job_store.prefix}:spent:{datetime.now(UTC).date()}"
@@ -152,17 +158,17 @@ async def test_a_day_that_redis_has_lost_is_counted_again_from_the_ledger(own_da
         await jobs.run(scripted_job("good"))
         entry = await redis.hget(key, f"wav2lip/{keys_of(job).fingerprint}/1")
     assert entry is not None
-    kind, seconds, _ = entry.decode().split()
+    kind, seconds, _ = (entry.decode() if isinstance(entry, bytes) else entry).split()
     assert kind == "done"
     assert float(seconds) == pytest.approx(jobs.account(job).spent().gpu_seconds)
 
 
 async def test_without_redis_the_ledger_alone_keeps_the_days_budget(jobs: Jobs, store: ArtifactStore) -> None:
     jobs.job_store = JobStore(redis_url=SecretStr("redis://127.0.0.1:1"))
-    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=spent_today(store) + MOST - 1)
+    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=booked_today(store, with_open=False) + MOST - 1)
     with pytest.raises(FaultError, match="LIPSWAP_MAX_GPU_SECONDS_PER_DAY"):
         await jobs.run(scripted_job("good"))
-    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=spent_today(store) + MOST + 20)
+    jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=booked_today(store, with_open=True) + MOST + 20)
     assert (await jobs.run(scripted_job("good"))).attempts == 1
 
 
@@ -177,9 +183,9 @@ async def test_a_limit_of_jobs_is_kept_and_a_higher_priority_goes_first(own_day:
     async def standing(count: int) -> None:
         async def stand() -> bool:
             async with jobs.job_store.commands() as redis:
-                return await redis.zcard(line) == count
+                return bool(await redis.zcard(line) == count)
 
-        await await_until(stand, seconds=15, what=f"{count} stand in line")
+        await comes_true(stand, seconds=60, what=f"{count} stand in line")
 
     second = asyncio.create_task(jobs.run(early, task_id="early"))
     await standing(1)
@@ -193,13 +199,15 @@ async def test_a_limit_of_jobs_is_kept_and_a_higher_priority_goes_first(own_day:
 
 
 async def test_a_deadline_stops_the_job_and_is_what_runpod_is_told(jobs: Jobs) -> None:
-    jobs.order = Order(deadline=datetime.now(UTC) + timedelta(seconds=3))
+    jobs.order = Order(deadline=datetime.now(UTC) + timedelta(seconds=7))
     job = scripted_job("slow:60")
     with pytest.raises(JobError) as caught:
         await jobs.run(job)
     assert caught.value.fault.code is FaultCode.DEADLINE_EXCEEDED
     (claim,) = jobs.claims(job)
-    assert claim.execution_seconds == 5, "RunPod's shortest execution timeout"
+    assert claim.execution_seconds is not None
+    # RunPod takes none below five seconds.
+    assert 5 <= claim.execution_seconds <= 7
     assert await jobs.status(claim) is JobStatus.CANCELLED
     with pytest.raises(JobError):
         await jobs.run(scripted_job("good"))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from ui_panel.server import services_of
 from ui_panel.session import Services
 from ui_panel.settings import PageSettings
 from ui_panel.state import PageState, Place, Preset, Route
+from ui_panel.watching import Sight
 
 VOICE = Media(key="uploads/audio/a.wav", name="a.wav", seconds=7.5)
 VIDEO = Media(key="uploads/video/t.mp4", name="t.mp4", seconds=4.0)
@@ -74,12 +76,11 @@ async def test_fifty_pages_share_one_stream_of_a_task(stack: RunningStack) -> No
         task_id = state.task_id
         assert task_id
         seen: list[list[str]] = [[] for _ in range(50)]
-        leaving = [
-            services.watchers.subscribe(
-                task_id, lambda sight, told=told: told.append(sight.record.status if sight.record else "")
-            )
-            for told in seen
-        ]
+
+        def hear(told: list[str], sight: Sight) -> None:
+            told.append(sight.record.status if sight.record else "")
+
+        leaving = [services.watchers.subscribe(task_id, partial(hear, told)) for told in seen]
         assert services.watchers.stream_count == 1
         await await_until(lambda: all(told[-1:] == ["completed"] for told in seen), seconds=180, what="all saw the end")
         assert len({tuple(told[-3:]) for told in seen}) == 1

@@ -41,7 +41,7 @@ async def test_who_knows_the_password_comes_in(browser: Browser, tmp_path: Path)
 
 def test_settings_that_let_in_nobody_or_everybody_are_refused() -> None:
     with pytest.raises(ValidationError, match="not both"):
-        SignInSettings(password=PASSWORD, oauth_provider="github", cookie_secret="x")  # type: ignore[arg-type]  # read as from the environment
+        SignInSettings(password=PASSWORD, oauth_provider="github", cookie_secret="x")
     with pytest.raises(ValidationError, match="LIPSWAP_PAGE_COOKIE_SECRET"):
         SignInSettings(oauth_provider="github")
     with pytest.raises(ValidationError, match="FF_API_BASE_URL"):

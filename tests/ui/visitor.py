@@ -44,7 +44,7 @@ class Visitor:
         return self.page.get_by_label(re.compile(re.escape(self.says(f"{slot}.drop"))))
 
     async def give(self, slot: str, *files: str | Path | dict[str, Any]) -> None:
-        await self.picker(slot).set_input_files(list(files))  # type: ignore[arg-type]  # paths or payloads
+        await self.picker(slot).set_input_files(list(files))
 
     async def until_given(self, slot: str, name: str) -> None:
         await self.page.get_by_role("button", name=self.says("media.remove", name=name)).wait_for()
@@ -72,7 +72,7 @@ class Visitor:
 
     @property
     def task_id(self) -> str:
-        return re.findall(r"[?&]task=([^&]+)", self.page.url)[0]
+        return str(re.findall(r"[?&]task=([^&]+)", self.page.url)[0])
 
     async def until_done(self) -> None:
         await self.page.get_by_role("link", name=self.says("result.download")).wait_for(timeout=RUN_MS)
