@@ -11,7 +11,7 @@ from typing import Any, Final
 import panel as pn
 from bokeh.server.server import Server
 from panel.io.server import get_server
-from tornado.web import GZipContentEncoding, StaticFileHandler
+from tornado.web import StaticFileHandler
 
 from ui_panel.assets import AssetHandler, Assets
 from ui_panel.controller import language_of
@@ -19,6 +19,7 @@ from ui_panel.door import Door
 from ui_panel.examples import Examples
 from ui_panel.headers import secured
 from ui_panel.offers import Offers
+from ui_panel.packing import Packed
 from ui_panel.session import Services, Session
 from ui_panel.settings import PageSettings
 from ui_panel.signing_in import PasswordProvider
@@ -87,7 +88,7 @@ def server_of(services: Services) -> Server:
     )
     tornado = server._tornado  # noqa: SLF001  # Bokeh gives no other way to its Tornado application
     tornado.add_transform(secured(lambda: services.offers.bucket_origin))
-    tornado.add_transform(GZipContentEncoding)
+    tornado.add_transform(Packed)
     return server
 
 

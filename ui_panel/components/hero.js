@@ -1,5 +1,5 @@
 // The words above, and examples for whoever has nothing at hand.
-import {html, mount} from './base.js';
+import {html, mount, Icon} from './base.js';
 
 export const render = given => mount(given, Hero);
 
@@ -16,7 +16,7 @@ function Hero({shown, t, send}) {
           <span class="soft">${t('hero.examples')}</span>
           ${shown.examples.map(name => html`
             <button key=${name} type="button" class="chip" disabled=${shown.is_loading} onClick=${() => send({type: 'example', name})}>
-              ${PICTURES[name].includes('faces') && html`<img src=${new URL('samples/source.jpg', document.baseURI)} alt="" width="28" height="28" />`}
+              ${PICTURES[name].map(slot => html`<${Icon} key=${slot} name=${slot} />`)}
               ${t(`hero.example_${name}`)}
             </button>`)}
           ${shown.is_loading && html`<span class="soft" role="status">${t('hero.example_loading')}</span>`}
