@@ -18,7 +18,7 @@ CUDA_BASE ?=
 MODELS ?=
 ACKNOWLEDGED_LICENCES ?=
 
-.PHONY: demo test test-ui test-images test-ha check bench bench-scale fuzz chaos up clean lock images
+.PHONY: demo test test-ui test-images test-ha test-crashes check bench bench-scale fuzz chaos up clean lock images
 
 demo: $(VENV)/local
 	$(BIN)/lipswap demo $(ARGS)
@@ -27,7 +27,11 @@ up: $(VENV)/local
 	$(BIN)/lipswap up $(ARGS)
 
 test: $(VENV)/torch check
-	$(BIN)/pytest -m "not bench and not scale and not fuzz and not ui and not images and not ha" -n $(JOBS) $(ARGS)
+	$(BIN)/pytest -m "not bench and not scale and not fuzz and not ui and not images and not ha and not crash" -n $(JOBS) $(ARGS)
+
+# kill -9 of the orchestrator between any two steps, workers that sleep, poison runs, servers that are away.
+test-crashes: $(VENV)/torch
+	$(BIN)/pytest -m crash $(ARGS) tests/runs
 
 # The page in a real Chromium (apt-get install chromium): all of it, with the screenshots of the documentation.
 test-ui: $(VENV)/torch

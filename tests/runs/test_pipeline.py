@@ -293,5 +293,6 @@ async def test_a_run_goes_on_while_redis_is_away(
 
 def test_nothing_is_left_in_scratch(environment: dict[str, str]) -> None:
     pools = list(Path(environment["TMPDIR"]).glob("lipswap-cpu-*"))
-    assert len(pools) <= 1
+    # One for the stages, one for the quick flows.
+    assert len(pools) <= 2
     assert not [left for pool in pools for left in pool.iterdir()]

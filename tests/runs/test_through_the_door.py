@@ -17,6 +17,7 @@ from gpu_tasks.media.probe import probe
 from tests.api.shim import shim_process
 from tests.runs.conftest import SAMPLES
 from tests.runs.original_client import OriginalClient
+from tests.simulation.options import own_options
 
 pytestmark = pytest.mark.usefixtures("worker")
 _RUN_SECONDS = 120.0
@@ -29,15 +30,16 @@ def door(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def completed(door: str, keys: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def asked(keys: dict[str, Any]) -> dict[str, Any]:
+    """A request that no other test has: it is computed, and costs something."""
+    return keys | own_options()
+
+
+@pytest.fixture(scope="module")
+def completed(door: str, asked: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The final record of a whole request, and every record that was seen on the way, by the original's client."""
     client = OriginalClient(door)
-    started = client.run(
-        audio_key=keys["audio_key"],
-        target_key=keys["target_key"],
-        source_keys=keys["source_keys"],
-        retain_intermediate=True,
-    )
+    started = client.run(**asked, retain_intermediate=True)
     assert set(started) >= {"task_id", "status", "stage"}
     seen = []
     deadline = time.monotonic() + _RUN_SECONDS
@@ -146,12 +148,12 @@ async def test_a_preview_is_made_at_once_and_signed(door: str, keys: dict[str, A
 
 
 async def test_an_estimate_knows_what_lies_in_the_cache(
-    door: str, completed: tuple[dict[str, Any], list[dict[str, Any]]], keys: dict[str, Any]
+    door: str, completed: tuple[dict[str, Any], list[dict[str, Any]]], asked: dict[str, Any]
 ) -> None:
     record, _ = completed
     async with httpx.AsyncClient(base_url=door, timeout=90) as http:
         same, other = await asyncio.gather(
-            http.post("/estimate", json=dict(keys)), http.post("/estimate", json={**keys, "sync_mode": "bounce"})
+            http.post("/estimate", json=asked), http.post("/estimate", json={**asked, "sync_mode": "bounce"})
         )
     assert same.status_code == other.status_code == 200, (same.text, other.text)
     told = same.json()
