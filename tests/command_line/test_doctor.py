@@ -121,6 +121,8 @@ class one_preferred_port_taken:  # noqa: N801  # reads as a condition
 
     def __enter__(self) -> None:
         self._listener = socket.socket()
+        # A stack that has just ended leaves connections behind that are closing.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with suppress(OSError):
             self._listener.bind((HOST, PREFERRED_PORTS["page"]))
             self._listener.listen()
