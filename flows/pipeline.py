@@ -59,6 +59,7 @@ async def _work(run: Run, request: PipelineRequest) -> None:
     await run.enter(Stage.PUBLISH)
     async with tasks.measured(run, footage, whole):
         result = await tasks.publish(run, footage, whole, lip_synced, parts)
+    tasks.draw(run, footage, whole)
     await run.trace(footage, parts, result)
     await run.complete(result)
 
