@@ -14,7 +14,7 @@ from flows import caching, cpu_stages, measuring, picturing, signing
 from flows.cpu_pool import CPU_POOL
 from flows.footage import Assembly, Footage, Uploads, Whole
 from flows.parts import Part
-from flows.planning import assembly_of
+from flows.planning import assembly_like
 from flows.publishing import keeps_intermediate, leaving, result_of
 from flows.remote import JobDone, RemoteJob
 from flows.retrying import is_passing
@@ -109,14 +109,14 @@ async def computed(run: Run, stage: Task[[Run, J], Any], job: J) -> JobDone:
     return done
 
 
-async def lip_synced(run: Run, footage: Footage, parts: list[Part]) -> Artifact | None:
-    """Return the lip-synced video as one file, if it is to be kept."""
+async def lip_synced(run: Run, footage: Footage, whole: Whole, parts: list[Part]) -> Artifact | None:
+    """Return the lip-synced video as one file, if it is to be kept beside the whole result."""
     synced = [part.synced for part in parts if part.synced is not None]
     if not synced or not keeps_intermediate(run.request):
         return None
     if not footage.segments:
         return synced[0].receipt.artifact
-    return (await assemble(run, assembly_of(footage, *synced))).artifact
+    return (await assemble(run, assembly_like(whole, footage, *synced))).artifact
 
 
 @asynccontextmanager
