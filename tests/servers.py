@@ -53,13 +53,14 @@ class RunningStack:
 
 
 @contextmanager
-def running_stack(
+def running_stack(  # noqa: PLR0913  # each is one separate thing that a stack is told
     *parts: ServiceName,
     data_directory: Path | None = None,
     discard: bool = False,
     worker_type: WorkerType = WorkerType.INPROCESS,
     gpu_workers: GpuWorkers | None = None,
     wishes: Mapping[str, str] | None = None,
+    protect_prefect: bool = False,
 ) -> Iterator[RunningStack]:
     """Run these parts (none named: everything) on free ports.
 
@@ -74,6 +75,7 @@ def running_stack(
         preferred_ports={},
         gpu_workers=gpu_workers or GpuWorkers(),
         wishes=wishes or {},
+        protect_prefect=protect_prefect,
         discard=made or discard,
     )
     # The background loop's thread must live as long as the stack: on Linux its end is the children's end.

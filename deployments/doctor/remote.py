@@ -78,13 +78,13 @@ class PrefectState(NamedTuple):
     workers: int = 0
 
 
-async def prefect_state(api_url: str) -> PrefectState:
-    """Ask for the version, the deployments and the workers that beat lately."""
-    from prefect.client.orchestration import PrefectClient  # noqa: PLC0415  # seconds, and after all cheap questions
+async def prefect_state() -> PrefectState:
+    """Ask the server that the environment names for its version, the deployments and the workers that beat lately."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415  # seconds, and after all cheap questions
     from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError  # noqa: PLC0415  # the same
 
     try:
-        async with PrefectClient(api_url, httpx_settings={"timeout": _SECONDS}) as client:
+        async with get_client(httpx_settings={"timeout": _SECONDS}) as client:
             version = await client.api_version()
             missing = []
             for name in (DEPLOYMENT, VERIFY_DEPLOYMENT):
@@ -99,7 +99,7 @@ async def prefect_state(api_url: str) -> PrefectState:
                 workers += sum(1 for beat in beats if beat and beat > lately)
     except PrefectHTTPStatusError as error:
         if error.response.status_code == HTTPStatus.UNAUTHORIZED:
-            return PrefectState(reason="It asks for a password; set PREFECT_API_AUTH_STRING.")
+            return PrefectState(reason="It refuses the login; set PREFECT_API_AUTH_STRING to the server's own.")
         return PrefectState(reason=f"It answers with status {error.response.status_code}.")
     except (httpx.HTTPError, RuntimeError) as error:
         return PrefectState(reason=f"It does not answer ({type(error).__name__}).")

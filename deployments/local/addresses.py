@@ -15,7 +15,11 @@ from deployments.local.valkey_server import valkey_address
 
 
 class StackAddresses(BaseModel):
-    """Every address with its credential. `api_secret` is asked for only where the stack protects its API."""
+    """Every address with its credential.
+
+    `api_secret` and `prefect_login` are asked for only where the stack protects its API, or Prefect; who sends them to
+    one that does not ask is served all the same.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,6 +28,7 @@ class StackAddresses(BaseModel):
     page_url: str
     prefect_api_url: str
     prefect_ui_url: str
+    prefect_login: SecretStr
     s3_endpoint: str
     s3_region: str
     s3_bucket: str
@@ -39,7 +44,8 @@ class StackAddresses(BaseModel):
 
 def stack_addresses(ports: Ports, credentials: Credentials) -> StackAddresses:
     """Derive every address from the ports and the credentials."""
-    prefect = prefect_address(ports)
+    login = credentials.prefect_login()
+    prefect = prefect_address(ports, login)
     store = object_store_address(ports, credentials)
     gpu = gpu_endpoints_address(ports, credentials)
     return StackAddresses(
@@ -48,6 +54,7 @@ def stack_addresses(ports: Ports, credentials: Credentials) -> StackAddresses:
         page_url=f"http://{HOST}:{ports.page}",
         prefect_api_url=prefect.api_url,
         prefect_ui_url=prefect.ui_url,
+        prefect_login=login,
         s3_endpoint=store.endpoint_url,
         s3_region=store.region,
         s3_bucket=store.bucket,

@@ -25,6 +25,7 @@ JAPANESE: Mapping[Message, str] = {
     Message.ADDRESS_PAGE: "ページ       {url}",
     Message.ADDRESS_API: "API          {url}   （ドキュメント: {url}/docs）",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
+    Message.PREFECT_LOGIN: "  ログイン   {login}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",
     Message.SECONDS: "{seconds:5.1f} 秒",
     Message.WHOLE_STACK: "スタック",
@@ -205,7 +206,8 @@ JAPANESE: Mapping[Message, str] = {
     Message.VARIABLES_RIGHT: "必要なものはすべて設定されています",
     Message.VARIABLES_WRONG: "{problems}",
     Message.VARIABLES_FIX: (
-        "docs/deploy.ja.md の一覧のとおりに設定してください。シークレットは NAME_FILE でファイルからも渡せます。"
+        "docs/deploy.ja.md の一覧のとおりに設定してください。シークレットはファイル（NAME_FILE）や "
+        "Prefect の Secret ブロック（NAME_BLOCK）からも渡せます。"
     ),
     Message.BUCKET_WORKS: "{bucket} は読み書きでき、条件付き書き込みも守られます",
     Message.BUCKET_FIX: "名前の挙がった変数を直してください。`lipswap bucket check` で再確認できます。",

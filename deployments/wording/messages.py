@@ -25,6 +25,7 @@ class Message(StrEnum):
     ADDRESS_PAGE = "address_page"
     ADDRESS_API = "address_api"
     ADDRESS_PREFECT = "address_prefect"
+    PREFECT_LOGIN = "prefect_login"
     SERVICE = "service"
     SECONDS = "seconds"
     WHOLE_STACK = "whole_stack"

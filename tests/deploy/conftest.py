@@ -35,7 +35,8 @@ def account(request: pytest.FixtureRequest, account_server: str) -> RunningAccou
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[RunningStack]:
-    with running_stack(ServiceName.PREFECT_SERVER, ServiceName.VALKEY, ServiceName.OBJECT_STORE) as running:
+    parts = (ServiceName.PREFECT_SERVER, ServiceName.VALKEY, ServiceName.OBJECT_STORE)
+    with running_stack(*parts, protect_prefect=True) as running:
         yield running
 
 
@@ -54,6 +55,7 @@ def production(
     at, folder = stack.addresses, tmp_path_factory.mktemp("production")
     environment = {
         "PREFECT_API_URL": at.prefect_api_url,
+        "PREFECT_API_AUTH_STRING": at.prefect_login.get_secret_value(),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "R2_ENDPOINT": at.s3_endpoint,
         "R2_BUCKET": at.s3_bucket,

@@ -17,6 +17,8 @@ from deployments.local.addresses import StackAddresses
 from tests.ha.balancer import balanced
 from tests.waiting import wait_until
 
+# What first_time.py writes into secrets/prefect_auth.
+LOGIN = "operator:of-the-tests"
 COMPOSE = Path(__file__).parents[2] / "deployments" / "compose"
 
 
@@ -110,6 +112,7 @@ def _server_environment(at: StackAddresses) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": at.postgres_url.get_secret_value(),
+        "PREFECT_SERVER_API_AUTH_STRING": LOGIN,
         "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     } | given
@@ -120,6 +123,7 @@ def _our_environment(at: StackAddresses, prefect_url: str, folder: Path) -> dict
         "PATH": os.environ["PATH"],
         "DO_NOT_TRACK": "1",
         "PREFECT_API_URL": f"{prefect_url}/api",
+        "PREFECT_API_AUTH_STRING": LOGIN,
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "R2_ENDPOINT": at.s3_endpoint,
         "R2_BUCKET": at.s3_bucket,
