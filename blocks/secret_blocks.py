@@ -9,17 +9,17 @@ ValueError
 
 import os
 from collections.abc import Iterator, Mapping
-from http import HTTPStatus
 from typing import Any, Final
 
 import httpx
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from blocks.prefect_refusal import reason_of
+
 SUFFIX: Final = "_BLOCK"
 _BLOCK_TYPE: Final = "secret"
 _SECONDS: Final = 10.0
-_KEY_REFUSED: Final = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 class SecretBlockError(ValueError):
@@ -75,12 +75,12 @@ def _documents(variables: Mapping[str, object], environment: Mapping[str, str]) 
 def _read(documents: Mapping[str, str]) -> dict[str, str]:
     # Seconds of imports, for the processes that have something to ask.
     from prefect.client.orchestration import get_client  # noqa: PLC0415
-    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError  # noqa: PLC0415
+    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415
     from prefect.settings import get_current_settings  # noqa: PLC0415
 
     first = f"{next(iter(documents))}{SUFFIX}"
     # Without an address Prefect's client would start a server of its own, which has no blocks.
-    if not (url := get_current_settings().api.url):
+    if not get_current_settings().api.url:
         raise SecretBlockError(f"{first} needs PREFECT_API_URL, the address of the Prefect server that has the block.")
     found = {}
     try:
@@ -95,12 +95,6 @@ def _read(documents: Mapping[str, str]) -> dict[str, str]:
                 if not isinstance(held, str) or not (secret := held.strip("\r\n")):
                     raise SecretBlockError(f"{variable}{SUFFIX}: the Secret block {document} holds no text.")
                 found[variable] = secret
-    except PrefectHTTPStatusError as error:
-        status = error.response.status_code
-        advice = "set PREFECT_API_AUTH_STRING" if status in _KEY_REFUSED else "look at its log"
-        raise SecretBlockError(f"{first}: Prefect at {url} answers with status {status}; {advice}.") from None
-    except (httpx.HTTPError, RuntimeError) as error:
-        raise SecretBlockError(
-            f"{first}: Prefect does not answer at {url} ({type(error).__name__}); correct PREFECT_API_URL or start it."
-        ) from None
+    except httpx.HTTPError as error:
+        raise SecretBlockError(f"{first}: the Prefect server that PREFECT_API_URL names: {reason_of(error)}") from None
     return found
