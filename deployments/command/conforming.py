@@ -42,7 +42,7 @@ def conformance(
         else:
             told.rows(
                 tuple(told.text(Message.CONFORMANCE_HEADINGS).split("|")),
-                [(verdict.line, verdict.outcome, verdict.differs) for verdict in verdicts],
+                [(verdict.line, verdict.outcome, verdict.detail) for verdict in verdicts],
             )
         differing = sum(verdict.outcome == "differs" for verdict in verdicts)
         told.say(Message.CONFORMANCE_SUM, count=len(verdicts), differing=differing)
