@@ -28,7 +28,7 @@ _KEY_REFUSED: Final = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 class Verdict(BaseModel):
-    """How one line of the contract came out; `detail` says how the service behaves otherwise, or why it was not asked."""
+    """How one line of the contract came out; `detail` says what the service did instead, or why it was not asked."""
 
     model_config = ConfigDict(frozen=True)
 

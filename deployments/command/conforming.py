@@ -45,6 +45,7 @@ def conformance(
                 [(verdict.line, verdict.outcome, verdict.detail) for verdict in verdicts],
             )
         differing = sum(verdict.outcome == "differs" for verdict in verdicts)
-        told.say(Message.CONFORMANCE_SUM, count=len(verdicts), differing=differing)
+        asked = sum(verdict.outcome != "not asked" for verdict in verdicts)
+        told.say(Message.CONFORMANCE_SUM, count=asked, differing=differing)
         if differing:
             raise typer.Exit(Exit.FAILED)

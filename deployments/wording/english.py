@@ -251,6 +251,6 @@ ENGLISH: Mapping[Message, str] = {
         "{longest:.0f} s; {usd:.2f} USD a day for GPUs."
     ),
     Message.PLAN_WITHOUT_STAGES: "A request needs at least one of the two stages.",
-    Message.CONFORMANCE_HEADINGS: "line of the contract|outcome|what differs",
+    Message.CONFORMANCE_HEADINGS: "line of the contract|outcome|what it did, or why it was not asked",
     Message.CONFORMANCE_SUM: "{count} lines asked, {differing} differ.",
 }

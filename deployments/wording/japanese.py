@@ -262,6 +262,6 @@ JAPANESE: Mapping[Message, str] = {
         "{longest:.0f} 秒。GPU 費用 1 日 {usd:.2f} USD。"
     ),
     Message.PLAN_WITHOUT_STAGES: "少なくとも一方の処理が必要です。",
-    Message.CONFORMANCE_HEADINGS: "契約の項目|結果|違い",
+    Message.CONFORMANCE_HEADINGS: "契約の項目|結果|実際の動作、または確認しなかった理由",
     Message.CONFORMANCE_SUM: "{count} 項目を確認し、{differing} 項目に違いがありました。",
 }

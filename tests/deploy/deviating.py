@@ -36,7 +36,7 @@ class _Deviating:
             ) as told,
         ):
             body, status = await told.read(), told.status
-        operation = request.path.split("/")[3] if request.path.count("/") > 2 else ""  # noqa: PLR2004  # /v2/ID/operation
+        operation = request.path.split("/")[3] if request.path.count("/") > 2 else ""  # /v2/ID/operation
         if operation == "cancel":
             body = body.replace(b"CANCELLED", b"CANCELLING")
         if operation == "purge-queue":
