@@ -83,6 +83,25 @@ def running_stack(  # noqa: PLR0913  # each is one separate thing that a stack i
         yield RunningStack(stack, portal)
 
 
+def variables_of(at: StackAddresses) -> dict[str, str]:
+    """Return what a process around Prefect reads from its environment to work on these servers."""
+    return {
+        "DO_NOT_TRACK": "1",
+        "JOBSTORE_REDIS_URL": at.redis_url.get_secret_value(),
+        "PREFECT_API_AUTH_STRING": at.prefect_login.get_secret_value(),
+        "PREFECT_API_URL": at.prefect_api_url,
+        "R2_ACCESS_KEY_ID": at.s3_access_key_id,
+        "R2_BUCKET": at.s3_bucket,
+        "R2_ENDPOINT": at.s3_endpoint,
+        "R2_REGION": at.s3_region,
+        "R2_SECRET_ACCESS_KEY": at.s3_secret_access_key.get_secret_value(),
+        "RUNPOD_API_BASE": at.runpod_api_base,
+        "RUNPOD_API_KEY": at.runpod_api_key.get_secret_value(),
+        "RUNPOD_FACEFUSION_ENDPOINT": at.facefusion_endpoint,
+        "RUNPOD_WAV2LIP_ENDPOINT": at.wav2lip_endpoint,
+    }
+
+
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[StackAddresses]:
     """A Valkey; `redis_url` of the result is its address, password included."""

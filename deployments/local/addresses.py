@@ -12,6 +12,7 @@ from deployments.local.object_store import object_store_address
 from deployments.local.postgres_server import postgres_address
 from deployments.local.prefect_server import prefect_address
 from deployments.local.valkey_server import valkey_address
+from gpu_tasks.settings import R2Settings
 
 
 class StackAddresses(BaseModel):
@@ -40,6 +41,17 @@ class StackAddresses(BaseModel):
     runpod_api_key: SecretStr
     wav2lip_endpoint: str
     facefusion_endpoint: str
+
+    @property
+    def r2(self) -> R2Settings:
+        """The bucket, as its clients are told of it."""
+        return R2Settings(
+            endpoint=self.s3_endpoint,
+            bucket=self.s3_bucket,
+            region=self.s3_region,
+            access_key_id=self.s3_access_key_id,
+            secret_access_key=self.s3_secret_access_key,
+        )
 
 
 def stack_addresses(ports: Ports, credentials: Credentials) -> StackAddresses:

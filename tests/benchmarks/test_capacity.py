@@ -15,7 +15,6 @@ from flows.ledger import read_accounts
 from flows.request import PipelineRequest
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.records import Status, TaskRecord
-from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import connect
 from tests.servers import RunningStack, running_stack
 
@@ -73,17 +72,7 @@ def _run(client: Client, numbers: range) -> list[TaskRecord]:
 
 
 def _entries(stack: RunningStack, tasks: set[str]) -> list[ExecutionEntry]:
-    at = stack.addresses
-    store = connect(
-        R2Settings(
-            endpoint=at.s3_endpoint,
-            bucket=at.s3_bucket,
-            region=at.s3_region,
-            access_key_id=at.s3_access_key_id,
-            secret_access_key=at.s3_secret_access_key,
-        )
-    )
-    accounts = read_accounts(store)
+    accounts = read_accounts(connect(stack.addresses.r2))
     return [entry for account in accounts for entry in account.executions if entry.task_id in tasks]
 
 
