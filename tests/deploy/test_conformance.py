@@ -1,7 +1,7 @@
 """`lipswap conformance`: what it asks for, and the whole suite against services in the place of the real one."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,7 +38,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
         yield running
 
 
-def variables(url: str) -> Mapping[str, str]:
+def variables(url: str) -> dict[str, str]:
     return {"RUNPOD_API_BASE": f"{url}/v2", "RUNPOD_API_KEY": API_KEY}
 
 
