@@ -246,6 +246,7 @@ ENGLISH: Mapping[Message, str] = {
     Message.ADDRESSES_SOON: "end soon (days): {days}",
     Message.ADDRESSES_FIX: "Renew the certificate, or correct the address.",
     Message.PLAN_HEADINGS: "endpoint|workers|longest queue|cold starts|busy s|billed s|used|USD a day",
+    Message.PLAN_HOST: "{processes} CPU processes, {used:.0%} used; longest queue {waiting}.",
     Message.PLAN_SUM: (
         "{jobs} jobs, {hourly:.0f} an hour; median {median:.0f} s, 95 % within {p95:.0f} s, longest "
         "{longest:.0f} s; {usd:.2f} USD a day for GPUs."

@@ -257,6 +257,7 @@ JAPANESE: Mapping[Message, str] = {
     Message.ADDRESSES_SOON: "まもなく期限切れ（日数）: {days}",
     Message.ADDRESSES_FIX: "証明書を更新するか、アドレスを直してください。",
     Message.PLAN_HEADINGS: "エンドポイント|ワーカー|最長の列|コールドスタート|稼働秒|課金秒|利用率|USD/日",
+    Message.PLAN_HOST: "CPU プロセス {processes} 個、利用率 {used:.0%}、最長の列 {waiting}。",
     Message.PLAN_SUM: (
         "{jobs} 件、毎時 {hourly:.0f} 件。中央値 {median:.0f} 秒、95 % が {p95:.0f} 秒以内、最長 "
         "{longest:.0f} 秒。GPU 費用 1 日 {usd:.2f} USD。"

@@ -243,6 +243,7 @@ class Message(StrEnum):
     ADDRESSES_SOON = "addresses_soon"
     ADDRESSES_FIX = "addresses_fix"
     PLAN_HEADINGS = "plan_headings"
+    PLAN_HOST = "plan_host"
     PLAN_SUM = "plan_sum"
     PLAN_WITHOUT_STAGES = "plan_without_stages"
     CONFORMANCE_HEADINGS = "conformance_headings"
