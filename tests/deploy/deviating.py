@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Final
 
 from aiohttp import ClientSession, ClientTimeout, web
@@ -32,7 +33,7 @@ class _Deviating:
         async with (
             ClientSession(timeout=timeout) as plane,
             plane.request(
-                request.method, f"{self._plane_url}{request.rel_url}", data=await request.read(), headers=kept
+                request.method, f"{self._plane_url}{request.rel_url}", data=BytesIO(await request.read()), headers=kept
             ) as told,
         ):
             body, status = await told.read(), told.status
