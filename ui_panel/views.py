@@ -16,7 +16,7 @@ from ui_panel.state import PageState
 from ui_panel.text import words
 
 _FONT: Final = '"Noto Sans JP", "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic UI", Meiryo, system-ui, sans-serif'
-# The same colours as in components/page.css, for what Material draws.
+# The same colours as in components/document.css, for what Material draws.
 _THEME: Final[dict[str, Any]] = {
     "light": {
         "palette": {"primary": {"main": "#0f766e"}, "background": {"default": "#f6f7f9", "paper": "#ffffff"}},
@@ -38,7 +38,9 @@ def page_of(islands: Mapping[str, Island], state: PageState, assets: Assets, *, 
             for name in ("medium-voice", "medium-video", "faces")
         ),
         container=True,
-        spacing=2,
+        column_spacing=2,
+        # Cards bring their own distance: rows that are empty, beside a task or the history, take no room.
+        row_spacing=0,
         **flat,
     )
     main = pmui.Column(

@@ -17,12 +17,13 @@ from tests.ui.visitor import SAMPLES
 from tests.waiting import await_until
 from ui_panel import views_compose, views_frame
 from ui_panel.composing import compose, result_seconds
-from ui_panel.controller import Controller, language_of
+from ui_panel.controller import Controller
 from ui_panel.media import Media, Slot, Span
 from ui_panel.server import services_of
 from ui_panel.session import Services
 from ui_panel.settings import PageSettings
 from ui_panel.state import PageState, Place, Preset, Route
+from ui_panel.text import language_of
 from ui_panel.watching import Sight
 
 VOICE = Media(key="uploads/audio/a.wav", name="a.wav", seconds=7.5)
