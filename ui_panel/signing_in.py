@@ -1,13 +1,16 @@
 """The ways in: one password for everybody, or an OAuth provider, with pages of our own around them."""
 
 import hmac
+from collections.abc import Awaitable, Callable
 from functools import cache
+from typing import Any
 from urllib.parse import urlencode
 
 import panel as pn
 from jinja2 import Environment, PackageLoader
-from panel.auth import BasicAuthProvider, BasicLoginHandler, OAuthProvider
+from panel.auth import BasicAuthProvider, BasicLoginHandler, OAuthLoginHandler, OAuthProvider
 from pydantic import SecretStr
+from tornado.web import RequestHandler
 
 from ui_panel.settings import SignInSettings
 
@@ -19,7 +22,7 @@ def way_in(settings: SignInSettings) -> BasicAuthProvider | None:
     if settings.oauth_provider:
         # Panel's handlers know each provider's addresses, and read its key and secret from the environment.
         pn.config.oauth_provider = settings.oauth_provider
-        return OwnOAuthProvider()
+        return OwnOAuthProvider(settings.lets_in)
     return None
 
 
@@ -34,7 +37,34 @@ class _OwnPages(BasicAuthProvider):
 
 
 class OwnOAuthProvider(_OwnPages, OAuthProvider):
-    """Lets in whom the provider knows."""
+    """Lets in some of those whom the provider knows."""
+
+    def __init__(self, lets_in: Callable[[str], bool]) -> None:
+        self._lets_in = lets_in
+        super().__init__()
+
+    @property
+    def get_user_async(self) -> Callable[[RequestHandler], Awaitable[str | None]]:
+        known = super().get_user_async
+
+        async def get_user(handler: RequestHandler) -> str | None:
+            user = await known(handler)
+            # At every request, not at the sign-in alone: a cookie outlives the settings that it was made under.
+            return user if user is not None and self._lets_in(user) else None
+
+        return get_user
+
+    @property
+    def login_handler(self) -> type[OAuthLoginHandler]:
+        lets_in = self._lets_in
+
+        class AllowedHandler(super().login_handler):  # type: ignore[misc]  # a class that is only known now
+            async def get_authenticated_user(self, *given: Any, **named: Any) -> str | None:  # noqa: ANN401  # Panel's
+                user = await super().get_authenticated_user(*given, **named)
+                # None: the browser is on its way to the provider. With a code it is refused, with our page.
+                return user if user is not None and lets_in(user) else None
+
+        return AllowedHandler
 
 
 class PasswordProvider(_OwnPages):
@@ -48,7 +78,7 @@ class PasswordProvider(_OwnPages):
     def login_handler(self) -> type[BasicLoginHandler]:
         password = self._password.get_secret_value().encode()
 
-        class PasswordHandler(super().login_handler):  # type: ignore[misc]  # a class that is only known now
+        class PasswordHandler(super().login_handler):  # type: ignore[misc]  # the same
             # Panel's own handler fails after a wrong one when the address had a query.
             def post(self) -> None:
                 if hmac.compare_digest(self.get_body_argument("password", "").encode(), password):
