@@ -10,6 +10,7 @@ from playwright.async_api import Browser, Page, expect
 
 from gpu_tasks.contract.sentences import Language
 from tests.servers import RunningStack
+from tests.ui.browsers import WALK
 from tests.ui.visitor import Visitor, visiting
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
@@ -44,10 +45,9 @@ async def is_wider_than_the_window(page: Page) -> bool:
     """Whether anything can be scrolled sideways, in Material's own scroller included."""
     return bool(
         await page.evaluate(
-            """() => {
-              const all = function* (root) {
-                for (const el of root.querySelectorAll('*')) { yield el; if (el.shadowRoot) yield* all(el.shadowRoot); }
-              };
+            "() => {"
+            + WALK
+            + """
               return [document.documentElement, ...all(document)].some(el =>
                 el.scrollWidth > el.clientWidth + 1 && ['auto', 'scroll'].includes(getComputedStyle(el).overflowX)
                 || el === document.documentElement && el.scrollWidth > innerWidth);
@@ -74,6 +74,21 @@ async def test_a_narrow_phone_needs_no_sideways_scrolling(stack: RunningStack, b
             await someone.until_ready()
             assert not await is_wider_than_the_window(someone.page)
             await expect(someone.button("page.history")).to_be_in_viewport()
+
+
+@pytest.mark.ui
+async def test_what_is_shown_begins_below_the_header(stack: RunningStack, browser: Browser) -> None:
+    for device in (PHONE, {}):
+        async with visiting(browser, stack.addresses.page_url, **device) as someone:
+            await someone.open("?place=history")
+            heading = someone.page.get_by_role("heading", name=someone.says("history.title"))
+            await heading.wait_for()
+            above = await someone.page.get_by_role("navigation").bounding_box()
+            first = await heading.bounding_box()
+            assert above
+            assert first
+            # Parts that are not shown leave no room.
+            assert 0 <= first["y"] - (above["y"] + above["height"]) < 48
 
 
 @pytest.mark.ui
