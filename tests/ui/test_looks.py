@@ -24,7 +24,8 @@ FOCUSED = """() => {
   return el.getAttribute('aria-label') || el.textContent.trim() || el.name || el.type;
 }"""
 SERIOUS = {"serious", "critical"}
-PHONE = {"viewport": {"width": 360, "height": 760}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+_PHONE_SIZE = {"width": 360, "height": 760}
+PHONE: dict[str, Any] = {"viewport": _PHONE_SIZE, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 
 
 async def findings(page: Page) -> list[str]:

@@ -35,6 +35,8 @@ async def test_closed_pages_leave_nothing_behind(stack: RunningStack, browser: B
     server = server_of(services)
     before = {id(one) for one in _parts()}
     async with services.door:
+        # A page that is opened before this is loaded again, and so has had two sessions.
+        assert await services.offers.learn_bucket()
         server.start()
         try:
             async with visiting(browser, f"http://127.0.0.1:{settings.port}") as someone:
