@@ -63,12 +63,15 @@ def page_of(islands: Mapping[str, Island], state: PageState, assets: Assets, *, 
             "& .main-content": {"padding": "0 16px"},
         },
         favicon=assets.path("icon.svg"),
-        template=_template(state.language, assets.path("")),
+        template=_template(state.language, assets),
     )
 
 
 @cache
-def _template(language: Language, assets: str) -> Template:
+def _template(language: Language, assets: Assets) -> Template:
     source = files("ui_panel").joinpath("templates", "page.html").read_text(encoding="utf-8")
-    template: Template = parse_template(source.replace("LANGUAGE", language.value).replace("ASSETS/", assets))
+    scripts = [assets.path(name) for name in sorted(assets.plain) if name.endswith(".js")]
+    modules = "\n".join(f'<link rel="modulepreload" href="{path}">' for path in scripts)
+    source = source.replace("MODULES", modules).replace("LANGUAGE", language.value)
+    template: Template = parse_template(source.replace("ASSETS/", assets.path("")))
     return template

@@ -126,6 +126,21 @@ async def test_the_whole_form_is_reached_by_key(visitor: Visitor) -> None:
         assert any(name.startswith(visitor.says(f"{slot}.drop")) for name in reached)
 
 
+@pytest.mark.ui
+@pytest.mark.parametrize("packing", ["br", "gzip"])
+async def test_the_first_page_is_light_however_it_is_packed(visitor: Visitor, packing: str) -> None:
+    await visitor.open()
+    await visitor.until_ready()
+    await visitor.page.wait_for_load_state("load")
+    weight = 0
+    async with httpx.AsyncClient(headers={"Accept-Encoding": packing}) as http:
+        for url in {url for url in visitor.requests if url.startswith(visitor.url)}:
+            async with http.stream("GET", url) as answer:
+                weight += len(b"".join([chunk async for chunk in answer.aiter_raw()]))
+                weight += sum(len(name) + len(value) + 4 for name, value in answer.headers.raw)
+    assert 0.5e6 < weight < 1.2e6
+
+
 async def test_every_answer_says_what_it_may_do(stack: RunningStack) -> None:
     async with httpx.AsyncClient(base_url=stack.addresses.page_url) as http:
         for path in ("/", "/assets/0/base.js", "/static/js/bokeh.min.js", "/nowhere"):
