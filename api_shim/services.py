@@ -85,7 +85,7 @@ async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterat
                 store=store,
                 bucket=bucket,
                 records=records,
-                watching=Watching(records, feed, metrics),
+                watching=Watching(records, feed, metrics, max_streams=settings.max_listeners),
                 metrics=metrics,
                 queue_looks=QueueLooks(client, metrics),
                 uploads=Uploads(bucket, settings),
@@ -109,7 +109,8 @@ async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterat
             await close_shared()
 
 
-def _services(request: Request) -> Services:
+# A dependency that is no coroutine costs each request a walk through the pool of threads.
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
