@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -33,6 +34,20 @@ _DESCRIPTION = (
 )
 
 
+ROUTERS: Final = (
+    # Asked most often: routes are looked at one after the other.
+    routes_runs.router,
+    routes_tasks.router,
+    routes_looks.router,
+    routes_events.router,
+    routes_webhooks.router,
+    routes_hooks.router,
+    routes_storage.router,
+    routes_provenance.router,
+    routes_service.router,
+)
+
+
 def create_app(settings: ShimSettings) -> FastAPI:
     """Return the application; it connects to Prefect, Redis and the bucket when it is started."""
 
@@ -51,17 +66,7 @@ def create_app(settings: ShimSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for router in (
-        routes_runs.router,
-        routes_tasks.router,
-        routes_looks.router,
-        routes_events.router,
-        routes_webhooks.router,
-        routes_hooks.router,
-        routes_storage.router,
-        routes_provenance.router,
-        routes_service.router,
-    ):
+    for router in ROUTERS:
         app.include_router(router)
     add_examples(app)
     add_error_handlers(app)

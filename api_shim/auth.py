@@ -1,16 +1,18 @@
 """The door for callers: who is known, what a key may do, how often; all before a body is read."""
 
+from collections.abc import Iterable
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
 
-from fastapi import Depends
+from fastapi import APIRouter, Depends
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_shim import api_keys
 from api_shim.callers import Caller
-from api_shim.errors import fault_response
+from api_shim.errors import fault_response, responses
 from gpu_tasks.contract.faults import FaultCode, FaultError
 
 # Probes and readers of the documentation have no secret, and RunPod's calls bring one in their path; none of these
@@ -43,6 +45,25 @@ documented = (
     Depends(HTTPBearer(auto_error=False, description="FF_API_SECRET or an API key")),
     Depends(APIKeyHeader(name="X-Api-Key", auto_error=False, description="FF_API_SECRET or an API key")),
 )
+
+
+def guarded_router(tag: str, *, prefix: str = "", also: Iterable[HTTPStatus] = ()) -> APIRouter:
+    """Return a router for callers who are known; its document says how to authorize and what they may be told.
+
+    Args:
+        tag: The heading of its routes in the document.
+        prefix: Of their paths.
+        also: Statuses that each of its routes may answer besides those of the door.
+    """
+    at_the_door = (
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        # Named in our form: FastAPI else names it in its own.
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+    return APIRouter(prefix=prefix, tags=[tag], dependencies=list(documented), responses=responses(*at_the_door, *also))
 
 
 def scope_of(method: str, path: str) -> api_keys.Scope:

@@ -129,7 +129,7 @@ def _told(headers: Headers) -> str:
     return bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     caller: Caller = request.scope.get("caller", EVERYBODY)
     return caller
 
