@@ -19,7 +19,7 @@ from api_shim import (
     routes_tasks,
     routes_webhooks,
 )
-from api_shim.auth import RequireCaller
+from api_shim.auth import RequireCaller, add_security
 from api_shim.errors import add_error_handlers
 from api_shim.examples import add_examples
 from api_shim.limits import BodyLimit, SecurityHeaders
@@ -69,6 +69,7 @@ def create_app(settings: ShimSettings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     add_examples(app)
+    add_security(app)
     add_error_handlers(app)
     # Outermost last: headers on every answer, then who calls, and only then is a body read.
     app.add_middleware(
@@ -78,14 +79,15 @@ def create_app(settings: ShimSettings) -> FastAPI:
         body_seconds=settings.body_seconds,
     )
     app.add_middleware(RequireCaller)
-    # Before the secret: a browser asks without one whether it may ask at all.
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=settings.cors_origins,
-        allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key"],
-        expose_headers=["Location", "Retry-After"],
-    )
+    if settings.cors_origins:
+        # Before the secret: a browser asks without one whether it may ask at all.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key"],
+            expose_headers=["Location", "Retry-After"],
+        )
     app.add_middleware(SecurityHeaders)
     app.state.metrics = Metrics()
     app.add_middleware(Measured, metrics=app.state.metrics)

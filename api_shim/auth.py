@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Depends
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import APIRouter, FastAPI
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -40,15 +39,17 @@ _SCOPES: Final = MappingProxyType(
 # Reading them is one thing, repeating or removing another.
 _BY_METHOD: Final = frozenset({"tasks", "webhooks"})
 
-# Only tell the OpenAPI document how to authorize: the middleware below does it, before a body is read.
-documented = (
-    Depends(HTTPBearer(auto_error=False, description="FF_API_SECRET or an API key")),
-    Depends(APIKeyHeader(name="X-Api-Key", auto_error=False, description="FF_API_SECRET or an API key")),
+_TOLD: Final = "FF_API_TOLD or an API key"
+_SCHEMES: Final = MappingProxyType(
+    {
+        "HTTPBearer": {"type": "http", "scheme": "bearer", "description": _TOLD},
+        "APIKeyHeader": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": _TOLD},
+    }
 )
 
 
 def guarded_router(tag: str, *, prefix: str = "", also: Iterable[HTTPStatus] = ()) -> APIRouter:
-    """Return a router for callers who are known; its document says how to authorize and what they may be told.
+    """Return a router for callers who are known; the document says what they may be told at the door.
 
     Args:
         tag: The heading of its routes in the document.
@@ -63,7 +64,25 @@ def guarded_router(tag: str, *, prefix: str = "", also: Iterable[HTTPStatus] = (
         HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.SERVICE_UNAVAILABLE,
     )
-    return APIRouter(prefix=prefix, tags=[tag], dependencies=list(documented), responses=responses(*at_the_door, *also))
+    return APIRouter(prefix=prefix, tags=[tag], responses=responses(*at_the_door, *also))
+
+
+def add_security(app: FastAPI) -> None:
+    """Tell in the OpenAPI document how to authorize: the middleware below does it, before a body is read.
+
+    As dependencies of the routes, which is FastAPI's own way, the schemes would be worked out again for every request.
+    """
+    document = app.openapi
+
+    def with_security() -> dict[str, Any]:
+        told = document()
+        told["components"]["securitySchemes"] = {name: dict(scheme) for name, scheme in _SCHEMES.items()}
+        for path, operations in told["paths"].items():
+            for operation in () if is_open(path) else operations.values():
+                operation["security"] = [{name: []} for name in _SCHEMES]
+        return told
+
+    app.openapi = with_security  # type: ignore[method-assign]  # FastAPI's own way to change the document
 
 
 def scope_of(method: str, path: str) -> api_keys.Scope:

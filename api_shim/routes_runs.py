@@ -15,7 +15,7 @@ from api_shim.callers import Called
 from api_shim.errors import BODY_STATUSES, responses
 from api_shim.idempotency import Idempotency
 from api_shim.owners import OwnTask
-from api_shim.services import Provided, Services
+from api_shim.services import Provided, Services, services_of
 from api_shim.starting import start
 from api_shim.wire import RunBody, RunSummary
 from gpu_tasks.contract.records import TaskRecord
@@ -77,13 +77,14 @@ async def run(  # noqa: PLR0913  # each is a part of the HTTP request
 )
 async def status(
     http: Request,
-    services: Provided,
     task_id: OwnTask,
     *,
     wait: Wait = False,
     timeout: Timeout = None,  # noqa: ASYNC109  # the original service's name of the parameter
 ) -> Response:
     """Return the full record of a task."""
+    # Asked more often than all others together: not one dependency more than it needs.
+    services = await services_of(http)
     if wait:
         return await _waited(http, services, task_id, timeout)
     return _answer(services.records.for_reader(await services.records.read(task_id)), HTTPStatus.OK)

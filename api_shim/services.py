@@ -110,9 +110,10 @@ async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterat
 
 
 # A dependency that is no coroutine costs each request a walk through the pool of threads.
-async def _services(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
+    """Return what the app was started with."""
     services: Services = request.app.state.services
     return services
 
 
-Provided = Annotated[Services, Depends(_services)]
+Provided = Annotated[Services, Depends(services_of)]
