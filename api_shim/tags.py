@@ -2,13 +2,10 @@
 
 from typing import Final
 
-from flows.request import PipelineRequest
+from flows.request import OURS, PipelineRequest, label_tag
 from gpu_tasks.contract.jobs import digest_of
 
-# Every run of ours, of small flows too.
-OURS: Final = "lipswap"
 _OWNER: Final = "lipswap.owner:"
-_LABEL: Final = "lipswap.label:"
 _USES: Final = "lipswap.uses:"
 # 64 bits tell the objects of one bucket apart.
 _DIGEST_LETTERS: Final = 16
@@ -22,11 +19,6 @@ def owner_tag(key_id: str) -> str:
 def owner_in(tags: list[str]) -> str | None:
     """Return the API key that started a run, None when it was started without."""
     return next((tag.removeprefix(_OWNER) for tag in tags if tag.startswith(_OWNER)), None)
-
-
-def label_tag(name: str, value: str) -> str:
-    """Return the tag of the runs with a label."""
-    return f"{_LABEL}{name}:{value}"
 
 
 def object_tag(key: str) -> str:

@@ -17,7 +17,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
 from prefect.logging import get_logger
 
-from flows.request import PipelineRequest
+from flows.request import OURS, PipelineRequest, label_tag
 from gpu_tasks.contract.jobs import Stage
 
 # Between two writes of one run's bars, at first and later: with hundreds of runs the server feels every one.
@@ -189,9 +189,9 @@ def _short(file_name: str) -> str:
 
 
 def tags_of(request: PipelineRequest) -> list[str]:
-    """Return by which words operators find a run; the labels are written as the door writes them."""
-    labels = (f"lipswap.label:{name}:{value}" for name, value in request.labels.items())
-    return ["lipswap", *(stage.value for stage in request.gpu_stages), *labels]
+    """Return by which words operators find a run."""
+    labels = (label_tag(name, value) for name, value in request.labels.items())
+    return [OURS, *(stage.value for stage in request.gpu_stages), *labels]
 
 
 @contextmanager

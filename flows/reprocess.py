@@ -22,7 +22,7 @@ from blocks.runpod import RunPodEndpoint
 from flows import batches
 from flows.failed_runs import failed_items
 from flows.reprocessing import FAILED, candidate_request, check_selection, chosen, lineages, planned, worse
-from flows.request import DEPLOYMENT
+from flows.request import DEPLOYMENT, OURS
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.lineage import Batch, BatchState, Item, ItemState, Lineage, lineage_key
 from gpu_tasks.storage import ArtifactStore
@@ -136,7 +136,7 @@ class Work:
                 "request": candidate_request(self._batch.name, item).model_dump(mode="json", exclude={"consent"}),
                 "consent": consent,
             },
-            tags=["lipswap", "lipswap.reprocess"],
+            tags=[OURS, "lipswap.reprocess"],
             # Asked again after a death of this flow, Prefect returns the run that there is.
             idempotency_key=f"reprocess/{self._batch.name}/{item.task_id}",
         )

@@ -23,11 +23,10 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Completed
 
-from api_shim.tags import label_tag
 from blocks.connections import close_shared
 from blocks.job_store import JobStore
 from deployments.local.services import ServiceName
-from flows.request import DEPLOYMENT
+from flows.request import DEPLOYMENT, label_tag
 from gpu_tasks.storage import connect
 from tests.api.orchestra import PlayedFlow
 from tests.api.shim import PREFIX, environment_of, settings_of, shim_process
