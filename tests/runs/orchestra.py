@@ -19,16 +19,36 @@ from prefect.client.schemas.objects import FlowRun
 from blocks import registry
 from blocks.job_store import JobStore
 from blocks.policy import PipelinePolicy
+from blocks.settings import WorkerType
+from flows.pools import PROCESS_POOL
 from flows.request import DEPLOYMENT
 from gpu_tasks.contract.records import TaskRecord
 from tests.waiting import await_until
 
 _RUN_SECONDS = 90.0
 
+# What is run with `python -m`.
+COMMANDS = {
+    WorkerType.INPROCESS: ("flows.worker",),
+    WorkerType.PROCESS: ("prefect", "worker", "start", "--type", "process", "--pool", PROCESS_POOL),
+}
+
+
+# What was deployed last, by server.
+_deployed: dict[str, dict[str, str]] = {}
+
 
 def deploy(environment: dict[str, str], **changes: str) -> None:
     """Run `python -m deployments.deploy`."""
-    subprocess.run([sys.executable, "-m", "deployments.deploy"], env=environment | changes, check=True, timeout=90)
+    variables = environment | changes
+    subprocess.run([sys.executable, "-m", "deployments.deploy"], env=variables, check=True, timeout=90)
+    _deployed[variables["PREFECT_API_URL"]] = variables
+
+
+def deploy_if_other(environment: dict[str, str]) -> None:
+    """Deploy, unless this is what was deployed last."""
+    if _deployed.get(environment["PREFECT_API_URL"]) != environment:
+        deploy(environment)
 
 
 @dataclass(frozen=True)
@@ -58,6 +78,30 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait(10)
+
+
+class SharedWorker:
+    """The worker of all modules that need none of their own; of the type that the environment names.
+
+    It knows nothing of blocks and deployments before a run begins: each module deploys what it needs.
+    """
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self._environment = environment
+        self._folder = folder
+        self._worker: Worker | None = None
+
+    def at_work(self) -> Worker:
+        """Return it; it is started if it is not there."""
+        if self._worker is None or self._worker.has_ended():
+            command = COMMANDS[WorkerType(self._environment["LIPSWAP_WORKER_TYPE"])]
+            self._worker = Worker.start(self._environment, self._folder, [sys.executable, "-m", *command])
+        return self._worker
+
+    def stop(self) -> None:
+        """Make way for a test's own workers."""
+        if self._worker is not None and not self._worker.has_ended():
+            self._worker.stop()
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Measuring beside a run: what is told when it cannot be done, and that the run never minds."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from gpu_tasks.media.probe import probe
 from gpu_tasks.settings import QualitySettings, R2Settings
 from gpu_tasks.storage import ArtifactStore
 from tests.runs.conftest import SAMPLES
-from tests.runs.orchestra import Orchestra, deploy, worker_process
+from tests.runs.orchestra import Orchestra, SharedWorker, deploy
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +105,13 @@ async def test_a_run_completes_without_figures(  # noqa: PLR0913, PLR0917  # a w
     orchestra: Orchestra,
     keys: dict[str, Any],
     environment: dict[str, str],
-    tmp_path: Path,
+    shared_worker: SharedWorker,
     changes: dict[str, str],
     quality: dict[str, Any] | None,
 ) -> None:
     deploy(environment, **changes)
-    with worker_process(environment, tmp_path, "flows.worker"):
-        record = await orchestra.run({**keys, "sync_mode": "silence"})
+    shared_worker.at_work()
+    record = await orchestra.run({**keys, "sync_mode": "silence"})
     assert record.status is Status.COMPLETED, record.error
     told_quality = record.details.get("quality")
     assert (told_quality and {name: told_quality[name] for name in ("measured", "reason")}) == quality

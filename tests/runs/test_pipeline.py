@@ -269,6 +269,7 @@ async def test_a_cancelled_run_stops_its_gpu_job_and_says_so(orchestra: Orchestr
     assert record.cost.by_stage["facefusion"] > 0
 
 
+@pytest.mark.inprocess
 async def test_a_run_starts_within_a_second(orchestra: Orchestra, keys: dict[str, Any], first: TaskRecord) -> None:  # noqa: ARG001  # warm
     record = await orchestra.run(keys)
     run = await orchestra.flow_run(record.task_id)
@@ -291,6 +292,7 @@ async def test_a_run_goes_on_while_redis_is_away(
     await asyncio.to_thread(stack.until_ready, ServiceName.VALKEY)
 
 
+@pytest.mark.inprocess
 def test_nothing_is_left_in_scratch(environment: dict[str, str]) -> None:
     pools = list(Path(environment["TMPDIR"]).glob("lipswap-cpu-*"))
     # One for the stages, one for the quick flows.
