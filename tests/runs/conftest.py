@@ -23,7 +23,7 @@ from gpu_tasks.storage import ArtifactStore, connect
 from tests.runpod.plane import API_KEY, WORKERS, RunningPlane, plane_config, running_plane
 from tests.runs.jobs import Jobs
 from tests.runs.long_footage import SAMPLES, Identities, identity_workers
-from tests.runs.orchestra import Orchestra, SharedWorker, deploy_if_other
+from tests.runs.orchestra import Orchestra, SharedWorker, deploy_if_other, quick_deployments
 from tests.servers import RunningStack, running_stack
 from tests.simulation.commands import simulated
 
@@ -201,7 +201,18 @@ def script(identities: Identities) -> Iterator[Identities]:
 
 
 @pytest.fixture(scope="package")
-def shared_worker(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedWorker]:
+def deployer(environment: dict[str, str]) -> Iterator[None]:
+    """Deployments of this folder's tests, without the imports of each."""
+    with quick_deployments(environment):
+        yield
+
+
+@pytest.fixture(scope="package")
+def shared_worker(
+    environment: dict[str, str],
+    deployer: None,  # noqa: ARG001  # before the first deployment
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[SharedWorker]:
     """The one worker of most modules, at work when one asks for it."""
     shared = SharedWorker(environment, tmp_path_factory.mktemp("worker"))
     yield shared

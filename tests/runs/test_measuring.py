@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import PrefectClient
 
 from flows.footage import Whole
 from flows.measuring import Inspected, inspect, told_of
@@ -16,7 +17,7 @@ from gpu_tasks.media.probe import probe
 from gpu_tasks.settings import QualitySettings, R2Settings
 from gpu_tasks.storage import ArtifactStore
 from tests.runs.conftest import SAMPLES
-from tests.runs.orchestra import Orchestra, SharedWorker, deploy
+from tests.runs.orchestra import Orchestra, edited
 
 
 @pytest.fixture(scope="module")
@@ -95,23 +96,22 @@ def test_the_environment_says_what_is_good(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("changes", "quality"),
+    ("policy", "quality"),
     [
-        ({"LIPSWAP_QUALITY_MOST_SECONDS": "0.001"}, {"measured": False, "reason": "deadline_exceeded"}),
-        ({"LIPSWAP_QUALITY_ENABLED": "false"}, None),
+        ({"most_seconds": 0.001}, {"measured": False, "reason": "deadline_exceeded"}),
+        ({"enabled": False}, None),
     ],
 )
-async def test_a_run_completes_without_figures(  # noqa: PLR0913, PLR0917  # a whole deployment
+@pytest.mark.usefixtures("worker")
+async def test_a_run_completes_without_figures(
     orchestra: Orchestra,
+    prefect: PrefectClient,
     keys: dict[str, Any],
-    environment: dict[str, str],
-    shared_worker: SharedWorker,
-    changes: dict[str, str],
+    policy: dict[str, Any],
     quality: dict[str, Any] | None,
 ) -> None:
-    deploy(environment, **changes)
-    shared_worker.at_work()
-    record = await orchestra.run({**keys, "sync_mode": "silence"})
+    async with edited(prefect, quality=policy):
+        record = await orchestra.run({**keys, "sync_mode": "silence"})
     assert record.status is Status.COMPLETED, record.error
     told_quality = record.details.get("quality")
     assert (told_quality and {name: told_quality[name] for name in ("measured", "reason")}) == quality
