@@ -4,18 +4,13 @@ Everything here is synchronous and imports no Prefect: a pool process starts in 
 Each function works in a scratch folder of its own, which is gone when it returns or raises.
 """
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
-from pathlib import Path
-
 import cv2
 import numpy as np
 
 from flows.footage import Assembly, Footage, Uploads, Whole
 from flows.intake import Door
 from flows.taking import footage_of, lay_out, pictures_of
+from flows.workbench import scratch, store_of
 from gpu_tasks.contract.artifacts import WORK
 from gpu_tasks.contract.jobs import Stage, digest_of
 from gpu_tasks.draft.models import face_models
@@ -23,7 +18,6 @@ from gpu_tasks.media.gate import admit_picture
 from gpu_tasks.media.join import join
 from gpu_tasks.media.limits import MediaLimits
 from gpu_tasks.settings import R2Settings
-from gpu_tasks.storage import ArtifactStore, connect
 
 _WARM_UP_SIDE_PX = 64
 
@@ -90,17 +84,3 @@ def warm_up() -> None:
         _, content = cv2.imencode(".png", np.zeros((_WARM_UP_SIDE_PX, _WARM_UP_SIDE_PX, 3), np.uint8))
         picture.write_bytes(content.tobytes())
         admit_picture(picture, MediaLimits(), work_dir=folder)
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """Give a folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="lipswap-stage-") as folder:
-        yield Path(folder)
-
-
-@lru_cache(maxsize=4)
-def store_of(r2: R2Settings) -> ArtifactStore:
-    """Return this process's store for a bucket."""
-    # One connection pool per process; settings change when an operator edits the block.
-    return connect(r2)

@@ -7,12 +7,12 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from flows.cpu_stages import scratch, store_of
 from flows.footage import Footage, Uploads
 from flows.intake import Door, Taken
 from flows.request import PreviewKind
 from flows.showing import part_at, preview_claims, show_clip, show_still, tracked
 from flows.taking import footage_of, lay_out, pictures_of, sources_of
+from flows.workbench import scratch, store_of
 from gpu_tasks.contract.artifacts import WORK, Artifact
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.credentials import InputClaim, Role
