@@ -17,7 +17,8 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
 from prefect.logging import get_logger
 
-from flows.request import OURS, PipelineRequest, label_tag
+from blocks.tags import OURS, label_tag
+from flows.request import PipelineRequest
 from gpu_tasks.contract.jobs import Stage
 
 # Between two writes of one run's bars, at first and later: with hundreds of runs the server feels every one.

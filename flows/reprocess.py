@@ -19,10 +19,11 @@ from blocks import registry
 from blocks.policy import PipelinePolicy
 from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
+from blocks.tags import OURS
 from flows import batches
 from flows.failed_runs import failed_items
 from flows.reprocessing import FAILED, candidate_request, check_selection, chosen, lineages, planned, worse
-from flows.request import DEPLOYMENT, OURS
+from flows.request import DEPLOYMENT
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.lineage import Batch, BatchState, Item, ItemState, Lineage, lineage_key
 from gpu_tasks.storage import ArtifactStore

@@ -29,15 +29,7 @@ VERIFY_DEPLOYMENT = "verify/lipswap"
 FACES_DEPLOYMENT = "faces/lipswap"
 PREVIEW_DEPLOYMENT = "preview/lipswap"
 ESTIMATE_DEPLOYMENT = "estimate/lipswap"
-
-# A tag that every run of ours has in Prefect, small flows too.
-OURS = "lipswap"
 _Label = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-
-
-def label_tag(name: str, value: str) -> str:
-    """Return the tag by which runs with a label are found in Prefect: its own labels cannot be searched."""
-    return f"{OURS}.label:{name}:{value}"
 
 
 class Trim(BaseModel):

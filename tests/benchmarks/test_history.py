@@ -25,8 +25,9 @@ from prefect.states import Completed
 
 from blocks.connections import close_shared
 from blocks.job_store import JobStore
+from blocks.tags import label_tag
 from deployments.local.services import ServiceName
-from flows.request import DEPLOYMENT, label_tag
+from flows.request import DEPLOYMENT
 from gpu_tasks.storage import connect
 from tests.api.orchestra import PlayedFlow
 from tests.api.shim import PREFIX, environment_of, settings_of, shim_process

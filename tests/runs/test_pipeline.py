@@ -110,7 +110,8 @@ async def test_the_run_leaves_its_record_and_a_summary_with_prefect(first: TaskR
         summaries = await artifacts_of(orchestra, first, "markdown")
         return (records[0], summaries[0]) if records and summaries else None
 
-    record, summary = await await_until(left, seconds=5, what="record and summary are with Prefect")
+    kept: tuple[Any, Any] = await await_until(left, seconds=5, what="record and summary are with Prefect")
+    record, summary = kept
     assert parse_record(record) == first
     assert first.result is not None
     assert first.result.output_key in summary
