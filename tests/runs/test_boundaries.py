@@ -23,7 +23,7 @@ from tests.runs.orchestra import Orchestra, Worker, deploy
 from tests.simulation.options import own_options
 from tests.waiting import await_until
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.usefixtures("alone")]
 _MORTAL = Path(__file__).parent / "workers" / "mortal.py"
 _DEATH_SECONDS = 60.0
 
