@@ -248,7 +248,7 @@ class TaskLine(_Model):
 
     @classmethod
     def of(cls, record: TaskRecord, *, output_url: str | None) -> Self:
-        """Return a record as a line of a list."""
+        """Return a record as a line; `output_url` is signed by whoever can."""
         result = record.result
         return cls(
             task_id=record.task_id,

@@ -5,10 +5,10 @@ out.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Collection, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import httpx
@@ -58,6 +58,7 @@ class Board:
         self._tags = sorted({*tags, *tags_of(request)})
         self._bars: dict[Stage, _Bar] = {}
         self._is_entitled = False
+        self._hanging: list[asyncio.Task[None]] = []
 
     def begin(self, stage: Stage) -> None:
         """Show a stage's bar; what lies before the stage is done."""
@@ -76,8 +77,11 @@ class Board:
         for bar in self._bars.values():
             bar.percent = _FULL
 
-    async def hang(self, drawing: Awaitable[str]) -> None:
-        """Leave a picture with the run, once it is drawn; a picture that fails is left out."""
+    def hang(self, drawing: Coroutine[Any, Any, str]) -> None:
+        """Leave a picture with the run once it is drawn; the run ends after that, its record may be closed before."""
+        self._hanging.append(asyncio.create_task(self._hang(drawing)))
+
+    async def _hang(self, drawing: Awaitable[str]) -> None:
         try:
             url = await drawing
         except Exception as error:  # noqa: BLE001  # whatever it is, the result is there without a picture
@@ -105,10 +109,11 @@ class Board:
             await self._last()
             raise
         else:
-            await self._last()
+            await asyncio.gather(self._last(), *self._hanging)
         finally:
-            keeping.cancel()
-            await asyncio.wait([keeping])
+            for task in (keeping, *self._hanging):
+                task.cancel()
+            await asyncio.wait([keeping, *self._hanging])
 
     async def _keep(self, *, attempts: int) -> None:
         await self._entitle()
