@@ -204,6 +204,8 @@ async def test_two_tabs_keep_apart_what_is_theirs(visitor: Visitor) -> None:
     await expect(visitor.button("media.remove", name="source.jpg")).to_have_count(0)
     await expect(second.button("media.remove", name="speech.wav")).to_have_count(0)
 
+    await visitor.button("media.remove", name="speech.wav").click()
+    await second.button("media.remove", name="source.jpg").click()
     started = [await begun(tab, "lips", mode="cut_off") for tab in (visitor, second)]
     for tab, task_id in zip((visitor, second), started, strict=True):
         await tab.until_done()
