@@ -18,7 +18,7 @@ CUDA_BASE ?=
 MODELS ?=
 ACKNOWLEDGED_LICENCES ?=
 
-.PHONY: demo test test-ui test-images test-ha test-crashes check bench bench-scale fuzz chaos up clean lock images
+.PHONY: demo test test-ui test-images test-ha test-conformance test-crashes check bench bench-scale fuzz chaos up clean lock images
 
 demo: $(VENV)/local
 	$(BIN)/lipswap demo $(ARGS)
@@ -27,7 +27,7 @@ up: $(VENV)/local
 	$(BIN)/lipswap up $(ARGS)
 
 test: $(VENV)/torch check
-	$(BIN)/pytest -m "not bench and not scale and not fuzz and not ui and not images and not ha and not crash" -n $(JOBS) $(ARGS)
+	$(BIN)/pytest -m "not bench and not scale and not fuzz and not ui and not images and not ha and not crash and not conformance" -n $(JOBS) $(ARGS)
 
 # kill -9 of the orchestrator between any two steps, workers that sleep, poison runs, servers that are away.
 test-crashes: $(VENV)/torch
@@ -105,7 +105,11 @@ images:
 test-images: $(VENV)/torch
 	$(BIN)/pytest -m images -s $(ARGS)
 
-# Two of everything without containers, one of each killed while runs go through (minutes).
+# What `lipswap conformance` tells of a service that is as our control plane, and of one that is not (minutes).
+test-conformance: $(VENV)/torch
+	$(BIN)/pytest -m conformance -s $(ARGS)
+
+# Two of everything without containers, one of each killed while runs go through; a database lost and restored (minutes).
 test-ha: $(VENV)/torch
 	$(BIN)/pytest -m ha -s $(ARGS)
 

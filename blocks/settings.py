@@ -1,6 +1,7 @@
 """Settings of the processes around Prefect (shim, orchestrator worker, deploy), read once at a process entry.
 
-The names and meanings of the original service's variables keep working; an empty value counts as not set.
+The names and meanings of the original service's variables keep working; an empty value counts as not set. Behind the
+environment stand Prefect's Secret blocks, by `NAME_BLOCK`.
 """
 
 import os
@@ -8,11 +9,12 @@ from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from blocks.bounds import BudgetBounds, MediaBounds, SegmentBounds
 from blocks.logs import LogFormat
 from blocks.redis_url import check_redis_url
+from blocks.secret_blocks import SecretBlocks
 from blocks.webhooks import RETRY_SECONDS, WebhookSecrets
 from gpu_tasks.contract.consent import ConsentPolicy
 from gpu_tasks.settings import QualitySettings, R2Settings
@@ -40,7 +42,12 @@ class OrchestratorSettings(MediaBounds, BudgetBounds, SegmentBounds, BaseSetting
 
     # The prefix is for the fields of the bounds; every field here names its variable.
     model_config = SettingsConfigDict(
-        env_prefix="LIPSWAP_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="LIPSWAP_",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
     r2: R2Settings = Field(default_factory=R2Settings)
@@ -116,6 +123,18 @@ class OrchestratorSettings(MediaBounds, BudgetBounds, SegmentBounds, BaseSetting
     lease_seconds: float = Field(default=15.0, ge=1.0, le=300.0, validation_alias="LIPSWAP_LEASE_SECONDS")
     run_attempts: int = Field(default=4, ge=2, validation_alias="LIPSWAP_RUN_ATTEMPTS")
     drain_seconds: float = Field(default=0.0, ge=0.0, validation_alias="LIPSWAP_DRAIN_SECONDS")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Look into Secret blocks last: in production each secret stands in one place only."""
+        return init_settings, env_settings, dotenv_settings, file_secret_settings, SecretBlocks(settings_cls)
 
     @model_validator(mode="after")
     def _proves_who_calls(self) -> Self:

@@ -8,29 +8,33 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
+import httpx
 from pydantic import BaseModel, ConfigDict
 
 from deployments.fleet.errors import DeployError
 
-SUITE: Final = Path(__file__).parents[1] / "tests" / "runpod"
+SUITE: Final = Path(__file__).parents[1] / "tests" / "runpod" / "test_contract.py"
 # Workers of the suite that have to run as endpoints, by the names that its tests use.
 ENDPOINTS: Final = ("cooperative", "blocking", "streaming")
 _SUITE_SECONDS: Final = 3600.0
+_LOOK_SECONDS: Final = 20.0
 _LONGEST_DETAIL: Final = 160
+_KEY_REFUSED: Final = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 class Verdict(BaseModel):
-    """How one line of the contract came out; `differs` says how the service behaves otherwise."""
+    """How one line of the contract came out; `detail` says what the service did instead, or why it was not asked."""
 
     model_config = ConfigDict(frozen=True)
 
     line: str
     outcome: str
-    differs: str = ""
+    detail: str = ""
 
 
 class ConformanceError(DeployError):
@@ -47,16 +51,19 @@ def run_suite(url: str, key: str, endpoints: Mapping[str, str], folder: Path) ->
         folder: For the suite's report.
 
     Raises:
-        ConformanceError: There is no suite here, an endpoint is not named, or pytest could not begin.
+        ConformanceError: There is no suite here, an endpoint is not named or not there, the key is refused, or pytest
+            could not begin.
     """
-    if not SUITE.is_dir():
+    if not SUITE.is_file():
         raise ConformanceError(f"{SUITE} is not there; run `lipswap conformance` from a checkout of the source.")
     if missing := [name for name in ENDPOINTS if name not in endpoints]:
         raise ConformanceError(f"Name the endpoint that runs workers/{missing[0]}.py: --endpoint {missing[0]}=ID")
+    for name in ENDPOINTS:
+        _look_at(url, key, name, endpoints[name])
     report = folder / "conformance.xml"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", str(SUITE)],
-        cwd=SUITE.parents[1],
+        cwd=SUITE.parents[2],
         env={**_plain_environment(), "RUNPOD_CONTRACT_URL": url, "RUNPOD_CONTRACT_KEY": key}
         | {"RUNPOD_CONTRACT_ENDPOINTS": json.dumps(dict(endpoints))},
         capture_output=True,
@@ -69,15 +76,31 @@ def run_suite(url: str, key: str, endpoints: Mapping[str, str], folder: Path) ->
     return tuple(_verdicts(report))
 
 
+def _look_at(url: str, key: str, name: str, endpoint: str) -> None:
+    """Ask an endpoint for its health: behind a refused key every line would differ, and say nothing."""
+    try:
+        answer = httpx.get(
+            f"{url}/v2/{endpoint}/health", headers={"Authorization": f"Bearer {key}"}, timeout=_LOOK_SECONDS
+        )
+    except httpx.HTTPError as error:
+        raise ConformanceError(f"{url} does not answer ({type(error).__name__}); correct RUNPOD_API_BASE.") from error
+    if answer.status_code in _KEY_REFUSED:
+        raise ConformanceError(f"{url} refuses the key; correct RUNPOD_API_KEY.")
+    if not answer.is_success:
+        raise ConformanceError(
+            f"{url} answers {answer.status_code} for endpoint {endpoint}; correct --endpoint {name}=ID."
+        )
+
+
 def _verdicts(report: Path) -> Iterator[Verdict]:
     # Our own pytest has written it a moment ago.
     for case in ET.parse(report).iter("testcase"):  # noqa: S314
-        line = str(case.get("name", "")).removeprefix("test_").replace("_", " ")
+        line = str(case.get("name", "")).removeprefix("test_").replace("_", " ").replace("[", " [")
         problem = next((case.find(kind) for kind in ("failure", "error") if case.find(kind) is not None), None)
         if problem is not None:
-            yield Verdict(line=line, outcome="differs", differs=_first_line(problem))
-        elif case.find("skipped") is not None:
-            yield Verdict(line=line, outcome="not asked")
+            yield Verdict(line=line, outcome="differs", detail=_first_line(problem))
+        elif (left_out := case.find("skipped")) is not None:
+            yield Verdict(line=line, outcome="not asked", detail=_first_line(left_out))
         else:
             yield Verdict(line=line, outcome="same")
 

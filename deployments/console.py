@@ -83,6 +83,7 @@ class Told:
         self.say(Message.ADDRESS_PAGE, url=addresses.page_url)
         self.say(Message.ADDRESS_API, url=addresses.api_url)
         self.say(Message.ADDRESS_PREFECT, url=addresses.prefect_ui_url)
+        self.say(Message.PREFECT_LOGIN, login=addresses.prefect_login.get_secret_value())
 
     @contextmanager
     def watching(self) -> Iterator["Watched"]:

@@ -14,8 +14,7 @@ from deployments.requests import Inputs, follow, upload_all
 from gpu_tasks.contract.artifacts import RESULTS, WORK
 from gpu_tasks.contract.records import TaskRecord
 from gpu_tasks.media.contact_sheet import contact_sheet
-from gpu_tasks.settings import R2Settings
-from gpu_tasks.storage import ArtifactStore, connect
+from gpu_tasks.storage import connect
 
 _COLUMNS = 6
 _FRAME_HEIGHT_PX = 180
@@ -70,22 +69,11 @@ def run_demo(addresses: StackAddresses, samples: Path, output: Path, told: Told)
 
 def forget_results(addresses: StackAddresses) -> int:
     """Delete what earlier runs left for reuse (receipts, intermediates, task results); return how many objects."""
-    store = _store(addresses)
+    store = connect(addresses.r2)
     keys = [key for prefix in (WORK, RESULTS) for key in store.keys(prefix)]
     for key in keys:
         store.delete(key)
     return len(keys)
-
-
-def _store(addresses: StackAddresses) -> ArtifactStore:
-    return connect(
-        R2Settings(
-            endpoint=addresses.s3_endpoint,
-            bucket=addresses.s3_bucket,
-            access_key_id=addresses.s3_access_key_id,
-            secret_access_key=addresses.s3_secret_access_key,
-        )
-    )
 
 
 def _gpu_jobs_started(addresses: StackAddresses) -> int:

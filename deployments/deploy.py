@@ -195,7 +195,7 @@ def _job_variables(worker_type: WorkerType) -> dict[str, Any]:
     return {"command": f"{sys.executable} -m prefect.engine", "working_dir": tempfile.gettempdir()}
 
 
-def _parameters(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def parameters_in(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Return what maintenance compares RunPod with: the declaration that LIPSWAP_FILE names, and no secret.
 
     Raises:
@@ -211,7 +211,7 @@ def _parameters(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     """Deploy as the environment says."""
-    asyncio.run(deploy(OrchestratorSettings(), SigningSettings(), _parameters(os.environ)))
+    asyncio.run(deploy(OrchestratorSettings(), SigningSettings(), parameters_in(os.environ)))
 
 
 if __name__ == "__main__":

@@ -54,11 +54,12 @@ async def _work(run: Run, request: PipelineRequest) -> None:
 
     await run.enter(Stage.ASSEMBLE)
     whole = await tasks.assemble(run, planning.assembly_of(footage, *(part.last for part in parts)))
-    lip_synced = await tasks.lip_synced(run, footage, parts)
+    lip_synced = await tasks.lip_synced(run, footage, whole, parts)
 
     await run.enter(Stage.PUBLISH)
     async with tasks.measured(run, footage, whole):
         result = await tasks.publish(run, footage, whole, lip_synced, parts)
+    tasks.draw(run, footage, whole)
     await run.trace(footage, parts, result)
     await run.complete(result)
 

@@ -14,13 +14,7 @@ object_store = servers.object_store
 
 @pytest.fixture(scope="session")
 def bucket(object_store: StackAddresses) -> R2Settings:
-    return R2Settings(
-        endpoint=object_store.s3_endpoint,
-        bucket=object_store.s3_bucket,
-        region=object_store.s3_region,
-        access_key_id=object_store.s3_access_key_id,
-        secret_access_key=object_store.s3_secret_access_key,
-    )
+    return object_store.r2
 
 
 @pytest.fixture(scope="session")

@@ -53,13 +53,14 @@ class RunningStack:
 
 
 @contextmanager
-def running_stack(
+def running_stack(  # noqa: PLR0913  # each is one separate thing that a stack is told
     *parts: ServiceName,
     data_directory: Path | None = None,
     discard: bool = False,
     worker_type: WorkerType = WorkerType.INPROCESS,
     gpu_workers: GpuWorkers | None = None,
     wishes: Mapping[str, str] | None = None,
+    protect_prefect: bool = False,
 ) -> Iterator[RunningStack]:
     """Run these parts (none named: everything) on free ports.
 
@@ -74,11 +75,31 @@ def running_stack(
         preferred_ports={},
         gpu_workers=gpu_workers or GpuWorkers(),
         wishes=wishes or {},
+        protect_prefect=protect_prefect,
         discard=made or discard,
     )
     # The background loop's thread must live as long as the stack: on Linux its end is the children's end.
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(Stack(settings)) as stack:
         yield RunningStack(stack, portal)
+
+
+def variables_of(at: StackAddresses) -> dict[str, str]:
+    """Return what a process around Prefect reads from its environment to work on these servers."""
+    return {
+        "DO_NOT_TRACK": "1",
+        "JOBSTORE_REDIS_URL": at.redis_url.get_secret_value(),
+        "PREFECT_API_AUTH_STRING": at.prefect_login.get_secret_value(),
+        "PREFECT_API_URL": at.prefect_api_url,
+        "R2_ACCESS_KEY_ID": at.s3_access_key_id,
+        "R2_BUCKET": at.s3_bucket,
+        "R2_ENDPOINT": at.s3_endpoint,
+        "R2_REGION": at.s3_region,
+        "R2_SECRET_ACCESS_KEY": at.s3_secret_access_key.get_secret_value(),
+        "RUNPOD_API_BASE": at.runpod_api_base,
+        "RUNPOD_API_KEY": at.runpod_api_key.get_secret_value(),
+        "RUNPOD_FACEFUSION_ENDPOINT": at.facefusion_endpoint,
+        "RUNPOD_WAV2LIP_ENDPOINT": at.wav2lip_endpoint,
+    }
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
 """What a day's jobs need: one pass over arrivals and workers, by events. Pure, and the same for the same seed.
 
-A job is what a request's GPU stages are, one after the other: it waits for a worker of the first endpoint, then for
-one of the second. An endpoint scales as REQUEST_COUNT does: a worker per job that waits or works, up to its maximum; a
-worker that must start first takes `cold_seconds`, and one without work goes after `idle_seconds`. Time before, between
-and after the GPU stages (`around_seconds`) takes no worker.
+A job is what a request is: it visits the orchestrators' CPU processes (ingest), a worker of each endpoint, and the CPU
+processes again (assembly, inspection, signing), and waits its turn wherever all are at work. An endpoint scales as
+REQUEST_COUNT does: a worker per job that waits or works, up to its maximum; a worker that must start first takes
+`cold_seconds`, and one without work goes after `idle_seconds`. CPU processes are always there. Time of a request that
+takes neither (`around_seconds`) delays it and nobody else.
 """
 
 import heapq
@@ -32,6 +33,16 @@ class StageLoad(BaseModel):
     idle_seconds: float = Field(default=30.0, ge=0)
 
 
+class HostLoad(BaseModel):
+    """The CPU processes of all orchestrators, and for how long a job keeps one busy at each of its visits."""
+
+    model_config = ConfigDict(frozen=True)
+
+    processes: int = Field(ge=1)
+    before_seconds: tuple[float, ...] = ()
+    after_seconds: tuple[float, ...] = ()
+
+
 class Load(BaseModel):
     """Jobs of a day, and how unevenly they come: `peak` is how many times the mean the busiest hour has."""
 
@@ -57,6 +68,17 @@ class StageOutcome(BaseModel):
     utilisation: float
 
 
+class HostOutcome(BaseModel):
+    """Seconds are sums over all CPU processes; `utilisation` is from the first arrival to the last end."""
+
+    model_config = ConfigDict(frozen=True)
+
+    processes: int
+    busy_seconds: float
+    longest_queue: int
+    utilisation: float
+
+
 class Outcome(BaseModel):
     """What a day looked like. `jobs_per_hour` is the throughput from the first arrival to the last end."""
 
@@ -68,6 +90,7 @@ class Outcome(BaseModel):
     p95_seconds: float
     longest_seconds: float
     stages: tuple[StageOutcome, ...]
+    host: HostOutcome | None
 
 
 @dataclass
@@ -77,7 +100,7 @@ class _Endpoint:
     load: StageLoad
     idle: list[float] = field(default_factory=list)
     occupied: int = 0
-    waiting: list[tuple[float, int]] = field(default_factory=list)
+    waiting: list[tuple[float, int, int, int]] = field(default_factory=list)
     busy_seconds: float = 0.0
     billed_seconds: float = 0.0
     cold_starts: int = 0
@@ -92,7 +115,7 @@ class _Endpoint:
             self.idle.remove(since)
             self.billed_seconds += self.load.idle_seconds
 
-    def take(self, now: float) -> float | None:
+    def take(self, now: float, job_seconds: float) -> float | None:
         """Give a job to a worker: return when it will have done it, None when all are at work."""
         self.expire(now)
         if self.idle:
@@ -108,9 +131,9 @@ class _Endpoint:
             return None
         self.occupied += 1
         self.most_workers = max(self.most_workers, self.occupied + len(self.idle))
-        self.busy_seconds += self.load.job_seconds
-        self.billed_seconds += start + self.load.job_seconds
-        return now + start + self.load.job_seconds
+        self.busy_seconds += job_seconds
+        self.billed_seconds += start + job_seconds
+        return now + start + job_seconds
 
     def release(self, now: float) -> None:
         self.occupied -= 1
@@ -131,43 +154,76 @@ class _Endpoint:
         )
 
 
-def simulate(load: Load, stages: Sequence[StageLoad], *, arrivals: Sequence[float] | None = None) -> Outcome:
+@dataclass(frozen=True)
+class _Visit:
+    endpoint: _Endpoint
+    seconds: float
+
+
+def simulate(
+    load: Load, stages: Sequence[StageLoad], *, host: HostLoad | None = None, arrivals: Sequence[float] | None = None
+) -> Outcome:
     """Return how a day goes.
 
     Args:
         load: How many jobs, and how they come.
         stages: The endpoints, in the order in which a job needs them.
+        host: The CPU processes before and after them; without it there are as many as anybody wants.
         arrivals: Seconds at which jobs come; without them they are drawn, evenly or with a busiest hour.
     """
     endpoints = [_Endpoint(stage) for stage in stages]
+    pool = _pool(host) if host else None
+    route = [_Visit(endpoint, endpoint.load.job_seconds) for endpoint in endpoints]
+    if host and pool:
+        before, after = (
+            [_Visit(pool, seconds) for seconds in each] for each in (host.before_seconds, host.after_seconds)
+        )
+        route = [*before, *route, *after]
     came = sorted(arrivals if arrivals is not None else _drawn(load))
-    # (moment, order among equal moments, job, stage that begins or has ended, whether it ends)
+    ended = [end + load.around_seconds for end in _played(came, route)]
+    return _outcome(came, ended, endpoints, pool)
+
+
+def _pool(host: HostLoad) -> _Endpoint:
+    busiest = max((*host.before_seconds, *host.after_seconds))
+    return _Endpoint(
+        StageLoad(
+            name="cpu", job_seconds=busiest, max_workers=host.processes, min_workers=host.processes, cold_seconds=0
+        )
+    )
+
+
+def _played(came: Sequence[float], route: Sequence[_Visit]) -> list[float]:
+    """Let every job make its visits, whoever comes first is served first; return when each has made its last."""
     tick = count()
+    # (moment, order among equal moments, job, visit that begins or has ended, whether it ends)
     events: list[tuple[float, int, int, int, bool]] = [(at, next(tick), job, 0, False) for job, at in enumerate(came)]
     heapq.heapify(events)
     ended = [0.0] * len(came)
     while events:
-        now, _, job, stage, is_end = heapq.heappop(events)
-        endpoint = endpoints[stage]
+        now, _, job, visit, is_end = heapq.heappop(events)
+        endpoint = route[visit].endpoint
         if is_end:
             endpoint.release(now)
-            if stage + 1 < len(endpoints):
-                heapq.heappush(events, (now, next(tick), job, stage + 1, False))
+            if visit + 1 < len(route):
+                heapq.heappush(events, (now, next(tick), job, visit + 1, False))
             else:
-                ended[job] = now + load.around_seconds
+                ended[job] = now
             if not endpoint.waiting:
                 continue
-            _, job = heapq.heappop(endpoint.waiting)
-        until = endpoint.take(now)
+            _, _, job, visit = heapq.heappop(endpoint.waiting)
+        until = endpoint.take(now, route[visit].seconds)
         if until is None:
-            heapq.heappush(endpoint.waiting, (now, job))
+            heapq.heappush(endpoint.waiting, (now, next(tick), job, visit))
             endpoint.longest_queue = max(endpoint.longest_queue, len(endpoint.waiting))
         else:
-            heapq.heappush(events, (until, next(tick), job, stage, True))
-    return _outcome(came, ended, endpoints)
+            heapq.heappush(events, (until, next(tick), job, visit, True))
+    return ended
 
 
-def _outcome(came: Sequence[float], ended: Sequence[float], endpoints: Sequence[_Endpoint]) -> Outcome:
+def _outcome(
+    came: Sequence[float], ended: Sequence[float], endpoints: Sequence[_Endpoint], pool: _Endpoint | None
+) -> Outcome:
     took = sorted(end - start for start, end in zip(came, ended, strict=True))
     last = max(ended)
     return Outcome(
@@ -177,6 +233,17 @@ def _outcome(came: Sequence[float], ended: Sequence[float], endpoints: Sequence[
         p95_seconds=took[min(len(took) - 1, len(took) * 95 // 100)],
         longest_seconds=took[-1],
         stages=tuple(endpoint.outcome(last) for endpoint in endpoints),
+        host=_host_outcome(pool, last - came[0]) if pool else None,
+    )
+
+
+def _host_outcome(pool: _Endpoint, seconds: float) -> HostOutcome:
+    processes = pool.load.max_workers
+    return HostOutcome(
+        processes=processes,
+        busy_seconds=pool.busy_seconds,
+        longest_queue=pool.longest_queue,
+        utilisation=pool.busy_seconds / (processes * seconds),
     )
 
 

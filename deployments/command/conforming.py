@@ -42,9 +42,10 @@ def conformance(
         else:
             told.rows(
                 tuple(told.text(Message.CONFORMANCE_HEADINGS).split("|")),
-                [(verdict.line, verdict.outcome, verdict.differs) for verdict in verdicts],
+                [(verdict.line, verdict.outcome, verdict.detail) for verdict in verdicts],
             )
         differing = sum(verdict.outcome == "differs" for verdict in verdicts)
-        told.say(Message.CONFORMANCE_SUM, count=len(verdicts), differing=differing)
+        asked = sum(verdict.outcome != "not asked" for verdict in verdicts)
+        told.say(Message.CONFORMANCE_SUM, count=asked, differing=differing)
         if differing:
             raise typer.Exit(Exit.FAILED)

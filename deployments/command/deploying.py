@@ -1,5 +1,6 @@
 """`lipswap deploy`: a RunPod account and a Prefect server brought to what the declaration says."""
 
+import asyncio
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -7,14 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
+import httpx
 import typer
 
+from blocks.prefect_refusal import reason_of
 from deployments.command.exits import Exit, settings_of, told_errors, told_in
 from deployments.command.options import AsJson, File
 from deployments.console import Told
 from deployments.fleet import applying, planning
 from deployments.fleet.account import Account
 from deployments.fleet.declaration import DEFAULT_FILE, Declaration, read_declaration
+from deployments.fleet.errors import PrefectError
 from deployments.fleet.gpus import PRICED_AS
 from deployments.fleet.images import ImageRegistry
 from deployments.fleet.planning import Action, Change, Plan
@@ -119,11 +123,19 @@ def destroy(
 @deploy.command()
 def prefect(context: typer.Context) -> None:
     """Bring blocks, work pool, limits, schedules and deployments of a Prefect server to the environment."""
-    from deployments.deploy import main  # noqa: PLC0415  # prefect takes seconds to import, and plan needs none of it
+    # Prefect takes seconds to import, and plan needs none of it.
+    from blocks.settings import OrchestratorSettings  # noqa: PLC0415
+    from deployments.deploy import deploy as deploy_to_prefect  # noqa: PLC0415
+    from deployments.deploy import parameters_in  # noqa: PLC0415
+    from gpu_tasks.provenance.settings import SigningSettings  # noqa: PLC0415
 
     told = told_in(context)
     with told_errors(told):
-        main()
+        settings, signing = settings_of(OrchestratorSettings), settings_of(SigningSettings)
+        try:
+            asyncio.run(deploy_to_prefect(settings, signing, parameters_in(os.environ)))
+        except httpx.HTTPError as error:
+            raise PrefectError(f"The Prefect server that PREFECT_API_URL names: {reason_of(error)}") from error
         told.say(Message.PREFECT_DEPLOYED, style="green")
 
 

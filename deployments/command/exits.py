@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from blocks.secret_blocks import SecretBlockError
 from deployments.console import Told
 from deployments.fleet.errors import DeployError
 from deployments.local.errors import StackError
@@ -48,6 +49,8 @@ def settings_of(kind: type[Settings]) -> Settings:
     """
     try:
         return kind()
+    except SecretBlockError as error:
+        raise SettingsUnusableError(str(error)) from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"])

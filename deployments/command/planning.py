@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from deployments.capacity.simulation import Load, Outcome, StageLoad, StageOutcome, simulate
+from deployments.capacity.simulation import HostLoad, Load, Outcome, StageLoad, StageOutcome, simulate
 from deployments.command.exits import told_errors, told_in
 from deployments.command.options import AsJson, File
 from deployments.console import Told
@@ -20,6 +20,8 @@ from gpu_tasks.contract.prices import price_table
 # GPU seconds per second of video. Nobody has measured them on a GPU for this product: yours are in `lipswap ledger`.
 _ASSUMED_LIP_SYNC: Final = 1.0
 _ASSUMED_FACE_SWAP: Final = 2.5
+# The part of a run's CPU seconds that comes before its GPU stages (tests/benchmarks/test_capacity.py).
+_BEFORE: Final = 0.2
 
 
 def plan(
@@ -34,8 +36,14 @@ def plan(
     ] = _ASSUMED_FACE_SWAP,
     cold_seconds: Annotated[float, typer.Option("--cold", min=0, help="Seconds until a new worker begins.")] = 20.0,
     around_seconds: Annotated[
-        float, typer.Option("--around", min=0, help="Seconds of a request outside of GPU workers.")
-    ] = 5.0,
+        float, typer.Option("--around", min=0, help="Seconds of a request outside of workers and CPU processes.")
+    ] = 2.0,
+    cpu: Annotated[
+        float, typer.Option("--cpu", min=0, help="Seconds of a CPU process per second of video, ingest to signing.")
+    ] = 1.0,
+    cpu_processes: Annotated[
+        int, typer.Option("--cpu-processes", min=1, help="CPU processes of all orchestrators together.")
+    ] = 4,
     peak: Annotated[float, typer.Option("--peak", min=1, help="Busiest hour, in means of the day.")] = 3.0,
     file: File = DEFAULT_FILE,
     as_json: AsJson = False,
@@ -51,7 +59,12 @@ def plan(
         if not stages:
             raise typer.BadParameter(told.text(Message.PLAN_WITHOUT_STAGES))
         load = Load(jobs_per_day=jobs_per_day, around_seconds=around_seconds, peak=peak)
-        outcome = simulate(load, stages)
+        host = HostLoad(
+            processes=cpu_processes,
+            before_seconds=(cpu * seconds * _BEFORE,),
+            after_seconds=(cpu * seconds * (1 - _BEFORE),),
+        )
+        outcome = simulate(load, stages, host=host)
         prices = {stage: _price(declaration, Stage(stage.name)) for stage in stages}
         cost = {stage.name: price * _outcome_of(outcome, stage).billed_seconds for stage, price in prices.items()}
         if as_json:
@@ -98,6 +111,13 @@ def _show(outcome: Outcome, cost: Mapping[str, float], told: Told) -> None:
         for one in outcome.stages
     ]
     told.rows(headings, rows)
+    if outcome.host:
+        told.say(
+            Message.PLAN_HOST,
+            processes=outcome.host.processes,
+            used=outcome.host.utilisation,
+            waiting=outcome.host.longest_queue,
+        )
     told.say(
         Message.PLAN_SUM,
         jobs=outcome.jobs,

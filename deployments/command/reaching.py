@@ -13,12 +13,5 @@ def bucket_of(data: Path) -> R2Settings:
     Raises:
         SettingsUnusableError: A value of the environment is missing or does not fit.
     """
-    if (local := running_addresses(data)) is None:
-        return settings_of(R2Settings)
-    return R2Settings(
-        endpoint=local.s3_endpoint,
-        bucket=local.s3_bucket,
-        region=local.s3_region,
-        access_key_id=local.s3_access_key_id,
-        secret_access_key=local.s3_secret_access_key,
-    )
+    local = running_addresses(data)
+    return settings_of(R2Settings) if local is None else local.r2

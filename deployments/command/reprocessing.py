@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from blocks import registry
 from blocks.policy import PipelinePolicy
@@ -100,10 +100,13 @@ def _prefect_of(data: Path) -> Iterator[None]:
         SettingsUnusableError: There is neither: without an address Prefect would start a server of its own.
     """
     local = running_addresses(data)
-    url = local.prefect_api_url if local else PREFECT_API_URL.value()
-    if not url:
-        raise SettingsUnusableError("PREFECT_API_URL: the address of the Prefect server is not set.")
-    with temporary_settings({PREFECT_API_URL: url}):
+    if local is None:
+        if not PREFECT_API_URL.value():
+            raise SettingsUnusableError("PREFECT_API_URL: the address of the Prefect server is not set.")
+        yield
+        return
+    login = local.prefect_login.get_secret_value()
+    with temporary_settings({PREFECT_API_URL: local.prefect_api_url, PREFECT_API_AUTH_STRING: login}):
         yield
 
 

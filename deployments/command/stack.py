@@ -49,6 +49,7 @@ def up(
         parts=frozenset(part or EVERYTHING),
         worker_type=worker_type,
         preferred_ports={} if any_ports else PREFERRED_PORTS,
+        protect_prefect=True,
         wishes=wishes_in(os.environ),
     )
     with told_errors(told):
@@ -70,7 +71,9 @@ def demo(
 ) -> None:
     """Start the stack, run the bundled sample through it by HTTP, keep the result, and stop."""
     told = told_in(context)
-    settings = StackSettings(data_directory=data, worker_type=worker_type, wishes=wishes_in(os.environ))
+    settings = StackSettings(
+        data_directory=data, worker_type=worker_type, protect_prefect=True, wishes=wishes_in(os.environ)
+    )
     with told_errors(told), api_errors(told):
         report = asyncio.run(_demo(settings, output, told, fresh=fresh, keep=keep))
         if report is None:

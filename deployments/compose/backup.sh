@@ -1,11 +1,15 @@
 #!/bin/sh
 # One dump of Prefect's database, complete or not there; dumps older than KEEP_DAYS go.
+# Without containers: PGPASSWORD_FILE and BACKUPS say where password and dumps are.
 set -eu
-PGPASSWORD=$(cat /run/secrets/postgres_password)
+PGPASSWORD=$(cat "${PGPASSWORD_FILE:-/run/secrets/postgres_password}")
 export PGPASSWORD
-name=/backups/prefect-$(date -u +%Y%m%dT%H%M%SZ).dump
+folder=${BACKUPS:-/backups}
+name=$folder/prefect-$(date -u +%Y%m%dT%H%M%SZ).dump
+# A dump holds every secret of the blocks and the key they are encrypted with.
+umask 077
 pg_dump --format=custom --file="$name.part"
 pg_restore --list "$name.part" >/dev/null
 mv "$name.part" "$name"
-find /backups -name 'prefect-*.dump' -mtime "+${KEEP_DAYS:-14}" -delete
+find "$folder" -name 'prefect-*.dump' -mtime "+${KEEP_DAYS:-14}" -delete
 echo "$name"

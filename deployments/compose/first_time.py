@@ -4,6 +4,7 @@ Files are readable by the containers' accounts, the folder by its owner only: an
 What only others can give (keys of RunPod and of the bucket) is left empty to be filled in.
 """
 
+import base64
 import secrets
 import sys
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,9 @@ def make(folder: Path) -> tuple[str, ...]:
     _write(folder / "job_store_url", f"rediss://:{redis}@redis:6380/0?ssl_ca_certs=/run/secrets/authority.pem")
     _write(folder / "redis.conf", f"requirepass {redis}\n")
     _once(folder / "api_secret")
+    _once(folder / "runpod_hook_token")
+    # In the form in which receivers' libraries take it (Standard Webhooks).
+    _write(folder / "webhook_secret", f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")
     # Two pages behind one address must know each other's cookies.
     _once(folder / "page_cookie_secret")
     _write(folder / "prefect_auth", f"operator:{secrets.token_urlsafe(24)}")

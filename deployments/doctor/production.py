@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from api_shim.settings import ShimSettings
 from blocks.endpoint_health import EndpointState, state_of
 from blocks.runpod_client import RunPodClient
+from blocks.secret_blocks import SecretBlockError
 from deployments.bucket.errors import BucketError
 from deployments.bucket.preparing import Bucket, Part
 from deployments.doctor.findings import Finding, ProductionCheck, fine, notice, problem
@@ -39,18 +40,24 @@ def examine_production(environment: Mapping[str, str], declaration: Declaration)
     try:
         settings, signing = ShimSettings(), SigningSettings()
     except ValidationError:
-        problems = "; ".join(_wrong_variables())
-        yield problem(ProductionCheck.VARIABLES, Message.VARIABLES_WRONG, Message.VARIABLES_FIX, problems=problems)
+        yield _wrong("; ".join(_wrong_variables()))
+        return
+    except SecretBlockError as error:
+        yield _wrong(str(error))
         return
     yield fine(ProductionCheck.VARIABLES, Message.VARIABLES_RIGHT)
     yield from _look_at_bucket(settings, declaration)
     yield _look_at_redis(settings)
-    yield from _look_at_prefect(settings)
+    yield from _look_at_prefect()
     for stage, check in _STAGE_CHECKS.items():
         yield asyncio.run(_look_at_endpoint(settings, stage, check))
     yield _look_at_signing(signing)
     yield _look_at_door(settings)
     yield from _look_at_addresses(environment, settings)
+
+
+def _wrong(problems: str) -> Finding:
+    return problem(ProductionCheck.VARIABLES, Message.VARIABLES_WRONG, Message.VARIABLES_FIX, problems=problems)
 
 
 def _wrong_variables() -> Iterator[str]:
@@ -115,8 +122,8 @@ def _look_at_redis(settings: ShimSettings) -> Finding:
     return fine(ProductionCheck.REDIS, Message.REDIS_WORKS)
 
 
-def _look_at_prefect(settings: ShimSettings) -> Iterator[Finding]:
-    state = asyncio.run(prefect_state(settings.prefect_api_url))
+def _look_at_prefect() -> Iterator[Finding]:
+    state = asyncio.run(prefect_state())
     if state.reason:
         yield problem(ProductionCheck.PREFECT, Message.DETAIL, Message.PREFECT_FIX, detail=state.reason)
         return

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ import httpx
 import redis
 from pydantic import SecretStr
 
+from blocks.prefect_refusal import reason_of
 from flows.request import DEPLOYMENT, VERIFY_DEPLOYMENT
 from gpu_tasks.settings import R2Settings
 
@@ -78,13 +78,13 @@ class PrefectState(NamedTuple):
     workers: int = 0
 
 
-async def prefect_state(api_url: str) -> PrefectState:
-    """Ask for the version, the deployments and the workers that beat lately."""
-    from prefect.client.orchestration import PrefectClient  # noqa: PLC0415  # seconds, and after all cheap questions
-    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError  # noqa: PLC0415  # the same
+async def prefect_state() -> PrefectState:
+    """Ask the server that the environment names for its version, the deployments and the workers that beat lately."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415  # seconds, and after all cheap questions
+    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415  # the same
 
     try:
-        async with PrefectClient(api_url, httpx_settings={"timeout": _SECONDS}) as client:
+        async with get_client(httpx_settings={"timeout": _SECONDS}) as client:
             version = await client.api_version()
             missing = []
             for name in (DEPLOYMENT, VERIFY_DEPLOYMENT):
@@ -97,12 +97,8 @@ async def prefect_state(api_url: str) -> PrefectState:
             for pool in await client.read_work_pools():
                 beats = [worker.last_heartbeat_time for worker in await client.read_workers_for_work_pool(pool.name)]
                 workers += sum(1 for beat in beats if beat and beat > lately)
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code == HTTPStatus.UNAUTHORIZED:
-            return PrefectState(reason="It asks for a password; set PREFECT_API_AUTH_STRING.")
-        return PrefectState(reason=f"It answers with status {error.response.status_code}.")
-    except (httpx.HTTPError, RuntimeError) as error:
-        return PrefectState(reason=f"It does not answer ({type(error).__name__}).")
+    except httpx.HTTPError as error:
+        return PrefectState(reason=reason_of(error))
     return PrefectState(version=version, missing=missing, workers=workers)
 
 

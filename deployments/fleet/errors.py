@@ -3,6 +3,7 @@
 DeployError
 ├── DeclarationError   the file, or a variable it names, cannot be used: nothing was asked of anybody
 ├── PreflightError     the account or a registry cannot give what is declared: nothing was changed
+├── PrefectError       Prefect's server refused what was asked of it, or is not there
 └── AccountError       RunPod refused a request or did not answer it
     └── AnswerLostError    a write was sent and its answer lost: `apply` again finds out what became of it
 """
@@ -18,6 +19,10 @@ class DeclarationError(DeployError):
 
 class PreflightError(DeployError):
     """What is declared cannot be had."""
+
+
+class PrefectError(DeployError):
+    """The Prefect server refused, or cannot be reached."""
 
 
 class AccountError(DeployError):

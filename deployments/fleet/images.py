@@ -16,6 +16,8 @@ _ACCEPTED: Final = (
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
     "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
 )
+# Container engines ask a registry on their own machine by http, too.
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1"})
 _CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -37,14 +39,7 @@ def parts_of(image: str) -> ImageName:
 
 
 class ImageRegistry:
-    """Asks registries anonymously; private images are vouched for by the one who deploys.
-
-    Args:
-        plain_hosts: Hosts that are asked by http, for a registry on this machine.
-    """
-
-    def __init__(self, plain_hosts: frozenset[str] = frozenset()) -> None:
-        self._plain_hosts = plain_hosts
+    """Asks registries anonymously; private images are vouched for by the one who deploys."""
 
     def check(self, image: str) -> None:
         """Ask for one image.
@@ -73,7 +68,7 @@ class ImageRegistry:
 
     def _ask(self, http: httpx.Client, name: ImageName) -> int:
         host = _DOCKER_HUB_API if name.host in _DOCKER_HUB else name.host
-        scheme = "http" if name.host in self._plain_hosts else "https"
+        scheme = "http" if name.host.partition(":")[0] in _THIS_MACHINE else "https"
         url = f"{scheme}://{host}/v2/{name.repository}/manifests/{name.tag}"
         answer = http.head(url, headers={"Accept": _ACCEPTED})
         if answer.status_code == HTTPStatus.UNAUTHORIZED and (token := _token(http, answer)):

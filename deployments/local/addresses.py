@@ -12,10 +12,15 @@ from deployments.local.object_store import object_store_address
 from deployments.local.postgres_server import postgres_address
 from deployments.local.prefect_server import prefect_address
 from deployments.local.valkey_server import valkey_address
+from gpu_tasks.settings import R2Settings
 
 
 class StackAddresses(BaseModel):
-    """Every address with its credential. `api_secret` is asked for only where the stack protects its API."""
+    """Every address with its credential.
+
+    `api_secret` and `prefect_login` are asked for only where the stack protects its API, or Prefect; who sends them to
+    one that does not ask is served all the same.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,6 +29,7 @@ class StackAddresses(BaseModel):
     page_url: str
     prefect_api_url: str
     prefect_ui_url: str
+    prefect_login: SecretStr
     s3_endpoint: str
     s3_region: str
     s3_bucket: str
@@ -36,10 +42,22 @@ class StackAddresses(BaseModel):
     wav2lip_endpoint: str
     facefusion_endpoint: str
 
+    @property
+    def r2(self) -> R2Settings:
+        """The bucket, as its clients are told of it."""
+        return R2Settings(
+            endpoint=self.s3_endpoint,
+            bucket=self.s3_bucket,
+            region=self.s3_region,
+            access_key_id=self.s3_access_key_id,
+            secret_access_key=self.s3_secret_access_key,
+        )
+
 
 def stack_addresses(ports: Ports, credentials: Credentials) -> StackAddresses:
     """Derive every address from the ports and the credentials."""
-    prefect = prefect_address(ports)
+    login = credentials.prefect_login()
+    prefect = prefect_address(ports, login)
     store = object_store_address(ports, credentials)
     gpu = gpu_endpoints_address(ports, credentials)
     return StackAddresses(
@@ -48,6 +66,7 @@ def stack_addresses(ports: Ports, credentials: Credentials) -> StackAddresses:
         page_url=f"http://{HOST}:{ports.page}",
         prefect_api_url=prefect.api_url,
         prefect_ui_url=prefect.ui_url,
+        prefect_login=login,
         s3_endpoint=store.endpoint_url,
         s3_region=store.region,
         s3_bucket=store.bucket,

@@ -62,16 +62,16 @@ class _Heartbeat:
     """Knows a worker by a heartbeat younger than its start; those of its predecessors stay listed in Prefect."""
 
     def __init__(self, prefect: PrefectAddress) -> None:
-        self._pools_url = f"{prefect.api_url}/work_pools"
+        self._pools_url, self._headers = f"{prefect.api_url}/work_pools", prefect.headers
         self._began = datetime.now(UTC)
 
     async def forget(self) -> None:
         self._began = datetime.now(UTC)
 
     async def probe(self) -> None:
-        answer = await ask(f"{self._pools_url}/filter", body={"limit": _POOLS_AT_MOST})
+        answer = await ask(f"{self._pools_url}/filter", body={"limit": _POOLS_AT_MOST}, headers=self._headers)
         for pool in _POOLS.validate_json(answer):
-            answer = await ask(f"{self._pools_url}/{pool.name}/workers/filter", body={})
+            answer = await ask(f"{self._pools_url}/{pool.name}/workers/filter", body={}, headers=self._headers)
             beats = [worker.last_heartbeat_time for worker in _WORKERS.validate_json(answer)]
             if any(beat and beat > self._began for beat in beats):
                 return

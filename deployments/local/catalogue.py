@@ -30,6 +30,7 @@ def services_of(  # noqa: PLR0913 - each is one separate fact a stack is made of
     *,
     gpu_workers: GpuWorkers,
     protect_api: bool,
+    protect_prefect: bool,
     wishes: Mapping[str, str],
 ) -> tuple[Service, ...]:
     """Return all services of a stack; starting a part of them is the caller's choice."""
@@ -37,7 +38,7 @@ def services_of(  # noqa: PLR0913 - each is one separate fact a stack is made of
     valkey = valkey_address(ports, credentials)
     store = object_store_address(ports, credentials)
     gpu = gpu_endpoints_address(ports, credentials)
-    prefect = prefect_address(ports)
+    prefect = prefect_address(ports, credentials.prefect_login() if protect_prefect else None)
     neighbours = Neighbours(
         prefect=prefect,
         gpu=gpu,

@@ -61,6 +61,10 @@ class Credentials(BaseModel):
         """The token in the address that the control plane calls when a job is over."""
         return SecretStr(self._derived("hooks").hex())
 
+    def prefect_login(self) -> SecretStr:
+        """What Prefect's API and its page ask for where a stack protects them; derived like the others."""
+        return SecretStr("operator:" + base64.urlsafe_b64encode(self._derived("prefect")).decode())
+
     def _derived(self, purpose: str) -> bytes:
         return hmac.digest(self.api_secret.get_secret_value().encode(), purpose.encode(), hashlib.sha256)
 
@@ -74,6 +78,7 @@ class Credentials(BaseModel):
             self.api_secret,
             self.webhook_secret(),
             self.hook_token(),
+            self.prefect_login(),
             self.weed.volume_write,
             self.weed.volume_read,
             self.weed.filer_write,

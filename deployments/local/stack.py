@@ -44,6 +44,7 @@ class StackSettings(BaseModel):
         worker_type: How the orchestrator runs flows.
         preferred_ports: Wanted ports for `api`, `prefect` and `page`; a busy one is replaced by a free one.
         protect_api: Whether the API asks for the generated secret.
+        protect_prefect: Whether Prefect's API and page ask for the generated login.
         wishes: Variables for our own processes that the person who starts it has set, as `wishes_in` finds them.
         gpu_workers: What runs behind the endpoints.
         discard: Remove the data directory, and what root's Postgres keeps outside of it, after the stop.
@@ -56,6 +57,7 @@ class StackSettings(BaseModel):
     worker_type: WorkerType = WorkerType.INPROCESS
     preferred_ports: Mapping[str, int] = Field(default_factory=lambda: PREFERRED_PORTS)
     protect_api: bool = False
+    protect_prefect: bool = False
     wishes: Mapping[str, str] = Field(default_factory=dict)
     gpu_workers: GpuWorkers = Field(default_factory=GpuWorkers)
     discard: bool = False
@@ -111,6 +113,7 @@ class Stack:
                 settings.worker_type,
                 gpu_workers=settings.gpu_workers,
                 protect_api=settings.protect_api,
+                protect_prefect=settings.protect_prefect,
                 wishes=settings.wishes,
             )
             chosen = with_dependencies(settings.parts, services)

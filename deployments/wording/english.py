@@ -25,6 +25,7 @@ ENGLISH: Mapping[Message, str] = {
     Message.ADDRESS_PAGE: "Page         {url}",
     Message.ADDRESS_API: "API          {url}   (docs: {url}/docs)",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
+    Message.PREFECT_LOGIN: "  asks for   {login}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",
     Message.SECONDS: "{seconds:5.1f} s",
     Message.WHOLE_STACK: "stack",
@@ -198,7 +199,9 @@ ENGLISH: Mapping[Message, str] = {
     Message.CHECK_ADDRESSES: "certificates",
     Message.VARIABLES_RIGHT: "all that are needed are set",
     Message.VARIABLES_WRONG: "{problems}",
-    Message.VARIABLES_FIX: "Set them as docs/deploy.md lists; a secret may come from a file, by NAME_FILE.",
+    Message.VARIABLES_FIX: (
+        "Set them as docs/deploy.md lists; a secret may come from a file (NAME_FILE) or a Secret block (NAME_BLOCK)."
+    ),
     Message.BUCKET_WORKS: "{bucket} is written and read, and keeps conditional puts",
     Message.BUCKET_FIX: "Correct the variable that is named; `lipswap bucket check` asks again.",
     Message.SKEW_IS: "{seconds:+.0f} s",
@@ -243,11 +246,12 @@ ENGLISH: Mapping[Message, str] = {
     Message.ADDRESSES_SOON: "end soon (days): {days}",
     Message.ADDRESSES_FIX: "Renew the certificate, or correct the address.",
     Message.PLAN_HEADINGS: "endpoint|workers|longest queue|cold starts|busy s|billed s|used|USD a day",
+    Message.PLAN_HOST: "{processes} CPU processes, {used:.0%} used; longest queue {waiting}.",
     Message.PLAN_SUM: (
         "{jobs} jobs, {hourly:.0f} an hour; median {median:.0f} s, 95 % within {p95:.0f} s, longest "
         "{longest:.0f} s; {usd:.2f} USD a day for GPUs."
     ),
     Message.PLAN_WITHOUT_STAGES: "A request needs at least one of the two stages.",
-    Message.CONFORMANCE_HEADINGS: "line of the contract|outcome|what differs",
+    Message.CONFORMANCE_HEADINGS: "line of the contract|outcome|what it did, or why it was not asked",
     Message.CONFORMANCE_SUM: "{count} lines asked, {differing} differ.",
 }

@@ -25,6 +25,7 @@ JAPANESE: Mapping[Message, str] = {
     Message.ADDRESS_PAGE: "ページ       {url}",
     Message.ADDRESS_API: "API          {url}   （ドキュメント: {url}/docs）",
     Message.ADDRESS_PREFECT: "Prefect UI   {url}",
+    Message.PREFECT_LOGIN: "  ログイン   {login}",
     Message.SERVICE: "{name:>15} {happening} {took} {detail}",
     Message.SECONDS: "{seconds:5.1f} 秒",
     Message.WHOLE_STACK: "スタック",
@@ -205,7 +206,8 @@ JAPANESE: Mapping[Message, str] = {
     Message.VARIABLES_RIGHT: "必要なものはすべて設定されています",
     Message.VARIABLES_WRONG: "{problems}",
     Message.VARIABLES_FIX: (
-        "docs/deploy.ja.md の一覧のとおりに設定してください。シークレットは NAME_FILE でファイルからも渡せます。"
+        "docs/deploy.ja.md の一覧のとおりに設定してください。シークレットはファイル（NAME_FILE）や "
+        "Prefect の Secret ブロック（NAME_BLOCK）からも渡せます。"
     ),
     Message.BUCKET_WORKS: "{bucket} は読み書きでき、条件付き書き込みも守られます",
     Message.BUCKET_FIX: "名前の挙がった変数を直してください。`lipswap bucket check` で再確認できます。",
@@ -255,11 +257,12 @@ JAPANESE: Mapping[Message, str] = {
     Message.ADDRESSES_SOON: "まもなく期限切れ（日数）: {days}",
     Message.ADDRESSES_FIX: "証明書を更新するか、アドレスを直してください。",
     Message.PLAN_HEADINGS: "エンドポイント|ワーカー|最長の列|コールドスタート|稼働秒|課金秒|利用率|USD/日",
+    Message.PLAN_HOST: "CPU プロセス {processes} 個、利用率 {used:.0%}、最長の列 {waiting}。",
     Message.PLAN_SUM: (
         "{jobs} 件、毎時 {hourly:.0f} 件。中央値 {median:.0f} 秒、95 % が {p95:.0f} 秒以内、最長 "
         "{longest:.0f} 秒。GPU 費用 1 日 {usd:.2f} USD。"
     ),
     Message.PLAN_WITHOUT_STAGES: "少なくとも一方の処理が必要です。",
-    Message.CONFORMANCE_HEADINGS: "契約の項目|結果|違い",
+    Message.CONFORMANCE_HEADINGS: "契約の項目|結果|実際の動作、または確認しなかった理由",
     Message.CONFORMANCE_SUM: "{count} 項目を確認し、{differing} 項目に違いがありました。",
 }

@@ -17,7 +17,7 @@ from flows.request import DEPLOYMENT
 from gpu_tasks.contract.records import Status
 from tests.chaos.jobs import upload
 from tests.runs.orchestra import Orchestra, Worker, deploy
-from tests.servers import RunningStack, running_stack
+from tests.servers import RunningStack, running_stack, variables_of
 from tests.simulation.clients import gpu_workers, orchestra_of, store_of
 from tests.simulation.options import options_of
 
@@ -37,24 +37,11 @@ def stack() -> Iterator[RunningStack]:
 
 
 def _environment(stack: RunningStack, folder: Path) -> dict[str, str]:
-    at = stack.addresses
-    return {
+    return variables_of(stack.addresses) | {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "TMPDIR": str(folder),
-        "PREFECT_API_URL": at.prefect_api_url,
-        "DO_NOT_TRACK": "1",
-        "R2_ENDPOINT": at.s3_endpoint,
-        "R2_BUCKET": at.s3_bucket,
-        "R2_REGION": at.s3_region,
-        "R2_ACCESS_KEY_ID": at.s3_access_key_id,
-        "R2_SECRET_ACCESS_KEY": at.s3_secret_access_key.get_secret_value(),
-        "RUNPOD_API_KEY": at.runpod_api_key.get_secret_value(),
-        "RUNPOD_API_BASE": at.runpod_api_base,
-        "RUNPOD_WAV2LIP_ENDPOINT": at.wav2lip_endpoint,
-        "RUNPOD_FACEFUSION_ENDPOINT": at.facefusion_endpoint,
         "RUNPOD_POLL_INTERVAL": "0.5",
-        "JOBSTORE_REDIS_URL": at.redis_url.get_secret_value(),
         "LIPSWAP_ALLOW_DRAFT": "true",
         # What the frames look like is no part of orchestration, and the simulated ones show nothing.
         "LIPSWAP_QUALITY_ENABLED": "false",

@@ -8,13 +8,12 @@ import pytest
 from deployments.bucket.policy import BucketPolicy
 from deployments.bucket.preparing import Bucket
 from deployments.local.services import ServiceName
-from gpu_tasks.settings import R2Settings
 from tests.deploy.account import RunningAccount, running_account
 from tests.deploy.examined import PAGE, examined
 from tests.provenance.parties import Party
 from tests.runpod.plane import API_KEY, RunningPlane, endpoint, plane_config, running_plane
 from tests.runs.orchestra import deploy, worker_process
-from tests.servers import RunningStack, running_stack
+from tests.servers import RunningStack, running_stack, variables_of
 from tests.waiting import wait_until
 
 
@@ -35,7 +34,8 @@ def account(request: pytest.FixtureRequest, account_server: str) -> RunningAccou
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[RunningStack]:
-    with running_stack(ServiceName.PREFECT_SERVER, ServiceName.VALKEY, ServiceName.OBJECT_STORE) as running:
+    parts = (ServiceName.PREFECT_SERVER, ServiceName.VALKEY, ServiceName.OBJECT_STORE)
+    with running_stack(*parts, protect_prefect=True) as running:
         yield running
 
 
@@ -52,29 +52,20 @@ def production(
 ) -> Iterator[dict[str, str]]:
     """The variables of a production that is as it should be: prepared bucket, deployed flows, a worker, a chain."""
     at, folder = stack.addresses, tmp_path_factory.mktemp("production")
-    environment = {
-        "PREFECT_API_URL": at.prefect_api_url,
+    environment = variables_of(at) | {
         "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "R2_ENDPOINT": at.s3_endpoint,
-        "R2_BUCKET": at.s3_bucket,
-        "R2_REGION": at.s3_region,
-        "R2_ACCESS_KEY_ID": at.s3_access_key_id,
-        "R2_SECRET_ACCESS_KEY": at.s3_secret_access_key.get_secret_value(),
         "RUNPOD_API_KEY": API_KEY,
         "RUNPOD_API_BASE": f"{plane.base_url}/v2",
         "RUNPOD_WAV2LIP_ENDPOINT": "lips",
         "RUNPOD_FACEFUSION_ENDPOINT": "faces",
-        "JOBSTORE_REDIS_URL": at.redis_url.get_secret_value(),
         "FF_API_SECRET": "a-secret-of-the-tests",
         "LIPSWAP_SCHEDULES": "true",
-        "DO_NOT_TRACK": "1",
         "PATH": "/usr/bin:/bin",
         "HOME": str(folder),
         **_chain(folder),
     }
     policy = BucketPolicy(origins=(PAGE,))
-    r2 = {name.removeprefix("R2_").lower(): value for name, value in environment.items() if name.startswith("R2_")}
-    Bucket(R2Settings.model_validate(r2)).prepare(policy)
+    Bucket(at.r2).prepare(policy)
     deploy(environment)
     with worker_process(environment, folder, "flows.worker"):
         wait_until(

@@ -21,14 +21,7 @@ POLICY = BucketPolicy(origins=("https://page.example.com",), uploads_days=7)
 
 
 def settings(store: StackAddresses, **changes: str) -> R2Settings:
-    known = {
-        "endpoint": store.s3_endpoint,
-        "bucket": store.s3_bucket,
-        "region": store.s3_region,
-        "access_key_id": store.s3_access_key_id,
-        "secret_access_key": store.s3_secret_access_key.get_secret_value(),
-    }
-    return R2Settings.model_validate(known | changes)
+    return R2Settings.model_validate(store.r2.model_dump() | changes)
 
 
 def test_a_bucket_is_prepared_once(stack: RunningStack) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deployments.capacity.simulation import Load, StageLoad, simulate
+from deployments.capacity.simulation import HostLoad, Load, StageLoad, simulate
 from tests.deploy.commands import lipswap
 
 WARM = {"cold_seconds": 0.0, "idle_seconds": 0.0}
@@ -77,6 +77,31 @@ def test_more_jobs_than_workers_can_do_wait_longer() -> None:
     easy, full = (simulate(Load(jobs_per_day=jobs), stages) for jobs in (500, 4000))
 
     assert easy.p95_seconds < 300 < full.p95_seconds
+
+
+def test_runs_wait_for_a_cpu_process_when_those_are_few() -> None:
+    stage = StageLoad(name="a", job_seconds=1, max_workers=10, **WARM)
+    host = HostLoad(processes=2, before_seconds=(1,), after_seconds=(3, 6))
+
+    outcome = simulate(Load(jobs_per_day=20, around_seconds=0), [stage], host=host, arrivals=[0.0] * 20)
+
+    # Two hundred seconds of work on two processes, one more for the worker, which nothing else waits for.
+    assert outcome.longest_seconds == pytest.approx(100, abs=3)
+    assert outcome.host
+    assert outcome.host.busy_seconds == 200
+    assert outcome.host.utilisation == pytest.approx(1.0, abs=0.03)
+    assert outcome.host.longest_queue == 18
+
+
+def test_many_cpu_processes_are_as_none_at_all() -> None:
+    load, stage = Load(jobs_per_day=50, around_seconds=0), StageLoad(name="a", job_seconds=5, max_workers=2, **WARM)
+    host = HostLoad(processes=50, before_seconds=(2,), after_seconds=(4,))
+
+    with_them = simulate(load, [stage], host=host, arrivals=[0.0] * 50)
+    without = simulate(load, [stage], arrivals=[2.0] * 50)
+
+    assert with_them.longest_seconds == without.longest_seconds + 6
+    assert with_them.stages == without.stages
 
 
 def test_the_command_tells_it_and_its_price() -> None:

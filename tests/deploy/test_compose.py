@@ -187,9 +187,29 @@ def test_the_process_of_a_container_is_the_command_and_has_the_secret(tmp_path: 
     assert said.split() == [str(process.pid), "rpa_1", "False"]
 
 
-@pytest.mark.parametrize("script", ["backup.sh", "restore.sh"])
-def test_scripts_can_be_read_by_a_shell(script: str) -> None:
-    assert subprocess.run(["/bin/sh", "-n", FOLDER / script], check=False).returncode == 0
+def test_our_processes_take_the_secrets_that_first_time_makes(tmp_path: Path) -> None:
+    make(tmp_path)
+    for name in ("runpod_api_key", "r2_access_key_id", "r2_secret_access_key"):
+        (tmp_path / name).write_text("from-others", encoding="utf-8")
+    said = {name: str(value) for name, value in ONE_HOST["services"]["api"]["environment"].items()}
+    environment = {
+        name: re.sub(r"\$\{\w+:-(\w*)\}", r"\1", re.sub(r"\$\{\w+:\?[^}]*\}", "example.com", value))
+        for name, value in said.items()
+    } | {"R2_ENDPOINT": "https://example.com"}
+    environment = {name: value.replace("/run/secrets", str(tmp_path)) for name, value in environment.items()}
+    show = "from api_shim.settings import ShimSettings as S; print(S().runpod_webhook_url.get_secret_value())"
+
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.images.start", sys.executable, "-c", show],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    token = (tmp_path / "runpod_hook_token").read_text(encoding="utf-8")
+    assert done.stdout.strip() == f"https://api.example.com/hooks/runpod/{token}", done.stderr
 
 
 def test_the_dashboard_and_the_alerts_ask_for_the_same_things_by_name() -> None:

@@ -72,7 +72,8 @@ def test_an_endpoint_that_runpod_lowered_is_told_from_one_that_somebody_edited(
 
 @pytest.fixture
 async def prefect(production: dict[str, str]) -> AsyncIterator[PrefectClient]:
-    async with PrefectClient(production["PREFECT_API_URL"]) as client:
+    login = production["PREFECT_API_AUTH_STRING"]
+    async with PrefectClient(production["PREFECT_API_URL"], auth_string=login) as client:
         yield client
 
 

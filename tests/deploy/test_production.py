@@ -61,8 +61,14 @@ PLANTED: list[tuple[dict[str, str], list[tuple[str, str, str]]]] = [
         ],
     ),
     (
-        {"R2_BUCKET": "elsewhere", "RUNPOD_FACEFUSION_ENDPOINT": "gone", "RUNPOD_WAV2LIP_ENDPOINT": "broken"},
+        {
+            "R2_BUCKET": "elsewhere",
+            "PREFECT_API_AUTH_STRING": "operator:another",
+            "RUNPOD_FACEFUSION_ENDPOINT": "gone",
+            "RUNPOD_WAV2LIP_ENDPOINT": "broken",
+        },
         [
+            ("prefect", "refuses the login", "PREFECT_API_AUTH_STRING"),
             ("bucket", "jurisdiction", "lipswap bucket check"),
             ("face_swap", "", "RUNPOD_FACEFUSION_ENDPOINT"),
             ("lip_sync", "crash_loop", "logs"),

@@ -15,8 +15,11 @@ import yaml
 
 from deployments.local.addresses import StackAddresses
 from tests.ha.balancer import balanced
+from tests.servers import variables_of
 from tests.waiting import wait_until
 
+# What first_time.py writes into secrets/prefect_auth.
+LOGIN = "operator:of-the-tests"
 COMPOSE = Path(__file__).parents[2] / "deployments" / "compose"
 
 
@@ -110,28 +113,19 @@ def _server_environment(at: StackAddresses) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": at.postgres_url.get_secret_value(),
+        "PREFECT_SERVER_API_AUTH_STRING": LOGIN,
         "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     } | given
 
 
 def _our_environment(at: StackAddresses, prefect_url: str, folder: Path) -> dict[str, str]:
-    return {
+    return variables_of(at) | {
         "PATH": os.environ["PATH"],
-        "DO_NOT_TRACK": "1",
         "PREFECT_API_URL": f"{prefect_url}/api",
+        "PREFECT_API_AUTH_STRING": LOGIN,
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-        "R2_ENDPOINT": at.s3_endpoint,
-        "R2_BUCKET": at.s3_bucket,
-        "R2_REGION": at.s3_region,
-        "R2_ACCESS_KEY_ID": at.s3_access_key_id,
-        "R2_SECRET_ACCESS_KEY": at.s3_secret_access_key.get_secret_value(),
-        "RUNPOD_API_KEY": at.runpod_api_key.get_secret_value(),
-        "RUNPOD_API_BASE": at.runpod_api_base,
-        "RUNPOD_WAV2LIP_ENDPOINT": at.wav2lip_endpoint,
-        "RUNPOD_FACEFUSION_ENDPOINT": at.facefusion_endpoint,
         "RUNPOD_POLL_INTERVAL": "0.5",
-        "JOBSTORE_REDIS_URL": at.redis_url.get_secret_value(),
         "LIPSWAP_ALLOW_DRAFT": "true",
         "LIPSWAP_CPU_PROCESSES": "1",
         "LIPSWAP_C2PA_DEVELOPMENT": str(folder / "signing"),

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from api_shim.client import ApiUnreachableError, Client
@@ -13,6 +12,7 @@ from deployments.local.services import ServiceName
 from deployments.requests import Inputs, upload_all
 from flows.request import PipelineRequest
 from gpu_tasks.contract.records import Status, TaskRecord
+from tests.ha.counting import jobs_begun
 from tests.ha.fleet import Fleet, running_fleet
 from tests.servers import RunningStack, running_stack
 from tests.waiting import wait_until
@@ -44,7 +44,7 @@ def test_runs_survive_the_death_of_one_of_everything(fleet: Fleet, servers: Runn
     with Client(fleet.api_url) as client:
         first = client.wait(_started(client, TRIMS[0]), timeout=RUN_SECONDS)
         assert first.status is Status.COMPLETED, first.error
-        before = _jobs_begun(servers)
+        before = jobs_begun(servers.addresses)
         tasks = []
         for victim, options in zip(VICTIMS, [*TRIMS[1:], {"sync_mode": "bounce"}], strict=True):
             task = _started(client, options)
@@ -57,9 +57,9 @@ def test_runs_survive_the_death_of_one_of_everything(fleet: Fleet, servers: Runn
 
     assert [record.status for record in records] == [Status.COMPLETED] * len(tasks), [r.error for r in records]
     assert all(record.result and record.result.output_key for record in records)
-    print(f"{_jobs_begun(servers) - before} GPU jobs begun for {len(tasks)} runs of two stages")  # noqa: T201  # the same
+    print(f"{jobs_begun(servers.addresses) - before} GPU jobs begun for {len(tasks)} runs of two stages")  # noqa: T201  # the same
     # Nobody killed a GPU worker: whoever took a run over found its jobs again.
-    assert _jobs_begun(servers) - before == 2 * len(tasks)
+    assert jobs_begun(servers.addresses) - before == 2 * len(tasks)
 
 
 def _started(client: Client, options: dict[str, Any]) -> str:
@@ -96,12 +96,3 @@ def _again(ask: Any) -> Any:  # noqa: ANN401  # any call
             return []
 
     return wait_until(attempt, seconds=60, what="a replica answers")[0]
-
-
-def _jobs_begun(servers: RunningStack) -> int:
-    at = servers.addresses
-    answer = httpx.get(
-        f"{at.runpod_api_base.removesuffix('/v2')}/local/counters",
-        headers={"Authorization": f"Bearer {at.runpod_api_key.get_secret_value()}"},
-    )
-    return sum(endpoint["started"] for endpoint in answer.raise_for_status().json()["endpoints"].values())

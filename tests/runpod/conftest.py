@@ -28,7 +28,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what the real service cannot be asked."""
     for item in items:
         if _REMOTE and item.get_closest_marker("local_only"):
-            item.add_marker(pytest.mark.skip(reason="the target is the real service"))
+            item.add_marker(
+                pytest.mark.skip(reason="needs the plane's own limits or routes, or a receiver that it can call")
+            )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from tests.runpod.plane import API_KEY, WORKERS, RunningPlane, plane_config, run
 from tests.runs.jobs import Jobs
 from tests.runs.long_footage import SAMPLES, Identities, identity_workers
 from tests.runs.orchestra import Orchestra, deploy, worker_process
-from tests.servers import RunningStack, running_stack
+from tests.servers import RunningStack, running_stack, variables_of
 from tests.simulation.commands import simulated
 
 # Its tests import them from here.
@@ -43,39 +43,19 @@ def stack() -> Iterator[RunningStack]:
 @pytest.fixture(scope="package")
 def environment(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The variables of a process around Prefect."""
-    at = stack.addresses
-    return {
+    return variables_of(stack.addresses) | {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path_factory.mktemp("home")),
         "TMPDIR": str(tmp_path_factory.mktemp("scratch")),
-        "PREFECT_API_URL": at.prefect_api_url,
         "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "DO_NOT_TRACK": "1",
-        "R2_ENDPOINT": at.s3_endpoint,
-        "R2_BUCKET": at.s3_bucket,
-        "R2_REGION": at.s3_region,
-        "R2_ACCESS_KEY_ID": at.s3_access_key_id,
-        "R2_SECRET_ACCESS_KEY": at.s3_secret_access_key.get_secret_value(),
-        "RUNPOD_API_KEY": at.runpod_api_key.get_secret_value(),
-        "RUNPOD_API_BASE": at.runpod_api_base,
-        "RUNPOD_WAV2LIP_ENDPOINT": at.wav2lip_endpoint,
-        "RUNPOD_FACEFUSION_ENDPOINT": at.facefusion_endpoint,
         "RUNPOD_POLL_INTERVAL": "0.5",
-        "JOBSTORE_REDIS_URL": at.redis_url.get_secret_value(),
         "LIPSWAP_ALLOW_DRAFT": "true",
     }
 
 
 @pytest.fixture(scope="package")
 def r2(stack: RunningStack) -> R2Settings:
-    at = stack.addresses
-    return R2Settings(
-        endpoint=at.s3_endpoint,
-        bucket=at.s3_bucket,
-        region=at.s3_region,
-        access_key_id=at.s3_access_key_id,
-        secret_access_key=at.s3_secret_access_key,
-    )
+    return stack.addresses.r2
 
 
 @pytest.fixture(scope="package")

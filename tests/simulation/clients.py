@@ -10,7 +10,6 @@ from blocks.job_store import JobStore
 from deployments.local.addresses import StackAddresses
 from deployments.local.gpu_endpoints import FACEFUSION, WAV2LIP, GpuWorkers
 from gpu_tasks.contract.jobs import Stage
-from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
 from tests.runs.orchestra import Orchestra
 from tests.simulation.commands import simulated
@@ -29,15 +28,7 @@ def gpu_workers(*, seconds: float, concurrency: int = 16, at_most: int = 1) -> G
 
 def store_of(at: StackAddresses) -> ArtifactStore:
     """Return a stack's bucket."""
-    return connect(
-        R2Settings(
-            endpoint=at.s3_endpoint,
-            bucket=at.s3_bucket,
-            region=at.s3_region,
-            access_key_id=at.s3_access_key_id,
-            secret_access_key=at.s3_secret_access_key,
-        )
-    )
+    return connect(at.r2)
 
 
 @asynccontextmanager

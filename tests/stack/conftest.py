@@ -8,6 +8,6 @@ from tests.servers import RunningStack, running_stack
 
 @pytest.fixture(scope="package")
 def servers() -> Iterator[RunningStack]:
-    """All servers from wheels, under one supervisor."""
-    with running_stack(*SERVERS) as stack:
+    """All servers from wheels, under one supervisor, each closed to who has no credentials."""
+    with running_stack(*SERVERS, protect_prefect=True) as stack:
         yield stack

@@ -48,8 +48,8 @@ def test_credentials_are_made_once_for_their_owner_alone(tmp_path: Path) -> None
     made = load_or_create(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert load_or_create(path).secret_values() == made.secret_values()
-    assert len(set(made.secret_values())) == 11
-    # 32 bytes each, in hex or, behind `whsec_`, in base 64.
+    assert len(set(made.secret_values())) == 12
+    # 32 bytes each, in hex or, behind `whsec_` and `operator:`, in base 64.
     assert min(len(secret.removeprefix("whsec_")) for secret in made.secret_values()) == 44
 
 

@@ -1,3 +1,4 @@
+import base64
 import http.client
 import json
 import secrets
@@ -41,6 +42,14 @@ def bucket_client(addresses: StackAddresses, secret: str | None = None) -> S3Cli
             retries={"total_max_attempts": 1},
         ),
     )
+
+
+def basic(login: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+def logged_in(addresses: StackAddresses) -> dict[str, str]:
+    return basic(addresses.prefect_login.get_secret_value())
 
 
 async def query(url: str, *statements: str) -> list[tuple[object, ...]]:
@@ -188,13 +197,25 @@ def test_prefect_serves_its_page_and_works_again_after_its_own_kill_9(servers: R
     assert b"<html" in ask(addresses.prefect_ui_url).body
     servers.kill(ServiceName.PREFECT_SERVER)
     servers.until_ready(ServiceName.PREFECT_SERVER)
-    settings = json.loads(ask(f"{addresses.prefect_api_url}/admin/settings").body)
-    assert settings["server"]["analytics_enabled"] is False
+    told = ask(f"{addresses.prefect_api_url}/admin/settings", logged_in(addresses))
+    assert json.loads(told.body)["server"]["analytics_enabled"] is False
+    assert addresses.prefect_login.get_secret_value().encode() not in told.body
+
+
+@pytest.mark.parametrize("login", [None, "operator:another", ""])
+def test_another_account_of_the_machine_neither_reads_prefects_blocks_nor_makes_a_deployment(
+    servers: RunningStack, login: str | None
+) -> None:
+    url, headers = servers.addresses.prefect_api_url, {} if login is None else basic(login)
+    for path in ("admin/settings", "block_types/slug/secret", "deployments/filter", "csrf-token"):
+        assert ask(f"{url}/{path}", headers).status == 401
 
 
 def test_prefect_tells_no_foreign_page_what_it_knows(servers: RunningStack) -> None:
     url = f"{servers.addresses.prefect_api_url}/admin/version"
-    assert "Access-Control-Allow-Origin" not in ask(url, {"Origin": "https://evil.example"}).headers
+    told = ask(url, logged_in(servers.addresses) | {"Origin": "https://evil.example"})
+    assert told.status == 200
+    assert "Access-Control-Allow-Origin" not in told.headers
 
 
 def test_a_restarted_server_listens_where_it_did(servers: RunningStack) -> None:
