@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
@@ -49,7 +50,7 @@ def secured(bucket: Callable[[], str | None]) -> Callable[[HTTPServerRequest], O
 
     class Secured(OutputTransform):
         def __init__(self, request: HTTPServerRequest) -> None:
-            # Panel lets browsers keep what has `?v=` and leaves out what it names by `?` and a digest, its largest file.
+            # Panel lets browsers keep what has `?v=`, and not what has the digest alone: its largest file.
             self._is_named_by_content = bool(_CONTENT_NAMED.search(request.uri or ""))
 
         def transform_first_chunk(
@@ -62,7 +63,8 @@ def secured(bucket: Callable[[], str | None]) -> Callable[[HTTPServerRequest], O
             for name, value in _FIXED.items():
                 headers[name] = value
             headers["Content-Security-Policy"] = policy(bucket() or "")
-            if self._is_named_by_content and "Cache-Control" not in headers:
+            is_found = status_code in {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}
+            if is_found and self._is_named_by_content and "Cache-Control" not in headers:
                 headers["Cache-Control"] = "public, max-age=31536000, immutable"
             headers.pop("Server", None)
             return status_code, headers, chunk
