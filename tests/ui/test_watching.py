@@ -34,10 +34,10 @@ async def begun(visitor: Visitor, example: str = "both", mode: str = "silence") 
     return await visitor.start()
 
 
-async def give_what_is_no_film(visitor: Visitor) -> None:
+async def give_what_is_no_film(visitor: Visitor, name: str = "broken.mp4") -> None:
     """Everything for a run that will fail: the film has the name of one."""
-    await visitor.give("video", {"name": "broken.mp4", "mimeType": "video/mp4", "buffer": b"no film" * 100})
-    await visitor.until_given("video", "broken.mp4")
+    await visitor.give("video", {"name": name, "mimeType": "video/mp4", "buffer": b"no film" * 100})
+    await visitor.until_given("video", name)
     await visitor.give("voice", SAMPLES / "speech.wav")
     await visitor.until_given("voice", "speech.wav")
     await visitor.give_word()
@@ -99,13 +99,19 @@ async def test_an_unknown_task_is_told_in_words(japanese: Visitor) -> None:
 
 
 async def test_a_task_that_fails_says_why_and_what_to_do(japanese: Visitor, visitor: Visitor) -> None:
+    # And its name stays a name, here as in the list of tasks.
+    name = '"><img src=x onerror=document.title=1>.mp4'
     await japanese.open()
-    await give_what_is_no_film(japanese)
+    await give_what_is_no_film(japanese, name)
     task_id = await japanese.start()
     await expect(japanese.page.get_by_role("heading", name=japanese.says("task.failed"))).to_be_visible()
     await expect(japanese.page.get_by_text("この種類のメディアには対応していません。", exact=True)).to_be_visible()
     await visitor.open(f"?task={task_id}")
     await expect(visitor.page.get_by_text("This kind of media is not supported.").first).to_be_visible()
+    await expect(visitor.page.get_by_text(name)).to_be_visible()
+    await visitor.button("page.history").click()
+    await expect(visitor.page.get_by_text(name, exact=True).first).to_be_visible()
+    assert await visitor.page.title() != "1"
 
 
 async def test_a_result_is_changed_run_again_and_deleted(visitor: Visitor) -> None:
