@@ -99,7 +99,7 @@ class OnTask(_Message):
 
 
 class Plain(_Message):
-    type: Literal["run", "more", "dismiss", "find_faces", "afresh"]
+    type: Literal["run", "more", "dismiss", "sign", "find_faces", "afresh"]
 
 
 Message = Annotated[

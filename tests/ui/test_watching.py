@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Browser, expect
 
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.sentences import Language
@@ -179,16 +179,7 @@ async def test_a_failure_is_told_and_seen_in_the_title(stack: RunningStack, brow
 async def test_an_address_of_a_result_that_has_run_out_is_signed_anew(visitor: Visitor) -> None:
     await begun(visitor, "lips", mode="cut_off")
     await visitor.until_done()
-    refused: list[str] = []
-
-    async def refuse_once(route: Route) -> None:
-        if "outputs" in route.request.url and not refused:
-            refused.append(route.request.url)
-            await route.fulfill(status=403, body="<Code>AccessDenied</Code>")
-        else:
-            await route.fallback()
-
-    await visitor.page.route(re.compile("X-Amz-Signature"), refuse_once)
+    refused = await visitor.refuse_first("/outputs/")
     await visitor.page.reload()
     film = visitor.page.get_by_label(visitor.says("result.after"), exact=True)
     await expect(film).to_have_js_property("readyState", 4)
