@@ -65,7 +65,7 @@ class Controller:
             self.state.param.update(routes=routes, is_api_away=False, trouble=trouble, must_reload=must_reload)
             self._looks.refresh()
             if self.state.place is Place.HISTORY:
-                await self._asking(Work.HISTORY, self._history.load())
+                await self.show(Place.HISTORY)
             return
 
     def close(self) -> None:

@@ -201,8 +201,10 @@ async def test_two_tabs_keep_apart_what_is_theirs(visitor: Visitor) -> None:
     await expect(visitor.button("media.remove", name="source.jpg")).to_have_count(0)
     await expect(second.button("media.remove", name="speech.wav")).to_have_count(0)
 
-    await visitor.button("media.remove", name="speech.wav").click()
-    await second.button("media.remove", name="source.jpg").click()
+    for tab, name in ((visitor, "speech.wav"), (second, "source.jpg")):
+        await tab.button("media.remove", name=name).click()
+        # Nothing is left, and examples are offered again.
+        await tab.button("hero.example_lips").wait_for()
     started = [await begun(tab, "lips", mode="cut_off") for tab in (visitor, second)]
     for tab, task_id in zip((visitor, second), started, strict=True):
         await tab.until_done()
