@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -18,7 +19,7 @@ from api_shim import (
     routes_tasks,
     routes_webhooks,
 )
-from api_shim.auth import RequireCaller
+from api_shim.auth import RequireCaller, add_security
 from api_shim.errors import add_error_handlers
 from api_shim.examples import add_examples
 from api_shim.limits import BodyLimit, SecurityHeaders
@@ -30,6 +31,20 @@ from api_shim.tracing import Traced
 _DESCRIPTION = (
     "One request (driving audio, target video, optional source faces) becomes one lip-synced, face-swapped video. "
     "Every error has the body `{error, detail, stage, retryable}`."
+)
+
+
+ROUTERS: Final = (
+    # Asked most often: routes are looked at one after the other.
+    routes_runs.router,
+    routes_tasks.router,
+    routes_looks.router,
+    routes_events.router,
+    routes_webhooks.router,
+    routes_hooks.router,
+    routes_storage.router,
+    routes_provenance.router,
+    routes_service.router,
 )
 
 
@@ -51,19 +66,10 @@ def create_app(settings: ShimSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for router in (
-        routes_runs.router,
-        routes_tasks.router,
-        routes_looks.router,
-        routes_events.router,
-        routes_webhooks.router,
-        routes_hooks.router,
-        routes_storage.router,
-        routes_provenance.router,
-        routes_service.router,
-    ):
+    for router in ROUTERS:
         app.include_router(router)
     add_examples(app)
+    add_security(app)
     add_error_handlers(app)
     # Outermost last: headers on every answer, then who calls, and only then is a body read.
     app.add_middleware(
@@ -73,14 +79,15 @@ def create_app(settings: ShimSettings) -> FastAPI:
         body_seconds=settings.body_seconds,
     )
     app.add_middleware(RequireCaller)
-    # Before the secret: a browser asks without one whether it may ask at all.
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=settings.cors_origins,
-        allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key"],
-        expose_headers=["Location", "Retry-After"],
-    )
+    if settings.cors_origins:
+        # Before the secret: a browser asks without one whether it may ask at all.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key"],
+            expose_headers=["Location", "Retry-After"],
+        )
     app.add_middleware(SecurityHeaders)
     app.state.metrics = Metrics()
     app.add_middleware(Measured, metrics=app.state.metrics)

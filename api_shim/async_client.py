@@ -54,8 +54,11 @@ from gpu_tasks.contract.records import TaskRecord
 class AsyncClient:
     """Calls the API; every method may raise ApiError or ApiUnreachableError. See Client."""
 
-    def __init__(self, base_url: str, *, secret: SecretStr | None = None) -> None:
+    def __init__(
+        self, base_url: str, *, secret: SecretStr | None = None, silence_seconds: float = SILENCE_SECONDS
+    ) -> None:
         self.base_url = base_url.rstrip("/")
+        self._silence_seconds = silence_seconds
         self._http = httpx.AsyncClient(base_url=self.base_url, headers=authorization(secret))
 
     async def __aenter__(self) -> Self:
@@ -208,7 +211,7 @@ class AsyncClient:
     async def _pushed(self, task_id: str, seen: int | None, deadline: float) -> AsyncIterator[TaskRecord]:
         """See Client._pushed."""
         call, reader = calls.events_call(task_id, seen), EventReader()
-        silence = httpx.Timeout(next_wait(deadline, SILENCE_SECONDS), connect=calls.CONNECT_SECONDS)
+        silence = httpx.Timeout(next_wait(deadline, self._silence_seconds), connect=calls.CONNECT_SECONDS)
         with answered_by(self.base_url):
             async with self._http.stream("GET", call.path, headers=dict(call.headers), timeout=silence) as answer:
                 if not answer.is_success:

@@ -1,16 +1,17 @@
 """The door for callers: who is known, what a key may do, how often; all before a body is read."""
 
+from collections.abc import Iterable
+from http import HTTPStatus
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from fastapi import Depends
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import APIRouter, FastAPI
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_shim import api_keys
 from api_shim.callers import Caller
-from api_shim.errors import fault_response
+from api_shim.errors import fault_response, responses
 from gpu_tasks.contract.faults import FaultCode, FaultError
 
 # Probes and readers of the documentation have no secret, and RunPod's calls bring one in their path; none of these
@@ -38,11 +39,50 @@ _SCOPES: Final = MappingProxyType(
 # Reading them is one thing, repeating or removing another.
 _BY_METHOD: Final = frozenset({"tasks", "webhooks"})
 
-# Only tell the OpenAPI document how to authorize: the middleware below does it, before a body is read.
-documented = (
-    Depends(HTTPBearer(auto_error=False, description="FF_API_SECRET or an API key")),
-    Depends(APIKeyHeader(name="X-Api-Key", auto_error=False, description="FF_API_SECRET or an API key")),
+_TOLD: Final = "FF_API_TOLD or an API key"
+_SCHEMES: Final = MappingProxyType(
+    {
+        "HTTPBearer": {"type": "http", "scheme": "bearer", "description": _TOLD},
+        "APIKeyHeader": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": _TOLD},
+    }
 )
+
+
+def guarded_router(tag: str, *, prefix: str = "", also: Iterable[HTTPStatus] = ()) -> APIRouter:
+    """Return a router for callers who are known; the document says what they may be told at the door.
+
+    Args:
+        tag: The heading of its routes in the document.
+        prefix: Of their paths.
+        also: Statuses that each of its routes may answer besides those of the door.
+    """
+    at_the_door = (
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        # Named in our form: FastAPI else names it in its own.
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+    return APIRouter(prefix=prefix, tags=[tag], responses=responses(*at_the_door, *also))
+
+
+def add_security(app: FastAPI) -> None:
+    """Tell in the OpenAPI document how to authorize: the middleware below does it, before a body is read.
+
+    As dependencies of the routes, which is FastAPI's own way, the schemes would be worked out again for every request.
+    """
+    document = app.openapi
+
+    def with_security() -> dict[str, Any]:
+        told = document()
+        told["components"]["securitySchemes"] = {name: dict(scheme) for name, scheme in _SCHEMES.items()}
+        for path, operations in told["paths"].items():
+            for operation in () if is_open(path) else operations.values():
+                operation["security"] = [{name: []} for name in _SCHEMES]
+        return told
+
+    app.openapi = with_security  # type: ignore[method-assign]  # FastAPI's own way to change the document
 
 
 def scope_of(method: str, path: str) -> api_keys.Scope:

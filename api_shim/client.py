@@ -75,10 +75,19 @@ __all__ = [
 
 
 class Client:
-    """Calls the API; every method may raise ApiError or ApiUnreachableError."""
+    """Calls the API; every method may raise ApiError or ApiUnreachableError.
 
-    def __init__(self, base_url: str, *, secret: SecretStr | None = None) -> None:
+    Args:
+        base_url: Of the service.
+        secret: The shared secret or an API key.
+        silence_seconds: A stream of events that says nothing for so long counts as broken.
+    """
+
+    def __init__(
+        self, base_url: str, *, secret: SecretStr | None = None, silence_seconds: float = SILENCE_SECONDS
+    ) -> None:
         self.base_url = base_url.rstrip("/")
+        self._silence_seconds = silence_seconds
         self._http = httpx.Client(base_url=self.base_url, headers=authorization(secret))
 
     def __enter__(self) -> Self:
@@ -242,7 +251,7 @@ class Client:
     def _pushed(self, task_id: str, seen: int | None, deadline: float) -> Iterator[TaskRecord]:
         """Yield what is pushed before the deadline; a stream that says nothing is left a little later."""
         call, reader = calls.events_call(task_id, seen), EventReader()
-        silence = httpx.Timeout(next_wait(deadline, SILENCE_SECONDS), connect=calls.CONNECT_SECONDS)
+        silence = httpx.Timeout(next_wait(deadline, self._silence_seconds), connect=calls.CONNECT_SECONDS)
         with (
             self._answered(),
             self._http.stream("GET", call.path, headers=dict(call.headers), timeout=silence) as answer,

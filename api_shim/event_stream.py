@@ -12,8 +12,6 @@ from api_shim.watching import Watched, Watching
 from api_shim.wire import RunSummary
 from gpu_tasks.contract.records import TaskRecord
 
-# Proxies close what is silent for a minute, and a listener that has gone is noticed.
-HEARTBEAT_SECONDS: Final = 15.0
 # How long a listener whose connection broke waits before it comes back.
 _RETRY_MS: Final = 2000
 _HEARTBEAT: Final = b": still here\n\n"
@@ -26,6 +24,7 @@ class EventStream(Response):
         watching: Where the task is watched.
         records: Signs URLs.
         task_id: Of a task that exists.
+        heartbeat_seconds: The longest silence.
         seen: The revision after which the listener goes on, -1 to begin with what is.
     """
 
@@ -37,8 +36,8 @@ class EventStream(Response):
         records: Records,
         task_id: str,
         *,
-        seen: int = -1,
-        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        heartbeat_seconds: float,
+        seen: int,
     ) -> None:
         # nginx would collect the events before it passes them on.
         super().__init__(headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
@@ -51,6 +50,11 @@ class EventStream(Response):
         self._heartbeat_seconds = heartbeat_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI's form
+        # Whoever finds no place is told so by a status.
+        with self._watching.stream():
+            await self._stream(receive, send)
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         pushing = asyncio.create_task(self._push(send))
         leaving = asyncio.create_task(_left(receive))

@@ -61,21 +61,7 @@ class History:
 
     def _line(self, record: TaskRecord) -> TaskLine:
         result = record.result
-        return TaskLine(
-            task_id=record.task_id,
-            status=record.status,
-            state=record.status,
-            stage=record.stage,
-            percent=record.percent,
-            created_at=record.created_at,
-            updated_at=record.updated_at,
-            labels=record.request.get("labels") or {},
-            request=record.request,
-            error=record.error,
-            duration_sec=result.duration_sec if result else None,
-            output_key=result.output_key if result else None,
-            output_url=self._records.url_of(result.output_key) if result else None,
-        )
+        return TaskLine.of(record, output_url=self._records.url_of(result.output_key) if result else None)
 
 
 def _is_behind(known: TaskRecord | None, run: FlowRun) -> bool:

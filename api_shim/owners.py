@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
-from api_shim.callers import Called, Caller
+from api_shim.callers import Caller, caller_of
 from api_shim.runs import Runs, RunsError, owner_of, parse_task_id
 from blocks.job_store import JobStore, JobStoreError
 from gpu_tasks.contract.artifacts import OUTPUTS
@@ -98,9 +98,10 @@ class Owners:
             self._known.popitem(last=False)
 
 
-async def _own(request: Request, caller: Called, task_id: str) -> str:
+# One dependency and none below it: FastAPI works each out for every request.
+async def _own(request: Request, task_id: str) -> str:
     owners: Owners = request.app.state.services.owners
-    await owners.check(caller, task_id)
+    await owners.check(await caller_of(request), task_id)
     return task_id
 
 

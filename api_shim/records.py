@@ -6,7 +6,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from prefect.client.schemas.objects import FlowRun
-from prefect.utilities.urls import url_for
+from prefect.settings import get_current_settings
+from prefect.utilities.urls import UI_URL_FORMATS
 
 from api_shim.rebuild import first_record, rebuilt
 from api_shim.runs import Runs, RunsError
@@ -31,6 +32,9 @@ class Records:
         self._runs = runs
         self._bucket = bucket
         self._settings = settings
+        # Prefect's own way to a run's address looks everything up anew, which every reader would wait for.
+        ui_url = get_current_settings().ui_url
+        self._run_url = f"{ui_url.rstrip('/')}/{UI_URL_FORMATS['flow-run']}" if ui_url else None
 
     async def read(self, task_id: str) -> TaskRecord:
         """Return the newest record of a task.
@@ -86,7 +90,7 @@ class Records:
         """Return the record with URLs signed now; what is stored has none."""
         details = {
             "flow_run_id": record.task_id,
-            "flow_run_url": url_for("flow-run", record.task_id, default_base_url=None),
+            "flow_run_url": self._run_url and self._run_url.format(obj_id=record.task_id),
             **record.details,
         }
         changes: dict[str, object] = {

@@ -3,16 +3,15 @@
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header
+from fastapi import Header
 from fastapi.responses import Response
 
-from api_shim import auth
-from api_shim.errors import responses
+from api_shim.auth import guarded_router
 from api_shim.event_stream import EventStream, seen_revision
 from api_shim.owners import OwnTask
 from api_shim.services import Provided
 
-router = APIRouter(tags=["runs"], dependencies=list(auth.documented))
+router = guarded_router("runs", also=(HTTPStatus.NOT_FOUND,))
 
 LastEventId = Annotated[
     str | None, Header(max_length=255, description="The `id` of the last event that was seen; it is not told again.")
@@ -39,22 +38,20 @@ _EVENT: Final = {
         200: {
             "description": (
                 "Server-sent events. `record`: the full record as `/status` gives it, now and after every change; "
-                "`end`: the task has ended and nothing more comes. A comment comes every 15 seconds."
+                "`end`: the task has ended and nothing more comes. A comment comes at least every 15 seconds."
             ),
             "content": {"text/event-stream": {"schema": _EVENT}},
-        },
-        **responses(
-            HTTPStatus.UNAUTHORIZED,
-            HTTPStatus.FORBIDDEN,
-            HTTPStatus.TOO_MANY_REQUESTS,
-            HTTPStatus.NOT_FOUND,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-        ),
+        }
     },
 )
 async def events(services: Provided, task_id: OwnTask, last_event_id: LastEventId = None) -> EventStream:
     """Push the record of a task at every change until it has ended."""
     # What is unknown is told by a status, before the stream begins.
     await services.records.read(task_id)
-    return EventStream(services.watching, services.records, task_id, seen=seen_revision(last_event_id))
+    return EventStream(
+        services.watching,
+        services.records,
+        task_id,
+        heartbeat_seconds=services.settings.heartbeat_seconds,
+        seen=seen_revision(last_event_id),
+    )

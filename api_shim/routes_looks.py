@@ -2,13 +2,13 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
-from api_shim import auth
+from api_shim.auth import guarded_router
 from api_shim.bodies import strictly
 from api_shim.callers import Called
 from api_shim.door import check_stored, declare
-from api_shim.errors import responses
+from api_shim.errors import BODY_STATUSES
 from api_shim.services import Provided
 from api_shim.starting import taken_in
 from api_shim.wire import FaceAnswer, FacesAnswer, PreviewAnswer, PreviewBody, RunBody
@@ -25,21 +25,8 @@ from flows.request import (
 from gpu_tasks.contract.jobs import Engine
 from gpu_tasks.contract.looks import Estimate, FoundFaces, MadePreview
 
-router = APIRouter(
-    tags=["before a run"],
-    dependencies=list(auth.documented),
-    responses=responses(
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.CONFLICT,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.BAD_GATEWAY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        HTTPStatus.GATEWAY_TIMEOUT,
-    ),
+router = guarded_router(
+    "before a run", also=(*BODY_STATUSES, HTTPStatus.CONFLICT, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
 )
 
 

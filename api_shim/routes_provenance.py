@@ -2,34 +2,21 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
-from api_shim import auth
+from api_shim.auth import guarded_router
 from api_shim.bodies import strictly
 from api_shim.callers import Called
 from api_shim.door import check_stored
-from api_shim.errors import responses
+from api_shim.errors import BODY_STATUSES
 from api_shim.services import Provided
 from flows.request import VERIFY_DEPLOYMENT, VerifyRequest
 from gpu_tasks.contract.credentials import Verdict
 
-router = APIRouter(tags=["provenance"], dependencies=list(auth.documented))
+router = guarded_router("provenance", also=(*BODY_STATUSES, HTTPStatus.GATEWAY_TIMEOUT))
 
 
-@router.post(
-    "/verify",
-    responses=responses(
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        HTTPStatus.GATEWAY_TIMEOUT,
-    ),
-    dependencies=[Depends(strictly(VerifyRequest))],
-)
+@router.post("/verify", dependencies=[Depends(strictly(VerifyRequest))])
 async def verify(services: Provided, caller: Called, body: VerifyRequest) -> Verdict:
     """Look at the credential of a stored file.
 

@@ -5,22 +5,22 @@ from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from api_shim import auth
+from api_shim.auth import guarded_router
 from api_shim.bodies import strictly
 from api_shim.callers import Called
-from api_shim.errors import responses
+from api_shim.errors import BODY_STATUSES, responses
 from api_shim.idempotency import Idempotency
 from api_shim.owners import OwnTask
-from api_shim.services import Provided, Services
+from api_shim.services import Provided, Services, services_of
 from api_shim.starting import start
 from api_shim.wire import RunBody, RunSummary
 from gpu_tasks.contract.records import TaskRecord
 
-router = APIRouter(tags=["runs"], dependencies=list(auth.documented))
+router = guarded_router("runs")
 Found = TypeVar("Found")
 # Nobody hears it; the number is the one nginx uses in its logs.
 _CLIENT_CLOSED_REQUEST = 499
@@ -43,16 +43,7 @@ _SO_FAR: dict[int | str, dict[str, Any]] = {
     response_model=RunSummary,
     responses={
         200: {"model": TaskRecord, "description": "With `wait`: the final record"},
-        **responses(
-            HTTPStatus.UNAUTHORIZED,
-            HTTPStatus.FORBIDDEN,
-            HTTPStatus.REQUEST_TIMEOUT,
-            HTTPStatus.CONFLICT,
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            HTTPStatus.TOO_MANY_REQUESTS,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-        ),
+        **responses(*BODY_STATUSES, HTTPStatus.CONFLICT),
         **_SO_FAR,
     },
     dependencies=[Depends(strictly(RunBody))],
@@ -82,27 +73,18 @@ async def run(  # noqa: PLR0913  # each is a part of the HTTP request
 @router.get(
     "/status/{task_id}",
     response_model=TaskRecord,
-    responses={
-        **responses(
-            HTTPStatus.UNAUTHORIZED,
-            HTTPStatus.FORBIDDEN,
-            HTTPStatus.NOT_FOUND,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            HTTPStatus.TOO_MANY_REQUESTS,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-        ),
-        **_SO_FAR,
-    },
+    responses={**responses(HTTPStatus.NOT_FOUND), **_SO_FAR},
 )
 async def status(
     http: Request,
-    services: Provided,
     task_id: OwnTask,
     *,
     wait: Wait = False,
     timeout: Timeout = None,  # noqa: ASYNC109  # the original service's name of the parameter
 ) -> Response:
     """Return the full record of a task."""
+    # Asked more often than all others together: not one dependency more than it needs.
+    services = await services_of(http)
     if wait:
         return await _waited(http, services, task_id, timeout)
     return _answer(services.records.for_reader(await services.records.read(task_id)), HTTPStatus.OK)
@@ -112,15 +94,7 @@ async def status(
     "/cancel/{task_id}",
     status_code=HTTPStatus.ACCEPTED,
     response_model=RunSummary,
-    responses=responses(
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        # Named in our form, because FastAPI else names it in its own.
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
+    responses=responses(HTTPStatus.NOT_FOUND),
 )
 async def cancel(services: Provided, task_id: OwnTask) -> Response:
     """End a task: its GPU jobs are cancelled; one that has ended already stays as it is."""

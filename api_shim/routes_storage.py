@@ -3,12 +3,12 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Form, Path, UploadFile
+from fastapi import Depends, File, Form, Path, UploadFile
 
-from api_shim import auth
+from api_shim.auth import guarded_router
 from api_shim.bodies import strictly
 from api_shim.callers import Called
-from api_shim.errors import responses
+from api_shim.errors import BODY_STATUSES, responses
 from api_shim.services import Provided
 from api_shim.wire import (
     Intent,
@@ -25,20 +25,7 @@ from api_shim.wire import (
 UploadId = Annotated[str, Path(max_length=4096)]
 _UPLOAD_ERRORS = responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
-router = APIRouter(
-    prefix="/storage",
-    tags=["storage"],
-    dependencies=list(auth.documented),
-    responses=responses(
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
-)
+router = guarded_router("storage", prefix="/storage", also=BODY_STATUSES)
 
 
 @router.post("/presign", dependencies=[Depends(strictly(PresignRequest))])

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import BeforeValidator
 
-from api_shim import auth
+from api_shim.auth import guarded_router
 from api_shim.bodies import changes
 from api_shim.callers import Called
-from api_shim.errors import responses
+from api_shim.errors import BODY_STATUSES, responses
 from api_shim.idempotency import Idempotency
 from api_shim.owners import OwnTask
 from api_shim.routes_runs import IdempotencyKey
@@ -24,18 +24,7 @@ from gpu_tasks.contract.records import Status
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
-router = APIRouter(
-    prefix="/tasks",
-    tags=["tasks"],
-    dependencies=list(auth.documented),
-    responses=responses(
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
-)
+router = guarded_router("tasks", prefix="/tasks")
 
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -85,9 +74,7 @@ async def tasks(  # noqa: PLR0913  # each is a part of the query
 @router.post(
     "/{task_id}/rerun",
     status_code=HTTPStatus.ACCEPTED,
-    responses=responses(
-        HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    ),
+    responses=responses(*BODY_STATUSES, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     openapi_extra={
         "requestBody": {
             "description": "Fields of `POST /run` that are to be others; the rest is as it was.",

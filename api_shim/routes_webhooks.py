@@ -6,29 +6,16 @@ from types import MappingProxyType
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from api_shim import auth
-from api_shim.errors import responses
+from api_shim.auth import guarded_router
 from api_shim.owners import OwnTask
 from api_shim.services import Provided
 from api_shim.wire import DeliveryAnswer, DeliveryList, DeliveryStatus
 from blocks.deliveries import delivery_in
 
-router = APIRouter(
-    prefix="/webhooks",
-    tags=["webhooks"],
-    dependencies=list(auth.documented),
-    responses=responses(
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
-)
+router = guarded_router("webhooks", prefix="/webhooks", also=(HTTPStatus.NOT_FOUND,))
 
 _STATUS: Final[Mapping[StateType, DeliveryStatus]] = MappingProxyType(
     {

@@ -26,8 +26,8 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import BaseModel, ConfigDict
 
 from api_shim.runs import UNFINISHED, answered
-from api_shim.tags import label_tag, object_tag, owner_tag
 from blocks.job_store import JobStoreError, parse_record
+from blocks.tags import label_tag, object_tag, owner_tag
 from flows.request import DEPLOYMENT
 from gpu_tasks.contract.answers import RECORD_ARTIFACT
 from gpu_tasks.contract.records import Status, TaskRecord

@@ -28,8 +28,9 @@ from prefect.states import Cancelling
 from pydantic import BaseModel
 
 from api_shim.idempotency import OTHER_BODY, Idempotency
-from api_shim.tags import OURS, owner_in, owner_tag, tags_of
+from api_shim.tags import tags_of
 from blocks.deliveries import create_delivery, deliveries_of, delivery_in, find_delivery, replay
+from blocks.tags import OURS, owner_in, owner_tag
 from flows.request import DEPLOYMENT, PipelineRequest
 from gpu_tasks import tracing
 from gpu_tasks.contract.answers import ANSWER_ARTIFACT, RECORD_ARTIFACT, Answer

@@ -85,7 +85,7 @@ async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterat
                 store=store,
                 bucket=bucket,
                 records=records,
-                watching=Watching(records, feed, metrics),
+                watching=Watching(records, feed, metrics, max_streams=settings.max_listeners),
                 metrics=metrics,
                 queue_looks=QueueLooks(client, metrics),
                 uploads=Uploads(bucket, settings),
@@ -109,9 +109,11 @@ async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterat
             await close_shared()
 
 
-def _services(request: Request) -> Services:
+# A dependency that is no coroutine costs each request a walk through the pool of threads.
+async def services_of(request: Request) -> Services:
+    """Return what the app was started with."""
     services: Services = request.app.state.services
     return services
 
 
-Provided = Annotated[Services, Depends(_services)]
+Provided = Annotated[Services, Depends(services_of)]

@@ -25,6 +25,10 @@ class ShimSettings(OrchestratorSettings):
     require_key: bool = Field(default=False, validation_alias="LIPSWAP_API_REQUIRE_KEY")
     requests_per_minute: int = Field(default=600, gt=0, validation_alias="LIPSWAP_API_REQUESTS_PER_MINUTE")
     max_tasks_per_key: int = Field(default=20, gt=0, le=150, validation_alias="LIPSWAP_API_MAX_TASKS_PER_KEY")
+    # Each open stream of events costs memory, and a process has only so many connections.
+    max_listeners: int = Field(default=1000, gt=0, validation_alias="LIPSWAP_API_MAX_LISTENERS")
+    # Proxies close what is silent for a minute, and a listener that has gone is noticed.
+    heartbeat_seconds: float = Field(default=15.0, gt=0, le=50, validation_alias="LIPSWAP_API_HEARTBEAT_SECONDS")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="LIPSWAP_API_CORS_ORIGINS")
     # Whoever sends the head or the body of a request more slowly holds a connection for nothing.
     head_seconds: float = Field(default=10.0, gt=0, validation_alias="LIPSWAP_API_HEAD_SECONDS")

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
@@ -76,13 +76,37 @@ class Watched:
 
 
 class Watching:
-    """Hands out what is watched; a task that nobody watches any more is not looked at."""
+    """Hands out what is watched; a task that nobody watches any more is not looked at.
 
-    def __init__(self, records: Records, feed: RecordFeed, metrics: Metrics) -> None:
+    Args:
+        records: Where records are read.
+        feed: What tells that one has changed.
+        metrics: Counts watchers and lags.
+        max_streams: How many listeners may be connected at once.
+    """
+
+    def __init__(self, records: Records, feed: RecordFeed, metrics: Metrics, *, max_streams: int) -> None:
         self._records = records
         self._metrics = metrics
         self._feed = feed
         self._watched: dict[str, tuple[Watched, asyncio.Task[None]]] = {}
+        self._max_streams = max_streams
+        self._streams = 0
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """Hold a place for a listener as long as the block lasts.
+
+        Raises:
+            FaultError: TOO_MANY_LISTENERS.
+        """
+        if self._streams >= self._max_streams:
+            raise FaultError(FaultCode.TOO_MANY_LISTENERS, f"The limit is {self._max_streams}.")
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
 
     @asynccontextmanager
     async def of(self, task_id: str) -> AsyncIterator[Watched]:

@@ -246,6 +246,26 @@ class TaskLine(_Model):
     output_key: str | None = None
     output_url: str | None = None
 
+    @classmethod
+    def of(cls, record: TaskRecord, *, output_url: str | None) -> Self:
+        """Return a record as a line; `output_url` is signed by whoever can."""
+        result = record.result
+        return cls(
+            task_id=record.task_id,
+            status=record.status,
+            state=record.status,
+            stage=record.stage,
+            percent=record.percent,
+            created_at=record.created_at,
+            updated_at=record.updated_at,
+            labels=record.request.get("labels") or {},
+            request=record.request,
+            error=record.error,
+            duration_sec=result.duration_sec if result else None,
+            output_key=result.output_key if result else None,
+            output_url=output_url,
+        )
+
 
 class TaskPage(_Model):
     """Tasks, newest first; `next_cursor` asks for older ones, null when there are none."""

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from blocks.connections import shared
 from blocks.endpoint_health import EndpointReading
+from blocks.joint_reads import JointReads
 from blocks.record_feed import RecordFeed
 from blocks.redis_url import check_redis_url
 from blocks.wakes import Waker, Wakes
@@ -81,7 +82,7 @@ class JobStore(Block):
             JobStoreError: Redis is away or holds something else under the key.
         """
         with _answered():
-            stored = await self._commands().get(self._key(task_id))
+            stored = await self._reads().get(self._key(task_id))
         return parse_record(stored) if stored else None
 
     async def change(self, task_id: str, change: Change) -> TaskRecord | None:
@@ -267,6 +268,10 @@ class JobStore(Block):
     def _commands(self) -> Redis:
         url = self.redis_url.get_secret_value()
         return shared(("redis commands", url), lambda: Redis.from_pool(_pool(url)))
+
+    def _reads(self) -> JointReads:
+        url = self.redis_url.get_secret_value()
+        return shared(("redis reads", url), lambda: JointReads(self._commands()))
 
     def _listener(self) -> Redis:
         # Apart from the commands: a reply that is waited for longer than the socket's timeout is no error here.

@@ -15,7 +15,7 @@ from blocks.endpoint_health import EndpointReading
 from blocks.rates import Operation
 from blocks.runpod_client import JobView, RunPodClient, RunPodError
 
-_SHORTEST_PAUSE_SECONDS = 0.2
+_SHORTEST_PAUSE_SECONDS = 0.1
 # A job that has run for a minute is looked at every six seconds, if the endpoint's interval allows.
 _PAUSE_PER_AGE = 0.1
 _HEALTH_SECONDS = 5.0

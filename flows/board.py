@@ -5,10 +5,10 @@ out.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Collection, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import httpx
@@ -17,6 +17,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
 from prefect.logging import get_logger
 
+from blocks.tags import OURS, label_tag
 from flows.request import PipelineRequest
 from gpu_tasks.contract.jobs import Stage
 
@@ -57,6 +58,7 @@ class Board:
         self._tags = sorted({*tags, *tags_of(request)})
         self._bars: dict[Stage, _Bar] = {}
         self._is_entitled = False
+        self._hanging: list[asyncio.Task[None]] = []
 
     def begin(self, stage: Stage) -> None:
         """Show a stage's bar; what lies before the stage is done."""
@@ -75,8 +77,11 @@ class Board:
         for bar in self._bars.values():
             bar.percent = _FULL
 
-    async def hang(self, drawing: Awaitable[str]) -> None:
-        """Leave a picture with the run, once it is drawn; a picture that fails is left out."""
+    def hang(self, drawing: Coroutine[Any, Any, str]) -> None:
+        """Leave a picture with the run once it is drawn; the run ends after that, its record may be closed before."""
+        self._hanging.append(asyncio.create_task(self._hang(drawing)))
+
+    async def _hang(self, drawing: Awaitable[str]) -> None:
         try:
             url = await drawing
         except Exception as error:  # noqa: BLE001  # whatever it is, the result is there without a picture
@@ -104,10 +109,11 @@ class Board:
             await self._last()
             raise
         else:
-            await self._last()
+            await asyncio.gather(self._last(), *self._hanging)
         finally:
-            keeping.cancel()
-            await asyncio.wait([keeping])
+            for task in (keeping, *self._hanging):
+                task.cancel()
+            await asyncio.wait([keeping, *self._hanging])
 
     async def _keep(self, *, attempts: int) -> None:
         await self._entitle()
@@ -189,9 +195,9 @@ def _short(file_name: str) -> str:
 
 
 def tags_of(request: PipelineRequest) -> list[str]:
-    """Return by which words operators find a run; the labels are written as the door writes them."""
-    labels = (f"lipswap.label:{name}:{value}" for name, value in request.labels.items())
-    return ["lipswap", *(stage.value for stage in request.gpu_stages), *labels]
+    """Return by which words operators find a run."""
+    labels = (label_tag(name, value) for name, value in request.labels.items())
+    return [OURS, *(stage.value for stage in request.gpu_stages), *labels]
 
 
 @contextmanager

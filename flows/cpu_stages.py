@@ -4,18 +4,13 @@ Everything here is synchronous and imports no Prefect: a pool process starts in 
 Each function works in a scratch folder of its own, which is gone when it returns or raises.
 """
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
-from pathlib import Path
-
 import cv2
 import numpy as np
 
 from flows.footage import Assembly, Changes, Footage, Uploads, Whole
 from flows.intake import Door
 from flows.request import Trim
+from flows.workbench import scratch, store_of
 from gpu_tasks.contract.artifacts import WORK
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.gate import GateReport
@@ -30,7 +25,6 @@ from gpu_tasks.media.join import join
 from gpu_tasks.media.limits import MediaLimits
 from gpu_tasks.media.timeline import plan_timeline
 from gpu_tasks.settings import R2Settings
-from gpu_tasks.storage import ArtifactStore, connect
 
 _WARM_UP_SIDE_PX = 64
 
@@ -157,17 +151,3 @@ def sound_seconds(report: GateReport) -> float:
     if sound is None:
         raise MediaError(FaultCode.NO_AUDIO_STREAM)
     return sound.duration_seconds
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """Give a folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="lipswap-stage-") as folder:
-        yield Path(folder)
-
-
-@lru_cache(maxsize=4)
-def store_of(r2: R2Settings) -> ArtifactStore:
-    """Return this process's store for a bucket."""
-    # One connection pool per process; settings change when an operator edits the block.
-    return connect(r2)

@@ -1,16 +1,14 @@
 """Looking at the credential of a stored file: plain functions for the CPU pool, without Prefect."""
 
-import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
+from flows.workbench import scratch, store_of
 from gpu_tasks.contract.artifacts import Digest
 from gpu_tasks.contract.credentials import Verdict
 from gpu_tasks.provenance.certificates import load_trust
 from gpu_tasks.provenance.settings import SigningSettings
 from gpu_tasks.provenance.verify import verify
 from gpu_tasks.settings import R2Settings
-from gpu_tasks.storage import connect
 
 
 class Examined(NamedTuple):
@@ -33,7 +31,7 @@ def examine(key: str, max_bytes: int, signing: SigningSettings, r2: R2Settings) 
         StorageError: OBJECT_MISSING, OBJECT_EMPTY, OBJECT_TOO_LARGE or STORAGE_UNAVAILABLE.
         ProvenanceError: INTERNAL when looking took too long.
     """
-    with tempfile.TemporaryDirectory(prefix="lipswap-stage-") as folder:
-        path = Path(folder) / "file"
-        artifact = connect(r2).fetch_key(key, path, max_bytes=max_bytes)
+    with scratch() as folder:
+        path = folder / "file"
+        artifact = store_of(r2).fetch_key(key, path, max_bytes=max_bytes)
         return Examined(artifact.sha256, verify(path, load_trust(signing)))

@@ -7,11 +7,12 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from flows.cpu_stages import media_of, scratch, sound_seconds, store_of
+from flows.cpu_stages import media_of, sound_seconds
 from flows.footage import Changes, Footage, Uploads
 from flows.intake import Door, Taken
 from flows.request import PreviewKind, Trim
 from flows.showing import part_at, preview_claims, show_clip, show_still, tracked
+from flows.workbench import scratch, store_of
 from gpu_tasks.contract.artifacts import WORK, Artifact
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.credentials import InputClaim, Role

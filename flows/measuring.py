@@ -4,7 +4,6 @@ The first half runs in a process of the pool and imports no Prefect; the second 
 """
 
 import logging
-import tempfile
 import time
 from collections.abc import Awaitable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from flows.footage import Footage, Whole
+from flows.workbench import scratch, store_of
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Timeline
@@ -20,7 +20,6 @@ from gpu_tasks.contract.quality import QualityPolicy, QualityReport
 from gpu_tasks.draft.models import face_models
 from gpu_tasks.quality.inspection import inspect_video
 from gpu_tasks.settings import R2Settings
-from gpu_tasks.storage import connect
 
 # Raise it when equal files get other figures.
 _MEASURE_REVISION: Final = 1
@@ -60,17 +59,17 @@ def inspect(inspected: Inspected, r2: R2Settings) -> QualityReport:
     Raises:
         FaultError: DEADLINE_EXCEEDED when it takes longer than the policy grants, otherwise as media and storage raise.
     """
-    store, began = connect(r2), time.monotonic()
+    store, began = store_of(r2), time.monotonic()
 
     def checkpoint() -> None:
         if time.monotonic() - began > inspected.policy.most_seconds:
             raise FaultError(FaultCode.DEADLINE_EXCEEDED, f"Measuring took over {inspected.policy.most_seconds:g} s.")
 
-    with tempfile.TemporaryDirectory(prefix="lipswap-stage-") as folder:
+    with scratch() as folder:
 
         def fetched(artifact: Artifact) -> Path:
             # Named by digest: a picture given twice is fetched once.
-            path = Path(folder) / artifact.sha256
+            path = folder / artifact.sha256
             if not path.exists():
                 store.fetch(artifact, path)
             return path

@@ -4,7 +4,6 @@ It is small enough to be kept as text in Prefect's database: no address that cou
 """
 
 import base64
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -13,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from flows.workbench import scratch, store_of
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.jobs import Timeline
 from gpu_tasks.media.contact_sheet import rows_of
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.media.still import read_image
 from gpu_tasks.settings import R2Settings
-from gpu_tasks.storage import connect
 
 _COLUMNS: Final = 6
 _HEIGHT_PX: Final = 96
@@ -47,12 +46,12 @@ def picture(pictured: Pictured, r2: R2Settings) -> str:
         MediaError: As the readers'.
         StorageError: The bucket is away or has lost something.
     """
-    store, timeline = connect(r2), pictured.timeline
+    store, timeline = store_of(r2), pictured.timeline
     shown = [timeline.frame_count * (2 * column + 1) // (2 * _COLUMNS) for column in range(_COLUMNS)]
-    with tempfile.TemporaryDirectory(prefix="lipswap-stage-") as folder:
+    with scratch() as folder:
 
         def fetched(artifact: Artifact) -> Path:
-            path = Path(folder) / artifact.sha256
+            path = folder / artifact.sha256
             store.fetch(artifact, path)
             return path
 

@@ -36,7 +36,10 @@ from gpu_tasks.contract.jobs import Engine, Segment, Stage
 async def pipeline(request: PipelineRequest, consent: DeclaredConsent | None = None) -> None:
     """Turn driving audio, a target video and source faces into one lip-synced, face-swapped video."""
     async with opened(request, consent) as run:
-        await _work(run, request)
+        if run.has_told_its_result:
+            await run.tell_again()
+        else:
+            await _work(run, request)
 
 
 async def _work(run: Run, request: PipelineRequest) -> None:
@@ -54,11 +57,12 @@ async def _work(run: Run, request: PipelineRequest) -> None:
 
     await run.enter(Stage.ASSEMBLE)
     whole = await tasks.assemble(run, planning.assembly_of(footage, *(part.last for part in parts)))
-    lip_synced = await tasks.lip_synced(run, footage, parts)
+    lip_synced = await tasks.lip_synced(run, footage, whole, parts)
 
     await run.enter(Stage.PUBLISH)
     async with tasks.measured(run, footage, whole):
         result = await tasks.publish(run, footage, whole, lip_synced, parts)
+    tasks.draw(run, footage, whole)
     await run.trace(footage, parts, result)
     await run.complete(result)
 

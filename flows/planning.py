@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from blocks.policy import PipelinePolicy
 from flows.errors import PipelineError
-from flows.footage import Assembly, Footage, Limits, Upload, Uploads
+from flows.footage import Assembly, Footage, Limits, Upload, Uploads, Whole
 from flows.remote import JobDone
 from flows.request import PipelineRequest
 from gpu_tasks.contract.faults import FaultCode
@@ -131,6 +131,14 @@ def assembly_of(footage: Footage, *made: JobDone) -> Assembly:
         sound_start=Fraction(0) if footage.audio or footage.sound is None else own_start,
         timeline=timeline,
     )
+
+
+def assembly_like(whole: Whole, footage: Footage, *made: JobDone) -> Assembly:
+    """Return what becomes one file beside `whole`: its sound is that file's, encoded once and copied here."""
+    assembly = assembly_of(footage, *made)
+    if whole.media.audio is None:
+        return assembly
+    return assembly.model_copy(update={"sound": whole.artifact, "sound_start": Fraction(0)})
 
 
 def upload_of(store: ArtifactStore, key: str, max_bytes: int) -> Upload:

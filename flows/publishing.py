@@ -60,7 +60,7 @@ def leaving(  # noqa: PLR0913  # all that a credential tells of
     return Leaving(result, intermediate)
 
 
-def result_of(whole: Whole, encoder: str, result: Published, intermediate: Published | None) -> ResultRecord:
+def result_of(whole: Whole, encoder: str, result: Published, intermediate: Published | None = None) -> ResultRecord:
     """Return what the record says of the published files."""
     video = whole.media.video
     kept = intermediate and {Stage.WAV2LIP.value: IntermediateResult(output_key=intermediate.artifact.key)}

@@ -35,6 +35,7 @@ AT_THE_DOOR = frozenset(
         FaultCode.REQUEST_TOO_SLOW,
         FaultCode.RATE_LIMITED,
         FaultCode.QUOTA_EXCEEDED,
+        FaultCode.TOO_MANY_LISTENERS,
         FaultCode.IDEMPOTENCY_IN_FLIGHT,
         FaultCode.UPLOAD_UNKNOWN,
         FaultCode.UPLOAD_INCOMPLETE,

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 from blocks import record_changes, registry
@@ -42,7 +43,7 @@ from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage, Wav2LipJob
 from gpu_tasks.contract.lineage import lineage_key
 from gpu_tasks.contract.manifest import resolve_engine
-from gpu_tasks.contract.records import ErrorRecord, ResultRecord
+from gpu_tasks.contract.records import ErrorRecord, ResultRecord, Status
 from gpu_tasks.provenance.settings import SigningSettings
 
 
@@ -59,16 +60,17 @@ class Blocks(NamedTuple):
     @classmethod
     async def load(cls) -> "Blocks":
         """Read all documents at once."""
-        return cls(
-            *await asyncio.gather(
-                R2Bucket.aload(registry.MEDIA),
-                JobStore.aload(registry.JOBS),
-                PipelinePolicy.aload(registry.POLICY),
-                RunPodEndpoint.aload(registry.WAV2LIP),
-                RunPodEndpoint.aload(registry.FACEFUSION),
-                ProvenancePolicy.aload(registry.PROVENANCE),
+        async with get_client() as client:
+            return cls(
+                *await asyncio.gather(
+                    R2Bucket.aload(registry.MEDIA, client=client),
+                    JobStore.aload(registry.JOBS, client=client),
+                    PipelinePolicy.aload(registry.POLICY, client=client),
+                    RunPodEndpoint.aload(registry.WAV2LIP, client=client),
+                    RunPodEndpoint.aload(registry.FACEFUSION, client=client),
+                    ProvenancePolicy.aload(registry.PROVENANCE, client=client),
+                )
             )
-        )
 
 
 class Run:
@@ -169,8 +171,14 @@ class Run:
         entry = await patiently(lambda: asyncio.to_thread(self._audit.append, fact))
         report = published.report.model_dump(mode="json") if published.report else {}
         told = {"audit": entry.key, "sha256": artifact.sha256, **report}
-        signed = {**self.record.record.provenance.get("signed", {}), artifact.key: told}
-        await self.note(provenance={"signed": signed})
+        # Result and intermediate are signed side by side: each adds to what is there by then.
+        await self.record.change(
+            lambda record: record_changes.noted(
+                record,
+                now=datetime.now(UTC),
+                provenance={"signed": {**record.provenance.get("signed", {}), artifact.key: told}},
+            )
+        )
 
     @property
     def order(self) -> Order:
@@ -293,6 +301,15 @@ class Run:
         lineage = lineage_of(self.record.record, footage, parts, result)
         key = lineage_key(self.task_id)
         await patiently(lambda: asyncio.to_thread(self.store.put_json, key, lineage, if_absent=False))
+
+    @property
+    def has_told_its_result(self) -> bool:
+        """Tell whether an earlier start came so far; its worker ended before Prefect knew."""
+        return self.record.record.status is Status.COMPLETED
+
+    async def tell_again(self) -> None:
+        """Leave with Prefect and webhooks what the earlier start may not have left there."""
+        await self.record.finish(lambda record: record)
 
     async def complete(self, result: ResultRecord) -> None:
         """Close the record with a result."""

@@ -1,11 +1,9 @@
 """Publishing one file: signed as the very last step, under a key that is never another task's. In the CPU pool."""
 
-import tempfile
-from pathlib import Path
-
 from pydantic import BaseModel, ConfigDict
 
 from flows.errors import PipelineError
+from flows.workbench import scratch, store_of
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Stage
@@ -15,7 +13,7 @@ from gpu_tasks.provenance.credential import Credential
 from gpu_tasks.provenance.settings import SigningSettings
 from gpu_tasks.provenance.sign import SignReport, sign_file
 from gpu_tasks.settings import R2Settings
-from gpu_tasks.storage import ArtifactStore, connect
+from gpu_tasks.storage import ArtifactStore
 
 _MEDIA_TYPE = "video/mp4"
 
@@ -51,14 +49,14 @@ def publish(publication: Publication, signing: SigningSettings, r2: R2Settings) 
         ProvenanceError: As `sign_file`.
         StorageError: The bucket is away or has lost the object.
     """
-    store = connect(r2)
+    store = store_of(r2)
     key = publication.output_key
     _claim(store, key, publication.task_id)
     if (head := store.head(key)) is not None:
         kept = Artifact(key=key, sha256=head.metadata["sha256"], size_bytes=head.size_bytes, media_type=head.media_type)
         return Published(artifact=kept, report=None)
-    with tempfile.TemporaryDirectory(prefix="lipswap-stage-") as folder:
-        unsigned, signed = Path(folder) / "unsigned.mp4", Path(folder) / "signed.mp4"
+    with scratch() as folder:
+        unsigned, signed = folder / "unsigned.mp4", folder / "signed.mp4"
         store.fetch(publication.artifact, unsigned)
         report = sign_file(unsigned, signed, publication.credential, load_signatory(signing))
         return Published(artifact=store.put_file(signed, key, _MEDIA_TYPE), report=report)

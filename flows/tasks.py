@@ -1,7 +1,7 @@
 """The tasks of the pipeline: what is tried again, how long it may take, and whose earlier result is used."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -14,7 +14,7 @@ from flows import caching, cpu_stages, measuring, picturing, signing
 from flows.cpu_pool import CPU_POOL
 from flows.footage import Assembly, Footage, Uploads, Whole
 from flows.parts import Part
-from flows.planning import assembly_of
+from flows.planning import assembly_like
 from flows.publishing import keeps_intermediate, leaving, result_of
 from flows.remote import JobDone, RemoteJob
 from flows.retrying import is_passing
@@ -93,9 +93,8 @@ async def publish(
     files = leaving(
         run.request, footage, whole.artifact, lip_synced, parts[0], task_id=run.task_id, consent_id=run.consent_id
     )
-    result = await _published(run, files.result)
-    intermediate = await _published(run, files.intermediate) if files.intermediate else None
-    return result_of(whole, parts[0].last.receipt.encoder, result, intermediate)
+    result, *kept = await asyncio.gather(*(_published(run, file) for file in files if file is not None))
+    return result_of(whole, parts[0].last.receipt.encoder, result, *kept)
 
 
 async def computed(run: Run, stage: Task[[Run, J], Any], job: J) -> JobDone:
@@ -110,19 +109,19 @@ async def computed(run: Run, stage: Task[[Run, J], Any], job: J) -> JobDone:
     return done
 
 
-async def lip_synced(run: Run, footage: Footage, parts: list[Part]) -> Artifact | None:
-    """Return the lip-synced video as one file, if it is to be kept."""
+async def lip_synced(run: Run, footage: Footage, whole: Whole, parts: list[Part]) -> Artifact | None:
+    """Return the lip-synced video as one file, if it is to be kept beside the whole result."""
     synced = [part.synced for part in parts if part.synced is not None]
     if not synced or not keeps_intermediate(run.request):
         return None
     if not footage.segments:
         return synced[0].receipt.artifact
-    return (await assemble(run, assembly_of(footage, *synced))).artifact
+    return (await assemble(run, assembly_like(whole, footage, *synced))).artifact
 
 
 @asynccontextmanager
 async def measured(run: Run, footage: Footage, whole: Whole) -> AsyncIterator[None]:
-    """Look at the result while the block runs: figures for readers, a picture for operators. Nothing ends the run."""
+    """Measure the result while the block runs, and tell readers the figures. Nothing ends the run."""
     policy = run.policy.quality
 
     async def note() -> None:
@@ -130,14 +129,7 @@ async def measured(run: Run, footage: Footage, whole: Whole) -> AsyncIterator[No
             report = inspect(run, measuring.inspected_of(footage, whole, policy))
             await run.note(details={"quality": await measuring.told_of(report)})
 
-    async def draw() -> None:
-        if run.policy.contact_sheets:
-            shown = picturing.Pictured(
-                target=footage.target, result=whole.artifact, sources=footage.sources, timeline=footage.timeline
-            )
-            await run.board.hang(CPU_POOL.run(picturing.picture, shown, run.media.settings()))
-
-    noting = asyncio.create_task(_both(note(), draw()))
+    noting = asyncio.create_task(note())
     try:
         yield
         await noting
@@ -147,8 +139,13 @@ async def measured(run: Run, footage: Footage, whole: Whole) -> AsyncIterator[No
         await asyncio.wait([noting])
 
 
-async def _both(*works: Awaitable[None]) -> None:
-    await asyncio.gather(*works)
+def draw(run: Run, footage: Footage, whole: Whole) -> None:
+    """Have a contact sheet of the result drawn for operators; neither the caller nor the record waits for it."""
+    if run.policy.contact_sheets:
+        shown = picturing.Pictured(
+            target=footage.target, result=whole.artifact, sources=footage.sources, timeline=footage.timeline
+        )
+        run.board.hang(CPU_POOL.run(picturing.picture, shown, run.media.settings()))
 
 
 async def _published(run: Run, publication: signing.Publication) -> signing.Published:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -14,6 +15,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
     ResponseStreamingError,
 )
+from botocore.loaders import Loader
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.settings import R2Settings
@@ -25,10 +27,35 @@ if TYPE_CHECKING:
 BODY_BROKE_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 _POOL_CONNECTIONS = 32
+_ADDRESSES = "endpoints"
+# What is left of the table: every name of a region is one, and us-east-1 is nowhere in particular to S3.
+_ANYWHERE = {
+    "partition": "aws",
+    "dnsSuffix": "amazonaws.com",
+    "regionRegex": ".*",
+    "regions": {},
+    "services": {
+        "s3": {
+            "partitionEndpoint": "aws-global",
+            "endpoints": {"aws-global": {"credentialScope": {"region": "us-east-1"}, "hostname": "s3.amazonaws.com"}},
+        }
+    },
+    "defaults": {"hostname": "{service}.{region}.{dnsSuffix}", "protocols": ["https"], "signatureVersions": ["v4"]},
+}
 
 
 class StorageError(FaultError):
     """The bucket does not have the object, has another one, or does not answer."""
+
+
+class _LoaderWithoutAddresses(Loader):
+    """Leaves out the table of all of Amazon's addresses, 7 MB in memory: where the bucket is, the settings say."""
+
+    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+        if name == _ADDRESSES:
+            return {"partitions": [_ANYWHERE]}, f"{self.BUILTIN_DATA_PATH}/{name}"
+        found: tuple[Any, str] = super().load_data_with_path(name)
+        return found
 
 
 def make_client(settings: R2Settings, *, attempts: int, connect_seconds: float, read_seconds: float) -> "S3Client":
@@ -44,7 +71,9 @@ def make_client(settings: R2Settings, *, attempts: int, connect_seconds: float, 
         read_timeout=read_seconds,
         max_pool_connections=_POOL_CONNECTIONS,
     )
-    return boto3.session.Session().client(
+    session = botocore.session.get_session()
+    session.register_component("data_loader", _LoaderWithoutAddresses())
+    return boto3.session.Session(botocore_session=session).client(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region,

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from api_shim.calls import ApiError, ApiUnreachableError, ClientError
 from gpu_tasks.contract.faults import Fault, FaultCode
-from gpu_tasks.contract.sentences import Language
 from ui_panel import messages as said
 from ui_panel.composing import compose, missing
 from ui_panel.door import Door
@@ -164,6 +163,7 @@ class Controller:
             return
         self.state.param.update(place=place, trouble=None if not self.state.is_api_away else self.state.trouble)
         if place is Place.TASK and task_id:
+            self.state.ended = {name: seen for name, seen in self.state.ended.items() if name != task_id}
             if task_id != self.state.task_id:
                 self.state.param.update(
                     task_id=task_id, sight=self.state.running.get(task_id, Sight()), target_url=None, verdict=None
@@ -177,6 +177,9 @@ class Controller:
 
     def watch(self, task_id: str) -> None:
         """Follow a task, together with everybody else who does."""
+        # An answer of the API may come after the page was closed, and nobody would leave again.
+        if self._is_closed:
+            return
         if (leave := self._leave.pop(task_id, None)) is not None:
             leave()
         self._leave[task_id] = self._watchers.subscribe(task_id, lambda sight: self._saw(task_id, sight))
@@ -187,6 +190,9 @@ class Controller:
             self.state.running = {**self.state.running, task_id: sight}
         elif task_id in self.state.running:
             self.state.running = {name: seen for name, seen in self.state.running.items() if name != task_id}
+            is_seen = self.state.place is Place.TASK and task_id == self.state.task_id
+            if record and task_id in self.state.mine and not is_seen:
+                self.state.ended = {**self.state.ended, task_id: sight}
         if task_id == self.state.task_id:
             self.state.sight = sight
             if record and self.state.target_url is None:
@@ -248,6 +254,8 @@ class Controller:
             case "verify":
                 await self._asking(Work.VERIFY, self._verify())
             case "look":
+                # What was signed may have run out.
+                self.state.target_url = None
                 self.watch(task_id)
 
     async def _plain(self, message: said.Plain) -> None:
@@ -336,12 +344,3 @@ class Controller:
             yield
         finally:
             self.state.busy -= {work}
-
-
-def language_of(asked: str, accepted: str) -> Language:
-    """Return the language of a page: as its address says, else as the browser prefers, else English."""
-    for told in (asked, *accepted.split(",")):
-        name = told.split(";")[0].strip().lower()[:2]
-        if name in set(Language):
-            return Language(name)
-    return Language.ENGLISH

@@ -4,7 +4,7 @@ import asyncio
 
 from api_shim.calls import ApiError, TaskQuery
 from api_shim.wire import TaskLine
-from gpu_tasks.contract.records import Status, TaskRecord
+from gpu_tasks.contract.records import Status
 from ui_panel.door import Door
 from ui_panel.state import PageState, Route
 
@@ -37,26 +37,8 @@ class History:
 
     async def _line(self, task_id: str) -> TaskLine | None:
         try:
-            return line_of(await self._door.status(task_id))
+            record = await self._door.status(task_id)
         except ApiError:
             return None
-
-
-def line_of(record: TaskRecord) -> TaskLine:
-    """Return a record as a line of the list."""
-    result = record.result
-    return TaskLine(
-        task_id=record.task_id,
-        status=record.status,
-        state=record.status,
-        stage=record.stage,
-        percent=record.percent,
-        created_at=record.created_at,
-        updated_at=record.updated_at,
-        labels=record.request.get("labels") or {},
-        request=record.request,
-        error=record.error,
-        duration_sec=result.duration_sec if result else None,
-        output_key=result.output_key if result else None,
-        output_url=(result.presigned_url or result.output_url) if result else None,
-    )
+        result = record.result
+        return TaskLine.of(record, output_url=(result.presigned_url or result.output_url) if result else None)

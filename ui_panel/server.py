@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import signal
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,6 @@ from panel.io.server import get_server
 from tornado.web import StaticFileHandler
 
 from ui_panel.assets import AssetHandler, Assets
-from ui_panel.controller import language_of
 from ui_panel.door import Door
 from ui_panel.examples import Examples
 from ui_panel.headers import secured
@@ -22,8 +22,9 @@ from ui_panel.offers import Offers
 from ui_panel.packing import Packed
 from ui_panel.session import Services, Session
 from ui_panel.settings import PageSettings
-from ui_panel.signing_in import PasswordProvider
+from ui_panel.signing_in import way_in
 from ui_panel.state import PageState, Place
+from ui_panel.text import language_of
 from ui_panel.uploads import (
     AbandonHandler,
     AliveHandler,
@@ -65,13 +66,8 @@ def server_of(services: Services) -> Server:
     if sign_in.is_required:
         # Without a secret of its own everybody is signed out when the server starts again.
         cookie_secret = sign_in.cookie_secret.get_secret_value() if sign_in.cookie_secret else secrets.token_hex(32)
-        templates = {"login_template": _template("login.html"), "logout_template": _template("logout.html")}
-        ways_in = {"cookie_secret": cookie_secret}
-        if sign_in.password:
-            ways_in["auth_provider"] = PasswordProvider(sign_in.password, **templates)
-        else:
-            refused = _template("refused.html")
-            ways_in |= {"oauth_provider": sign_in.oauth_provider, "oauth_error_template": refused, **templates}
+        ways_in = {"cookie_secret": cookie_secret, "auth_provider": way_in(sign_in)}
+    interrupted = signal.getsignal(signal.SIGINT)
     server: Server = get_server(
         {"/": lambda: _open(services)},
         port=settings.port,
@@ -86,6 +82,8 @@ def server_of(services: Services) -> Server:
         ico_path=str(Path(str(files("ui_panel"))) / "components" / "icon.svg"),
         **ways_in,
     )
+    # Panel takes SIGINT for itself and would stop the loop under what runs in it.
+    signal.signal(signal.SIGINT, interrupted)
     tornado = server._tornado  # noqa: SLF001  # Bokeh gives no other way to its Tornado application
     tornado.add_transform(secured(lambda: services.offers.bucket_origin))
     tornado.add_transform(Packed)
@@ -158,7 +156,3 @@ def _patterns(services: Services) -> list[tuple[Any, ...]]:
         samples = {"path": str(settings.samples)}
         patterns.append((r"/samples/(speech\.wav|target\.mp4|source\.jpg)", StaticFileHandler, samples))
     return patterns
-
-
-def _template(name: str) -> str:
-    return str(files("ui_panel").joinpath("templates", name))

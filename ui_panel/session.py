@@ -82,7 +82,7 @@ class Session:
         state, services = self._state, self._services
         media = ("media", "upload", "record", "trim", "time", "size")
         return {
-            "frame": (("page", "task", "hero"), lambda: views_frame.frame(state)),
+            "frame": (("page", "task", "status"), lambda: views_frame.frame(state)),
             "hero": (("hero",), lambda: views_compose.hero(state, services.examples.names)),
             "medium-voice": (("voice", *media), lambda: views_compose.medium(state, "voice")),
             "medium-video": (("video", *media), lambda: views_compose.medium(state, "video")),

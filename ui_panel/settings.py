@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class SignInSettings(BaseSettings):
-    """Who may use the page: everybody who reaches it, who knows one password, or who an OAuth provider lets in.
+    """Who may use the page: everybody who reaches it, who knows one password, or some of an OAuth provider's users.
 
     Panel reads the provider's own variables (`PANEL_OAUTH_KEY`, `PANEL_OAUTH_SECRET`, ...) by itself.
     """
@@ -19,6 +19,8 @@ class SignInSettings(BaseSettings):
 
     password: SecretStr | None = Field(default=None, validation_alias="LIPSWAP_PAGE_PASSWORD")
     oauth_provider: str | None = Field(default=None, validation_alias="PANEL_OAUTH_PROVIDER", pattern=r"^[a-z_]{2,30}$")
+    # Of the provider's users, by the name it tells (an address, a login): names or @domains with commas, * for all.
+    users: str = Field(default="", validation_alias="LIPSWAP_PAGE_USERS")
     # Signs the cookie that says who is signed in; two processes behind one address need the same.
     cookie_secret: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("LIPSWAP_PAGE_COOKIE_SECRET", "PANEL_COOKIE_SECRET")
@@ -30,11 +32,25 @@ class SignInSettings(BaseSettings):
             raise ValueError("set LIPSWAP_PAGE_PASSWORD or PANEL_OAUTH_PROVIDER, not both")
         if self.oauth_provider and not self.cookie_secret:
             raise ValueError("PANEL_OAUTH_PROVIDER needs LIPSWAP_PAGE_COOKIE_SECRET")
+        if self.oauth_provider and not self._named:
+            # Anybody can have an account at most providers, and here spend GPU time with it.
+            raise ValueError("PANEL_OAUTH_PROVIDER needs LIPSWAP_PAGE_USERS: names, @domains, or * for all it knows")
         return self
 
     @property
     def is_required(self) -> bool:
         return self.password is not None or self.oauth_provider is not None
+
+    def lets_in(self, user: str) -> bool:
+        """Tell whether a user whom the provider knows may use the page."""
+        name = user.casefold()
+        return any(
+            allowed in {"*", name} or (allowed.startswith("@") and name.endswith(allowed)) for allowed in self._named
+        )
+
+    @property
+    def _named(self) -> list[str]:
+        return [name.strip().casefold() for name in self.users.split(",") if name.strip()]
 
 
 class PageSettings(BaseSettings):

@@ -95,6 +95,7 @@ class PageState(param.Parameterized):
     verdict: Verdict | None = param.Parameter(default=None)
     mine: tuple[str, ...] = param.Parameter(default=(), doc="Tasks that this browser started, newest first.")
     running: dict[str, Sight] = param.Dict(default={})
+    ended: dict[str, Sight] = param.Dict(default={}, doc="Own tasks that ended while something else was looked at.")
 
     # history
     lines: tuple[TaskLine, ...] = param.Parameter(default=())

@@ -69,3 +69,12 @@ def advice(fault: Fault, language: Language) -> str:
 def of_groups(language: Language, *groups: str) -> dict[str, str]:
     """Return the texts whose names begin with one of these groups."""
     return {name: said for name, said in TEXTS[language].items() if name.partition(".")[0] in groups}
+
+
+def language_of(asked: str, accepted: str) -> Language:
+    """Return the language of a page: as its address says, else as the browser prefers, else English."""
+    for told in (asked, *accepted.split(",")):
+        name = told.split(";")[0].strip().lower()[:2]
+        if name in set(Language):
+            return Language(name)
+    return Language.ENGLISH

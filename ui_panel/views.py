@@ -16,7 +16,7 @@ from ui_panel.state import PageState
 from ui_panel.text import words
 
 _FONT: Final = '"Noto Sans JP", "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic UI", Meiryo, system-ui, sans-serif'
-# The same colours as in components/page.css, for what Material draws.
+# The same colours as in components/document.css, for what Material draws.
 _THEME: Final[dict[str, Any]] = {
     "light": {
         "palette": {"primary": {"main": "#0f766e"}, "background": {"default": "#f6f7f9", "paper": "#ffffff"}},
@@ -38,7 +38,9 @@ def page_of(islands: Mapping[str, Island], state: PageState, assets: Assets, *, 
             for name in ("medium-voice", "medium-video", "faces")
         ),
         container=True,
-        spacing=2,
+        column_spacing=2,
+        # Cards bring their own distance: rows that are empty, beside a task or the history, take no room.
+        row_spacing=0,
         **flat,
     )
     main = pmui.Column(
@@ -61,12 +63,15 @@ def page_of(islands: Mapping[str, Island], state: PageState, assets: Assets, *, 
             "& .main-content": {"padding": "0 16px"},
         },
         favicon=assets.path("icon.svg"),
-        template=_template(state.language, assets.path("")),
+        template=_template(state.language, assets),
     )
 
 
 @cache
-def _template(language: Language, assets: str) -> Template:
+def _template(language: Language, assets: Assets) -> Template:
     source = files("ui_panel").joinpath("templates", "page.html").read_text(encoding="utf-8")
-    template: Template = parse_template(source.replace("LANGUAGE", language.value).replace("ASSETS/", assets))
+    scripts = [assets.path(name) for name in sorted(assets.plain) if name.endswith(".js")]
+    modules = "\n".join(f'<link rel="modulepreload" href="{path}">' for path in scripts)
+    source = source.replace("MODULES", modules).replace("LANGUAGE", language.value)
+    template: Template = parse_template(source.replace("ASSETS/", assets.path("")))
     return template

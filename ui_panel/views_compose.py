@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpu_tasks.contract.consent import ConsentBasis
-from gpu_tasks.contract.faults import Fault
+from gpu_tasks.contract.faults import Fault, FaultCode
 from gpu_tasks.contract.looks import Estimate
 from gpu_tasks.contract.options import SyncMode
 from ui_panel.composing import has_media, missing, result_seconds
@@ -36,7 +36,7 @@ def medium(state: PageState, slot: str) -> Shown:
         "step": 1 if slot == "voice" else 2,
         "media": _media(media),
         "span": state.span.model_dump() if slot == "video" else None,
-        "is_needed": slot == "video" or not state.faces,
+        "is_needed": slot == "video" or media is not None or not state.faces,
     }
 
 
@@ -172,8 +172,11 @@ def _cost(estimate: Estimate, state: PageState) -> str:
 def _warnings(state: PageState) -> list[str]:
     answer = state.estimates.get(state.preset)
     notices = answer.warnings if isinstance(answer, Estimate) else ()
-    found = state.found.warnings if state.found else ()
-    return list(dict.fromkeys(notice.sentence for notice in (*notices, *found)))
+    # That there is no face is told beside the faces.
+    found = [one for one in state.found.warnings if one.code != FaultCode.NO_FACE_DETECTED] if state.found else ()
+    said = words(state.language)
+    told = (said.get(f"warning.{notice.code}", notice.sentence) for notice in (*notices, *found))
+    return list(dict.fromkeys(told))
 
 
 def _preview(state: PageState) -> Shown:

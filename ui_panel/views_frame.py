@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from gpu_tasks.contract.faults import Fault
-from gpu_tasks.contract.records import ErrorRecord, Status
+from gpu_tasks.contract.records import ErrorRecord, Status, TaskRecord
 from ui_panel.media import Media
 from ui_panel.showing import length
 from ui_panel.state import PageState, Place, Route, Work
@@ -27,16 +27,20 @@ def frame(state: PageState) -> Shown:
         "is_away": state.is_api_away,
         "must_reload": state.must_reload,
         "running": [
-            {"task_id": task_id, "name": name_of(sight.record.request), "percent": sight.record.percent}
+            _stands(sight.record)
             for task_id, sight in state.running.items()
             if sight.record and not (state.place is Place.TASK and task_id == state.task_id)
         ],
-        "task": {"task_id": record.task_id, "status": record.status.value, "percent": record.percent}
-        if record
-        else None,
+        "ended": [_stands(sight.record) for sight in state.ended.values() if sight.record],
+        "task": _stands(record) if record else None,
         "kept": _kept(state) if state.is_restored else None,
         "mine": list(state.mine) if state.is_restored else None,
     }
+
+
+def _stands(record: TaskRecord) -> Shown:
+    name = name_of(record.request)
+    return {"task_id": record.task_id, "name": name, "status": record.status.value, "percent": record.percent}
 
 
 def _kept(state: PageState) -> Shown:

@@ -27,6 +27,8 @@ _STAGES: Final = (
     RecordStage.PUBLISH,
 )
 _MESSAGES_SHOWN: Final = 60
+# A frame of 25 a second: less is not seen.
+_SEEN_LAG_MS: Final = 40
 _UNSAFE: Final = re.compile(r"[^\w.\- ]+")
 
 
@@ -211,8 +213,9 @@ def _figures(report: dict[str, Any], said: Mapping[str, str]) -> list[str]:
     if isinstance(lips.get("correlation"), int | float):
         figures.append(said["quality_report.lips"].format(percent=round(100 * max(0.0, lips["correlation"]))))
     lag = lips.get("best_lag_ms")
-    if isinstance(lag, int | float) and abs(lag) >= 1:
-        name = "quality_report.lag" if lag > 0 else "quality_report.lead"
+    if isinstance(lag, int | float):
+        apart = "lag" if lag > 0 else "lead"
+        name = f"quality_report.{apart if abs(lag) >= _SEEN_LAG_MS else 'together'}"
         figures.append(said[name].format(ms=round(abs(lag))))
     identity = (report.get("identity") or {}).get("toward_source")
     if isinstance(identity, int | float):

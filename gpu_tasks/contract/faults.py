@@ -78,6 +78,7 @@ class FaultCode(StrEnum):
     FORBIDDEN = "forbidden"
     RATE_LIMITED = "rate_limited"
     QUOTA_EXCEEDED = "quota_exceeded"
+    TOO_MANY_LISTENERS = "too_many_listeners"
     IDEMPOTENCY_IN_FLIGHT = "idempotency_in_flight"
     TASK_UNKNOWN = "task_unknown"
     TASK_NOT_ENDED = "task_not_ended"
@@ -221,6 +222,9 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.RATE_LIMITED: FaultMeaning("Too many requests with this API key; slow down.", retryable=True),
     FaultCode.QUOTA_EXCEEDED: FaultMeaning(
         "As many tasks as this API key may have are running; wait until one has ended.", retryable=True
+    ),
+    FaultCode.TOO_MANY_LISTENERS: FaultMeaning(
+        "As many listeners as this process may have are connected; ask /status, or come again.", retryable=True
     ),
     FaultCode.IDEMPOTENCY_IN_FLIGHT: FaultMeaning(
         "A request with this Idempotency-Key is being answered; ask for its task's status.", retryable=True

@@ -112,6 +112,9 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.QUOTA_EXCEEDED: (
         "この API キーで同時に実行できるタスク数に達しています。どれかが終わるまで待ってください。"
     ),
+    FaultCode.TOO_MANY_LISTENERS: (
+        "イベントの接続数が上限に達しています。/status を使うか、しばらくしてから接続し直してください。"
+    ),
     FaultCode.IDEMPOTENCY_IN_FLIGHT: (
         "同じ Idempotency-Key のリクエストを処理中です。そのタスクの状態を確認してください。"
     ),

@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from prefect.states import Completed
 from pydantic import SecretStr
 
 from api_shim.async_client import AsyncClient
-from api_shim.client import ApiError, Client, TaskQuery, WebhookVerificationError, verify_webhook
+from api_shim.client import ApiError, ApiUnreachableError, Client, TaskQuery, WebhookVerificationError, verify_webhook
 from api_shim.hearing import EventReader
 from api_shim.large_files import announced
 from api_shim.wire import DeliveryStatus, PartsRequest
@@ -24,6 +23,7 @@ from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.records import Status
 from gpu_tasks.contract.webhooks import WebhookEvent, delivery_of, signatures, signing_keys
 from tests.api.orchestra import RESULT, PlayedFlow
+from tests.api.proxy import Fate, proxied
 from tests.api.shim import WEBHOOK_SECRET, Environment, settings_of, shim_thread
 
 SECRET = SecretStr(WEBHOOK_SECRET)
@@ -66,13 +66,19 @@ async def test_records_are_pushed_to_both_clients(
 
 
 async def test_following_goes_on_where_events_do_not_get_through(
-    environment: Environment, asked: PipelineRequest, flow: PlayedFlow, monkeypatch: pytest.MonkeyPatch
+    shim: tuple[str, Path], asked: PipelineRequest, flow: PlayedFlow
 ) -> None:
-    # As behind a proxy that lets nothing through until an answer is complete.
-    monkeypatch.setattr("api_shim.async_client.SILENCE_SECONDS", 0.2)
-    monkeypatch.setattr("api_shim.event_stream.EventStream._chunks", _nothing)
-    with shim_thread(settings_of(environment)) as url:
-        async with AsyncClient(url) as client:
+    held = 0
+
+    def hold_events(request: bytes) -> Fate:
+        nonlocal held
+        if not request.startswith(b"GET /events/"):
+            return Fate.PASSED
+        held += 1
+        return Fate.HELD
+
+    with proxied(shim[0], hold_events) as url:
+        async with AsyncClient(url, silence_seconds=0.2) as client:
             task_id = (await client.run(asked)).task_id
             stages = []
             async for record in client.follow(task_id, timeout=60):
@@ -80,11 +86,7 @@ async def test_following_goes_on_where_events_do_not_get_through(
                 if len(stages) == 1:
                     await flow.complete(task_id)
     assert stages == ["queued", "completed"]
-
-
-async def _nothing(_stream: object) -> Any:  # noqa: ANN401  # an async generator
-    yield b":\n\n"
-    await asyncio.sleep(60)
+    assert held > 0
 
 
 async def test_tasks_are_listed_repeated_and_deleted(
@@ -114,21 +116,22 @@ async def test_tasks_are_listed_repeated_and_deleted(
         assert [line.task_id for line in other.list_tasks(TaskQuery(labels=labels)).tasks] == [again]
 
 
-def test_a_large_file_goes_in_parts_and_on_after_an_interruption(
-    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_file_goes_in_parts_and_on_after_an_interruption(environment: Environment, tmp_path: Path) -> None:
     path = tmp_path / "talk.mp4"
     # What counts is that it begins as a video does.
     path.write_bytes(b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(range(256)) * 45_000)
-    with shim_thread(settings_of({**environment, "LIPSWAP_MAX_VIDEO_BYTES": str(10**8)})) as url, Client(url) as client:
+    network = Network()
+    with (
+        proxied(environment["R2_ENDPOINT"], network.carry) as bucket,
+        shim_thread(settings_of({**environment, "R2_ENDPOINT": bucket, "LIPSWAP_MAX_VIDEO_BYTES": str(10**8)})) as url,
+        Client(url) as client,
+    ):
         begun = client.begin_upload(announced(path, "video"))
         assert begun.part_count > 1
-        with monkeypatch.context() as broken:
-            broken.setattr("api_shim.large_files._PARTS_AT_ONCE", 1)
-            puts = _failing_after(1)
-            broken.setattr("httpx.Client.put", puts)
-            with pytest.raises(ApiError):
-                client.send_parts(path, begun)
+        network.parts_left = 1
+        with pytest.raises(ApiUnreachableError):
+            client.send_parts(path, begun)
+        network.parts_left = None
         assert len(client.upload_parts(begun.upload_id, PartsRequest()).uploaded) == 1
         stored = client.send_parts(path, begun)
         assert stored.size == path.stat().st_size
@@ -136,14 +139,17 @@ def test_a_large_file_goes_in_parts_and_on_after_an_interruption(
     assert (tmp_path / "back.mp4").read_bytes() == path.read_bytes()
 
 
-def _failing_after(count: int) -> Any:  # noqa: ANN401  # a method
-    put, left = httpx.Client.put, [count]
+class Network:
+    """Breaks after so many parts of an upload."""
 
-    def send(self: httpx.Client, *args: Any, **kwargs: Any) -> httpx.Response:  # noqa: ANN401  # as they are
-        left[0] -= 1
-        return put(self, *args, **kwargs) if left[0] >= 0 else httpx.Response(500)
+    def __init__(self) -> None:
+        self.parts_left: int | None = None
 
-    return send
+    def carry(self, request: bytes) -> Fate:
+        if self.parts_left is None or not request.startswith(b"PUT "):
+            return Fate.PASSED
+        self.parts_left -= 1
+        return Fate.PASSED if self.parts_left >= 0 else Fate.CUT
 
 
 def _signed(**changes: Any) -> tuple[bytes, dict[str, str]]:  # noqa: ANN401  # headers

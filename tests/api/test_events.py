@@ -10,7 +10,6 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from api_shim import event_stream
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.jobs import Stage
 from tests.api.orchestra import PlayedFlow
@@ -136,16 +135,35 @@ async def test_fifty_listeners_share_one_subscription_which_ends_with_the_last(
     assert (await http.get("/health")).status_code == 200
 
 
-async def test_silence_is_broken_by_a_heartbeat(
-    monkeypatch: pytest.MonkeyPatch, environment: Environment, task_id: str
-) -> None:
-    monkeypatch.setattr(event_stream.EventStream.__init__, "__kwdefaults__", {"seen": -1, "heartbeat_seconds": 0.1})
-    with shim_thread(settings_of(environment)) as url:
+async def test_silence_is_broken_by_a_heartbeat(environment: Environment, task_id: str) -> None:
+    with shim_thread(settings_of({**environment, "LIPSWAP_API_HEARTBEAT_SECONDS": "0.1"})) as url:
         async with httpx.AsyncClient(base_url=url) as http, listening(http, task_id) as listener:
             await listener.next()
             waiting = asyncio.create_task(listener.next())
             assert await await_until(lambda: listener.heartbeats > 2, seconds=20, what="heartbeats come")
             waiting.cancel()
+
+
+async def test_one_listener_too_many_is_told_when_to_come_again_and_comes_in_when_another_has_left(
+    environment: Environment, task_id: str
+) -> None:
+    with shim_thread(settings_of({**environment, "LIPSWAP_API_MAX_LISTENERS": "2"})) as url:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as http, listening(http, task_id) as stays:
+            await stays.next()
+            async with listening(http, task_id) as leaves:
+                await leaves.next()
+                refused = await http.get(f"/events/{task_id}")
+                assert (refused.status_code, refused.json()["error"]) == (503, "too_many_listeners")
+                assert int(refused.headers["Retry-After"]) > 0
+                # Whoever asks is served all the same.
+                assert (await http.get(f"/status/{task_id}")).status_code == 200
+
+            async def comes_in() -> bool:
+                async with http.stream("GET", f"/events/{task_id}") as answer:
+                    return answer.status_code == httpx.codes.OK
+
+            look: Callable[[], Awaitable[bool | None]] = comes_in
+            assert await await_until(look, seconds=20, what="the place of whoever left is free")
 
 
 async def test_a_listener_hears_the_end_although_redis_was_killed_meanwhile(

@@ -73,5 +73,5 @@ def _fuzz(shim: tuple[str, Path], secret: SecretStr, folder: Path, *options: str
     report = ran.stdout.replace(secret.get_secret_value(), "***")
     assert ran.returncode == 0, report[-20_000:] + ran.stderr[-2000:]
     said = log.read_text()
-    assert not re.search(r"Traceback|\" 5(?!0[34])\d\d", said), said[-5000:]
+    assert not re.search(r"Traceback|\" 5(?!04)\d\d", said), said[-5000:]
     return report

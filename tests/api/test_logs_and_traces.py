@@ -2,16 +2,14 @@
 
 import json
 import logging
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from blocks.logs import JsonLines, Redacting, naming_task, redacted
+from tests.api.collector import Collector, collecting
 from tests.api.orchestra import PlayedFlow
 from tests.api.shim import HOOK_TOKEN, Environment, shim_process
 from tests.waiting import wait_until
@@ -19,39 +17,10 @@ from tests.waiting import wait_until
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-class Collector:
-    """A collector of traces: (name, trace id) of every span that came."""
-
-    def __init__(self) -> None:
-        self.spans: list[tuple[str, str]] = []
-        spans = self.spans
-
-        class Take(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                told = ExportTraceServiceRequest()
-                told.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
-                for resource in told.resource_spans:
-                    for scope in resource.scope_spans:
-                        spans.extend((span.name, span.trace_id.hex()) for span in scope.spans)
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Take)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    collecting = Collector()
-    thread = threading.Thread(target=collecting.server.serve_forever, daemon=True)
-    thread.start()
-    yield collecting
-    collecting.server.shutdown()
-    collecting.server.server_close()
-    thread.join(10)
+    with collecting() as running:
+        yield running
 
 
 async def test_lines_are_json_with_the_task_and_a_request_and_its_run_are_one_trace(
@@ -65,7 +34,11 @@ async def test_lines_are_json_with_the_task_and_a_request_and_its_run_are_one_tr
             await http.post(f"/hooks/runpod/{HOOK_TOKEN}", json={"id": "1", "status": "COMPLETED"})
             run = await flow.run_of(task_id)
             assert str(run.labels["__OTEL_TRACEPARENT"]).split("-")[1] == TRACE
-            wait_until(lambda: ("POST /run", TRACE) in collector.spans, seconds=20, what="the span has come")
+            wait_until(
+                lambda: "POST /run" in {span.name for span in collector.spans(TRACE)},
+                seconds=20,
+                what="the span has come",
+            )
         said = log.read_text()
     lines = [json.loads(line) for line in said.splitlines()]
     about = [line for line in lines if line.get("task_id") == task_id]

@@ -23,9 +23,9 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Completed
 
-from api_shim.tags import label_tag
 from blocks.connections import close_shared
 from blocks.job_store import JobStore
+from blocks.tags import label_tag
 from deployments.local.services import ServiceName
 from flows.request import DEPLOYMENT
 from gpu_tasks.storage import connect

@@ -105,12 +105,14 @@ async def test_the_record_tells_how_good_the_result_is(first: TaskRecord) -> Non
 
 
 async def test_the_run_leaves_its_record_and_a_summary_with_prefect(first: TaskRecord, orchestra: Orchestra) -> None:
-    async def left() -> list[Any] | None:
-        return await artifacts_of(orchestra, first, "lipswap-record")
+    async def left() -> tuple[Any, Any] | None:
+        records = await artifacts_of(orchestra, first, "lipswap-record")
+        summaries = await artifacts_of(orchestra, first, "markdown")
+        return (records[0], summaries[0]) if records and summaries else None
 
-    records: list[Any] = await await_until(left, seconds=5, what="the record is with Prefect")
-    assert parse_record(records[0]) == first
-    (summary,) = await artifacts_of(orchestra, first, "markdown")
+    kept: tuple[Any, Any] = await await_until(left, seconds=5, what="record and summary are with Prefect")
+    record, summary = kept
+    assert parse_record(record) == first
     assert first.result is not None
     assert first.result.output_key in summary
 

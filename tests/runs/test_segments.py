@@ -136,6 +136,18 @@ async def test_the_parts_of_long_footage_become_its_frames_in_order(
     assert times == [number / FPS for number in range(FRAMES)]
 
 
+async def test_the_intermediate_has_all_frames_and_the_very_sound_of_the_result(
+    house: House, store: ArtifactStore, tmp_path: Path
+) -> None:
+    record = await house.orchestra.run(house.request() | {"retain_intermediate": True})
+    assert record.result is not None, record.error
+    assert record.result.intermediate is not None
+    kept = tmp_path / "intermediate.mp4"
+    store.fetch_key(record.result.intermediate["wav2lip"].output_key, kept, max_bytes=10**8)
+    assert numbers_in(kept) == list(range(FRAMES))
+    assert sound_packets(kept) == sound_packets(fetched(store, record, tmp_path))
+
+
 async def test_the_record_sums_over_segments(whole_run: TaskRecord, store: ArtifactStore) -> None:
     details = whole_run.details
     assert (details["wav2lip_status"], details["facefusion_status"]) == ("COMPLETED", "COMPLETED")

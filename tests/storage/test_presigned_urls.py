@@ -1,9 +1,14 @@
 import hashlib
+from urllib.parse import parse_qs, urlsplit
 
+import boto3
 import httpx
 import pytest
+from botocore.config import Config
+from pydantic import SecretStr
 
-from gpu_tasks.storage import ArtifactStore
+from gpu_tasks.settings import R2Settings
+from gpu_tasks.storage import ArtifactStore, connect
 
 BODY = b"eleven byte"
 
@@ -43,3 +48,30 @@ async def test_a_presigned_get_serves_ranges_under_the_wanted_name(store: Artifa
         part = await client.get(download, headers={"Range": "bytes=0-5"})
     assert (part.status_code, part.content) == (206, BODY[:6])
     assert part.headers["content-disposition"] == "attachment; filename*=UTF-8''mein%20%22film%22.mp4"
+
+
+@pytest.mark.parametrize("region", ["auto", "us-east-1", "eu-central-1", "home"])
+def test_the_address_is_that_of_the_settings_and_signed_as_botocore_signs_with_its_whole_table(region: str) -> None:
+    endpoint = "https://account.r2.cloudflarestorage.com"
+    settings = R2Settings(
+        endpoint=endpoint, bucket="media", region=region, access_key_id="id", secret_access_key=SecretStr("secret")
+    )
+    theirs = boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id="id",
+        aws_secret_access_key="secret",
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )
+    place = {"Bucket": "media", "Key": "outputs/ü a.mp4"}
+    ours = connect(settings).presign_get(place["Key"], expires_seconds=60)
+    assert _undated(ours) == _undated(theirs.generate_presigned_url("get_object", Params=place, ExpiresIn=60))
+
+
+def _undated(url: str) -> tuple[str, str, dict[str, list[str]]]:
+    parts = urlsplit(url)
+    query = {name: value for name, value in parse_qs(parts.query).items() if name.startswith("X-Amz-")}
+    query["X-Amz-Credential"] = query["X-Amz-Credential"][0].split("/")[2:]
+    del query["X-Amz-Date"], query["X-Amz-Signature"]
+    return parts.netloc, parts.path, query

@@ -24,6 +24,13 @@ _ARGUMENTS = (
     "--use-fake-ui-for-media-stream",
 )
 
+# For scripts of tests: `all(document)` walks through shadow roots, too.
+WALK = """
+  const all = function* (root) {
+    for (const el of root.querySelectorAll('*')) { yield el; if (el.shadowRoot) yield* all(el.shadowRoot); }
+  };
+"""
+
 
 def chromium_path() -> str:
     """Return the browser; a person's machine without one skips, CI fails."""

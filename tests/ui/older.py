@@ -1,36 +1,24 @@
 """An API of before the page: it has the original service's routes and no others."""
 
-import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.ui.small_servers import JsonHandler, serving
 
 _PATHS = ("/run", "/status/{task_id}", "/cancel/{task_id}", "/storage/presign", "/storage/upload", "/health")
 
 
-class _Older(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # the standard library's name
+class _Older(JsonHandler):
+    def get(self) -> None:
         if self.path == "/openapi.json":
-            self._answer(200, {"openapi": "3.1.0", "paths": {path: {} for path in _PATHS}})
+            self.answer(200, {"openapi": "3.1.0", "paths": {path: {} for path in _PATHS}})
         else:
-            self._answer(404, _fault("route_unknown" if not self.path.startswith("/status/") else "task_unknown"))
+            self.answer(404, _fault("route_unknown" if not self.path.startswith("/status/") else "task_unknown"))
 
-    def do_POST(self) -> None:  # the same
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._answer(404, _fault("route_unknown"))
-
-    def log_message(self, *_arguments: Any) -> None:  # noqa: ANN401  # as it is called
-        """Say nothing."""
-
-    def _answer(self, status: int, body: dict[str, Any]) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+    def post(self) -> None:
+        self.body()
+        self.answer(404, _fault("route_unknown"))
 
 
 def _fault(code: str) -> dict[str, Any]:
@@ -40,12 +28,5 @@ def _fault(code: str) -> dict[str, Any]:
 @contextmanager
 def older_api() -> Iterator[str]:
     """Serve it; yields its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Older)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)
+    with serving(_Older) as url:
+        yield url

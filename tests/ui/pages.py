@@ -19,7 +19,7 @@ def page_process(
     folder: Path, environment: Mapping[str, str], *, port: int | None = None
 ) -> Iterator[tuple[str, psutil.Process]]:
     """`python -m ui_panel`; yields its address and its process."""
-    port = port or _free_port()
+    port = port or free_port()
     with (folder / "page.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "ui_panel"],
@@ -49,7 +49,7 @@ def _is_up(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])

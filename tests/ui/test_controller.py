@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -17,13 +15,13 @@ from tests.ui.visitor import SAMPLES
 from tests.waiting import await_until
 from ui_panel import views_compose, views_frame
 from ui_panel.composing import compose, result_seconds
-from ui_panel.controller import Controller, language_of
+from ui_panel.controller import Controller
 from ui_panel.media import Media, Slot, Span
 from ui_panel.server import services_of
 from ui_panel.session import Services
 from ui_panel.settings import PageSettings
 from ui_panel.state import PageState, Place, Preset, Route
-from ui_panel.watching import Sight
+from ui_panel.text import language_of
 
 VOICE = Media(key="uploads/audio/a.wav", name="a.wav", seconds=7.5)
 VIDEO = Media(key="uploads/video/t.mp4", name="t.mp4", seconds=4.0)
@@ -65,29 +63,6 @@ async def test_an_example_becomes_a_result(stack: RunningStack) -> None:
         assert record.request["labels"]["name"] == "target.mp4"
         # What was declared is for the audit chain alone.
         assert "Hanako" not in record.model_dump_json()
-
-
-async def test_fifty_pages_share_one_stream_of_a_task(stack: RunningStack) -> None:
-    async with at_the_page(stack.addresses.api_url) as (state, controller, services):
-        await controller.hear({"type": "example", "name": "lips"})
-        state.param.update(basis="own_likeness", declared_by="x", sync_mode=SyncMode.BOUNCE)
-        before = _streams_told(stack)
-        await controller.hear({"type": "run"})
-        task_id = state.task_id
-        assert task_id
-        seen: list[list[str]] = [[] for _ in range(50)]
-
-        def hear(told: list[str], sight: Sight) -> None:
-            told.append(sight.record.status if sight.record else "")
-
-        leaving = [services.watchers.subscribe(task_id, partial(hear, told)) for told in seen]
-        assert services.watchers.stream_count == 1
-        await await_until(lambda: all(told[-1:] == ["completed"] for told in seen), seconds=180, what="all saw the end")
-        assert len({tuple(told[-3:]) for told in seen}) == 1
-        for leave in leaving:
-            leave()
-        assert services.watchers.stream_count == 0
-        assert _streams_told(stack) - before == 1
 
 
 async def test_an_older_api_leaves_out_what_it_lacks() -> None:
@@ -184,8 +159,3 @@ def test_the_length_of_the_result_is_told_beforehand(mode: str, seconds: float) 
 )
 def test_a_page_speaks_the_language_of_its_reader(asked: str, accepted: str, language: Language) -> None:
     assert language_of(asked, accepted) is language
-
-
-def _streams_told(stack: RunningStack) -> int:
-    log = (Path(stack.logs_directory) / "api.log").read_text(encoding="utf-8", errors="replace")
-    return log.count('"GET /events/')

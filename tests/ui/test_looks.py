@@ -10,6 +10,7 @@ from playwright.async_api import Browser, Page, expect
 
 from gpu_tasks.contract.sentences import Language
 from tests.servers import RunningStack
+from tests.ui.browsers import WALK
 from tests.ui.visitor import Visitor, visiting
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
@@ -23,7 +24,8 @@ FOCUSED = """() => {
   return el.getAttribute('aria-label') || el.textContent.trim() || el.name || el.type;
 }"""
 SERIOUS = {"serious", "critical"}
-PHONE = {"viewport": {"width": 360, "height": 760}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+_PHONE_SIZE = {"width": 360, "height": 760}
+PHONE: dict[str, Any] = {"viewport": _PHONE_SIZE, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 
 
 async def findings(page: Page) -> list[str]:
@@ -44,10 +46,9 @@ async def is_wider_than_the_window(page: Page) -> bool:
     """Whether anything can be scrolled sideways, in Material's own scroller included."""
     return bool(
         await page.evaluate(
-            """() => {
-              const all = function* (root) {
-                for (const el of root.querySelectorAll('*')) { yield el; if (el.shadowRoot) yield* all(el.shadowRoot); }
-              };
+            "() => {"
+            + WALK
+            + """
               return [document.documentElement, ...all(document)].some(el =>
                 el.scrollWidth > el.clientWidth + 1 && ['auto', 'scroll'].includes(getComputedStyle(el).overflowX)
                 || el === document.documentElement && el.scrollWidth > innerWidth);
@@ -74,6 +75,21 @@ async def test_a_narrow_phone_needs_no_sideways_scrolling(stack: RunningStack, b
             await someone.until_ready()
             assert not await is_wider_than_the_window(someone.page)
             await expect(someone.button("page.history")).to_be_in_viewport()
+
+
+@pytest.mark.ui
+async def test_what_is_shown_begins_below_the_header(stack: RunningStack, browser: Browser) -> None:
+    for device in (PHONE, {}):
+        async with visiting(browser, stack.addresses.page_url, **device) as someone:
+            await someone.open("?place=history")
+            heading = someone.page.get_by_role("heading", name=someone.says("history.title"))
+            await heading.wait_for()
+            above = await someone.page.get_by_role("navigation").bounding_box()
+            first = await heading.bounding_box()
+            assert above
+            assert first
+            # Parts that are not shown leave no room.
+            assert 0 <= first["y"] - (above["y"] + above["height"]) < 48
 
 
 @pytest.mark.ui
@@ -108,6 +124,21 @@ async def test_the_whole_form_is_reached_by_key(visitor: Visitor) -> None:
     assert [name for name in wanted if name not in reached] == []
     for slot in ("voice", "video", "faces"):
         assert any(name.startswith(visitor.says(f"{slot}.drop")) for name in reached)
+
+
+@pytest.mark.ui
+@pytest.mark.parametrize("packing", ["br", "gzip"])
+async def test_the_first_page_is_light_however_it_is_packed(visitor: Visitor, packing: str) -> None:
+    await visitor.open()
+    await visitor.until_ready()
+    await visitor.page.wait_for_load_state("load")
+    weight = 0
+    async with httpx.AsyncClient(headers={"Accept-Encoding": packing}) as http:
+        for url in {url for url in visitor.requests if url.startswith(visitor.url)}:
+            async with http.stream("GET", url) as answer:
+                weight += len(b"".join([chunk async for chunk in answer.aiter_raw()]))
+                weight += sum(len(name) + len(value) + 4 for name, value in answer.headers.raw)
+    assert 0.5e6 < weight < 1.2e6
 
 
 async def test_every_answer_says_what_it_may_do(stack: RunningStack) -> None:

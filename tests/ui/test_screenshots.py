@@ -11,6 +11,7 @@ from playwright.async_api import Browser, Page, expect
 
 from gpu_tasks.contract.sentences import Language
 from tests.servers import RunningStack
+from tests.ui.browsers import WALK
 from tests.ui.test_looks import PHONE, findings, is_wider_than_the_window
 from tests.ui.visitor import Visitor, visiting
 
@@ -20,6 +21,18 @@ FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 _QUALITY = 72
 _WIDEST_PX = 1280
+
+
+# The films of all cards in sight show a picture.
+THUMBS_SHOWN = (
+    "() => {"
+    + WALK
+    + """
+  const isSeen = el => el.matches('.thumb video') && el.getBoundingClientRect().top < innerHeight;
+  const films = Array.from(all(document)).filter(isSeen);
+  return films.length > 0 && films.every(film => film.readyState >= 2 && !film.seeking);
+}"""
+)
 
 
 async def picture(page: Page, name: str) -> None:
@@ -68,8 +81,11 @@ async def test_every_place_is_seen(  # noqa: PLR0913, PLR0917  # what a parametr
         await someone.page.get_by_alt_text(someone.says("preview.alt")).wait_for()
         await expect(someone.page.get_by_label(someone.says("quality.asking"))).to_have_count(0)
         await seen(someone, f"{name}-compose", 3600 if is_phone else 2150)
+        await someone.page.set_viewport_size({"width": 360 if is_phone else 1280, "height": 760 if is_phone else 640})
         await someone.start()
-        await someone.page.set_viewport_size({"width": 360 if is_phone else 1280, "height": 640})
+        # A step that has begun to count.
+        await someone.page.get_by_role("progressbar", name=someone.says("task.percent")).wait_for()
+        await someone.page.wait_for_function("/^[1-9]/.test(document.title)")
         await picture(someone.page, f"{name}-task")
         await someone.until_done()
         await expect(someone.page.get_by_label(someone.says("result.after"), exact=True)).to_have_js_property(
@@ -81,4 +97,5 @@ async def test_every_place_is_seen(  # noqa: PLR0913, PLR0917  # what a parametr
         await seen(someone, f"{name}-result", 1900 if is_phone else 1750)
         await someone.button("page.history").click()
         await someone.page.get_by_role("heading", name=someone.says("history.title")).wait_for()
+        await someone.page.wait_for_function(THUMBS_SHOWN)
         await seen(someone, f"{name}-history", 760 if is_phone else 640)

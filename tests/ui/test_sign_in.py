@@ -1,23 +1,27 @@
 """Who may use the page."""
 
+import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from playwright.async_api import Browser, expect
 from pydantic import ValidationError
 
+from gpu_tasks.contract.sentences import Language
 from tests.ui.pages import page_process
+from tests.ui.provider import SECRET, oauth_provider
 from tests.ui.visitor import visiting
 from ui_panel.settings import PageSettings, SignInSettings
 
-pytestmark = pytest.mark.ui
-
 PASSWORD = "correct horse"
+NO_API = "http://127.0.0.1:1"
 
 
+@pytest.mark.ui
 async def test_who_knows_the_password_comes_in(browser: Browser, tmp_path: Path) -> None:
-    settings = {"LIPSWAP_PAGE_PASSWORD": PASSWORD, "FF_API_BASE_URL": "http://127.0.0.1:1"}
+    settings = {"LIPSWAP_PAGE_PASSWORD": PASSWORD, "FF_API_BASE_URL": NO_API}
     with page_process(tmp_path, settings) as (url, _):
         # Without a sign-in nothing but the door itself is open.
         headers = {"X-Lipswap-Page": "1"}
@@ -39,10 +43,62 @@ async def test_who_knows_the_password_comes_in(browser: Browser, tmp_path: Path)
             await expect(someone.page.get_by_text("You are signed out.")).to_be_visible()
 
 
+@pytest.mark.ui
+async def test_who_is_named_comes_in_by_the_provider(browser: Browser, tmp_path: Path) -> None:
+    with oauth_provider("Hanako@example.com") as provider:
+        settings = {**provider.environment, "LIPSWAP_PAGE_USERS": "@example.com", "FF_API_BASE_URL": NO_API}
+        with page_process(tmp_path, settings) as (url, _):
+            async with visiting(browser, url) as someone:
+                await someone.open("?task=a-link")
+                assert "task=a-link" in someone.page.url
+                assert someone.strangers(urlsplit(provider.url).netloc) == {urlsplit(provider.url).netloc}
+                shown = await someone.page.content()
+                assert not [secret for secret in (SECRET, "token-0") if secret in shown]
+                way_out = someone.page.get_by_role("link", name=someone.says("page.sign_out"))
+                await expect(way_out).to_have_attribute("title", re.compile("Hanako@example.com"))
+                await way_out.click()
+                await expect(someone.page.get_by_text("You are signed out.")).to_be_visible()
+
+
+@pytest.mark.ui
+async def test_whom_only_the_provider_knows_is_refused(browser: Browser, tmp_path: Path) -> None:
+    with oauth_provider("mallory@elsewhere.org") as provider:
+        settings = {**provider.environment, "LIPSWAP_PAGE_USERS": "@example.com", "FF_API_BASE_URL": NO_API}
+        with page_process(tmp_path, settings) as (url, _):
+            async with visiting(browser, url, Language.JAPANESE) as someone:
+                answer = await someone.page.goto(url)
+                assert answer is not None
+                assert answer.status == httpx.codes.FORBIDDEN
+                await expect(someone.page.get_by_role("alert")).to_contain_text("このページを使う権限がないか")
+                # What the browser was given on the way opens nothing.
+                asked = {"slot": "video", "name": "a", "size": 1}
+                headers = {"X-Lipswap-Page": "1"}
+                refused = await someone.page.request.post(f"{url}/door/uploads", headers=headers, data=asked)
+                assert refused.status == httpx.codes.UNAUTHORIZED
+
+
+@pytest.mark.parametrize(
+    ("users", "name", "comes_in"),
+    [
+        ("jane, john", "Jane", True),
+        ("jane", "jane2", False),
+        ("@example.com", "jane@example.com", True),
+        ("@example.com", "jane@not-example.com", False),
+        ("@example.com", "jane@example.com.evil.org", False),
+        ("*", "anybody", True),
+    ],
+)
+def test_users_are_named_one_by_one_or_by_domain(users: str, name: str, comes_in: bool) -> None:  # noqa: FBT001
+    settings = SignInSettings(oauth_provider="github", cookie_secret="x", users=users)
+    assert settings.lets_in(name) is comes_in
+
+
 def test_settings_that_let_in_nobody_or_everybody_are_refused() -> None:
     with pytest.raises(ValidationError, match="not both"):
         SignInSettings(password=PASSWORD, oauth_provider="github", cookie_secret="x")
     with pytest.raises(ValidationError, match="LIPSWAP_PAGE_COOKIE_SECRET"):
         SignInSettings(oauth_provider="github")
+    with pytest.raises(ValidationError, match="LIPSWAP_PAGE_USERS"):
+        SignInSettings(oauth_provider="github", cookie_secret="x")
     with pytest.raises(ValidationError, match="FF_API_BASE_URL"):
         PageSettings(api_base_url="ftp://somewhere")

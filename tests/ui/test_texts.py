@@ -8,6 +8,7 @@ import pytest
 
 import ui_panel
 from gpu_tasks.contract.sentences import Language
+from gpu_tasks.contract.tracks import FaceWarning
 from ui_panel.text import TEXTS
 
 ROOM = Path(ui_panel.__file__ or "").parent
@@ -17,6 +18,8 @@ MADE = re.compile(r"""[`"'"]([a-z_]+\.[a-z_.]*)(?:\$\{|\{)""")
 # The same from behind: `${slot}.drop`.
 ENDED = re.compile(r"""\}(\.[a-z_]+)[`"]""")
 PLAIN = re.compile(r"""(?:\bt\(|said\[)(?:[^'"`)\]]*\?\s*)?['"]([a-z_]+\.[a-z_0-9]+)['"]""")
+# `Notice(code="sampled", ...)`
+NOTICES = re.compile(r"""Notice\(\s*code="([a-z_]+)\"""")
 NAMES = re.compile(r"""['"`]([a-z_]+\.[a-z_0-9.]+)['"`]""")
 
 
@@ -66,3 +69,10 @@ def test_every_text_is_asked_for() -> None:
         if name not in named and not name.startswith(beginnings) and not name.endswith(endings)
     }
     assert unused == set()
+
+
+def test_whatever_the_service_warns_of_is_said_in_both_languages() -> None:
+    flows = "\n".join(path.read_text(encoding="utf-8") for path in (ROOM.parent / "flows").glob("*.py"))
+    codes = {*NOTICES.findall(flows), *FaceWarning}
+    assert len(codes) > len(FaceWarning)
+    assert {f"warning.{code}" for code in codes} - set(TEXTS[Language.ENGLISH]) == set()

@@ -6,25 +6,29 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Route, expect
 
+from deployments.local.services import ServiceName
+from tests.servers import RunningStack
+from tests.ui.browsers import WALK
 from tests.ui.visitor import SAMPLES, Visitor
 
 pytestmark = pytest.mark.ui
 
 _MEGABYTE = 1024 * 1024
 PART = re.compile("0:01\\.0 \N{EN DASH} 0:04\\.0")
-HANDED = """async ([event, name]) => {
+HANDED = (
+    "async ([event, name]) => {"
+    + WALK
+    + """
   const blob = await (await fetch(new URL('samples/source.jpg', document.baseURI))).blob();
   const held = new DataTransfer();
   held.items.add(new File([blob], name, {type: 'image/jpeg'}));
-  const all = function* (root) {
-    for (const el of root.querySelectorAll('*')) { yield el; if (el.shadowRoot) yield* all(el.shadowRoot); }
-  };
   const drops = Array.from(all(document)).filter(el => el.classList.contains('drop'));
   const place = event === 'drop' ? drops.at(-1) : document;
   const made = {bubbles: true, cancelable: true};
   place.dispatchEvent(event === 'drop' ? new DragEvent(event, {dataTransfer: held, ...made})
     : new ClipboardEvent(event, {clipboardData: held, ...made}));
 }"""
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,27 @@ async def test_an_upload_goes_on_when_the_connection_is_back(visitor: Visitor, l
     await visitor.page.context.set_offline(False)
     await slowed(visitor, -1)
     await visitor.until_given("video", "large.mp4")
+
+
+async def test_an_upload_goes_on_while_something_else_is_looked_at(visitor: Visitor, large: Path) -> None:
+    await visitor.open()
+    await slowed(visitor, 12 * _MEGABYTE)
+    await visitor.give("video", large)
+    await expect(visitor.page.get_by_text(re.compile(r"\d+ % \S+ "))).to_be_visible()
+    await visitor.button("page.history").click()
+    await visitor.page.get_by_role("heading", name=visitor.says("history.title")).wait_for()
+    await visitor.button("page.create").click()
+    await slowed(visitor, -1)
+    await visitor.until_given("video", "large.mp4")
+
+
+async def test_an_upload_waits_for_a_service_that_is_away(visitor: Visitor, stack: RunningStack) -> None:
+    await visitor.open()
+    await visitor.until_ready()
+    stack.kill(ServiceName.API)
+    await visitor.give("video", SAMPLES / "target.mp4")
+    await visitor.until_given("video", "target.mp4")
+    stack.until_ready(ServiceName.API)
 
 
 async def test_an_upload_that_a_reload_cut_off_goes_on_where_it_was(visitor: Visitor, large: Path) -> None:

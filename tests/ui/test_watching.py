@@ -3,14 +3,23 @@
 import re
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.sentences import Language
 from tests.servers import RunningStack
-from tests.ui.visitor import SAMPLES, Visitor, visiting
+from tests.ui.visitor import RUN_MS, SAMPLES, Visitor, visiting
 
 pytestmark = pytest.mark.ui
+
+# The browser's own notifications, noted; and a window that is behind others when `isAway` says so.
+NOTED = """
+  globalThis.noted = [];
+  globalThis.Notification = class extends Notification {
+    constructor(title, options) { super(title, options); globalThis.noted.push({title, ...options}); }
+  };
+  Object.defineProperty(document, 'hidden', {get: () => globalThis.isAway === true});
+"""
 
 
 async def begun(visitor: Visitor, example: str = "both", mode: str = "silence") -> str:
@@ -23,6 +32,15 @@ async def begun(visitor: Visitor, example: str = "both", mode: str = "silence") 
     await visitor.give_word()
     await expect(visitor.button("run.start")).to_be_enabled()
     return await visitor.start()
+
+
+async def give_what_is_no_film(visitor: Visitor) -> None:
+    """Everything for a run that will fail: the film has the name of one."""
+    await visitor.give("video", {"name": "broken.mp4", "mimeType": "video/mp4", "buffer": b"no film" * 100})
+    await visitor.until_given("video", "broken.mp4")
+    await visitor.give("voice", SAMPLES / "speech.wav")
+    await visitor.until_given("voice", "speech.wav")
+    await visitor.give_word()
 
 
 async def test_the_link_leads_others_to_the_same_task(visitor: Visitor, browser: Browser) -> None:
@@ -67,6 +85,8 @@ async def test_an_api_that_dies_is_told_and_found_again(visitor: Visitor, stack:
 async def test_a_task_is_cancelled_after_a_question(visitor: Visitor) -> None:
     await begun(visitor, "lips", mode="silence")
     await visitor.button("task.cancel").first.click()
+    await visitor.button("task.cancel_no").click()
+    await visitor.button("task.cancel").first.click()
     await visitor.page.get_by_role("dialog").get_by_role("button", name=visitor.says("task.cancel"), exact=True).click()
     await expect(visitor.page.get_by_role("heading", name=re.compile("Cancelled|Done"))).to_be_visible()
 
@@ -80,12 +100,7 @@ async def test_an_unknown_task_is_told_in_words(japanese: Visitor) -> None:
 
 async def test_a_task_that_fails_says_why_and_what_to_do(japanese: Visitor, visitor: Visitor) -> None:
     await japanese.open()
-    # A film that is none: it has the name of one.
-    await japanese.give("video", {"name": "broken.mp4", "mimeType": "video/mp4", "buffer": b"no film" * 100})
-    await japanese.until_given("video", "broken.mp4")
-    await japanese.give("voice", SAMPLES / "speech.wav")
-    await japanese.until_given("voice", "speech.wav")
-    await japanese.give_word()
+    await give_what_is_no_film(japanese)
     task_id = await japanese.start()
     await expect(japanese.page.get_by_role("heading", name=japanese.says("task.failed"))).to_be_visible()
     await expect(japanese.page.get_by_text("この種類のメディアには対応していません。", exact=True)).to_be_visible()
@@ -121,3 +136,77 @@ async def test_history_is_filtered(visitor: Visitor) -> None:
     await visitor.page.get_by_text(visitor.says("status.failed"), exact=True).first.click()
     tiles = visitor.page.get_by_role("button", name=re.compile(r"\.mp4"))
     await expect(tiles.filter(has_text=visitor.says("status.completed"))).to_have_count(0)
+
+
+async def test_the_end_is_told_when_nobody_looks(stack: RunningStack, browser: Browser) -> None:
+    async with visiting(browser, stack.addresses.page_url, permissions=["notifications"]) as someone:
+        await someone.page.add_init_script(NOTED)
+        task_id = await begun(someone, mode="silence")
+        await expect(someone.page).to_have_title(re.compile(r"^(\N{HORIZONTAL ELLIPSIS}|\d+%) Lipswap$"))
+        # Somewhere else on the page, and in another window.
+        await someone.button("page.create").click()
+        await someone.page.evaluate("globalThis.isAway = true")
+        chip = someone.page.get_by_role("button", name=re.compile(f"target.mp4.*{someone.says('status.completed')}"))
+        await chip.wait_for(timeout=RUN_MS)
+        assert await someone.page.evaluate("globalThis.noted") == [
+            {"title": someone.says("task.ready_title"), "tag": task_id, "body": "target.mp4"}
+        ]
+        await expect(someone.page).to_have_title(re.compile("^\N{CHECK MARK} "))
+        await chip.click()
+        await someone.until_done()
+        await expect(chip).to_have_count(0)
+
+
+async def test_a_failure_is_told_and_seen_in_the_title(stack: RunningStack, browser: Browser) -> None:
+    async with visiting(browser, stack.addresses.page_url, permissions=["notifications"]) as someone:
+        await someone.page.add_init_script(NOTED)
+        await someone.open()
+        await give_what_is_no_film(someone)
+        await someone.page.evaluate("globalThis.isAway = true")
+        task_id = await someone.start()
+        await expect(someone.page).to_have_title(re.compile("^! "))
+        assert await someone.page.evaluate("globalThis.noted") == [
+            {"title": someone.says("task.failed_title"), "tag": task_id, "body": "broken.mp4"}
+        ]
+
+
+async def test_an_address_of_a_result_that_has_run_out_is_signed_anew(visitor: Visitor) -> None:
+    await begun(visitor, "lips", mode="cut_off")
+    await visitor.until_done()
+    refused: list[str] = []
+
+    async def refuse_once(route: Route) -> None:
+        if "outputs" in route.request.url and not refused:
+            refused.append(route.request.url)
+            await route.fulfill(status=403, body="<Code>AccessDenied</Code>")
+        else:
+            await route.fallback()
+
+    await visitor.page.route(re.compile("X-Amz-Signature"), refuse_once)
+    await visitor.page.reload()
+    film = visitor.page.get_by_label(visitor.says("result.after"), exact=True)
+    await expect(film).to_have_js_property("readyState", 4)
+    assert len(refused) == 1
+
+
+async def test_two_tabs_keep_apart_what_is_theirs(visitor: Visitor) -> None:
+    await visitor.open()
+    second = Visitor(await visitor.page.context.new_page(), visitor.language, visitor.url)
+    await second.open()
+    await visitor.give("voice", SAMPLES / "speech.wav")
+    await second.give("faces", SAMPLES / "source.jpg")
+    await visitor.until_given("voice", "speech.wav")
+    await second.until_given("faces", "source.jpg")
+    for tab in (visitor, second):
+        await tab.page.reload()
+    await visitor.until_given("voice", "speech.wav")
+    await second.until_given("faces", "source.jpg")
+    await expect(visitor.button("media.remove", name="source.jpg")).to_have_count(0)
+    await expect(second.button("media.remove", name="speech.wav")).to_have_count(0)
+
+    started = [await begun(tab, "lips", mode="cut_off") for tab in (visitor, second)]
+    for tab, task_id in zip((visitor, second), started, strict=True):
+        await tab.until_done()
+        assert tab.task_id == task_id
+    # Both are remembered by the browser, whichever tab wrote last.
+    assert set(started) <= set(await visitor.page.evaluate("JSON.parse(localStorage.getItem('lipswap.mine'))"))

@@ -13,7 +13,7 @@ function Choices({shown, t, send}) {
   if (!shown.is_here) return null;
   const isReady = shown.missing.length === 0 && uploads === 0 && !shown.is_sending && !shown.is_away;
   return html`
-    <div class="stack">
+    <div class="stack flush">
       ${shown.cast.is_shown && html`<${Cast} cast=${shown.cast} t=${t} send=${send} />`}
       <div class="columns">
         <div class="stack">

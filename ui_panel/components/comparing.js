@@ -43,11 +43,13 @@ export function Compare({before, after, startsAt, t, onExpired}) {
           onTimeUpdate=${event => { setAt(event.target.currentTime); follow(); }} onSeeked=${follow}
           onPlay=${() => setPlaying(true)} onPause=${() => { setPlaying(false); back.current?.pause(); }} onEnded=${() => setPlaying(false)}
           onError=${event => { if (event.target.error?.code !== 1) onExpired(); }}></video>
-        ${before && html`<video ref=${back} src=${before} playsinline preload="auto" muted aria-label=${t('result.before')} style=${`clip-path:inset(0 ${100 - wipe}% 0 0)`} onLoadedData=${follow}></video>
+        ${before && html`
+          <input class="veiled" type="range" min="0" max="100" value=${wipe} aria-label=${t('result.wipe')} aria-valuetext=${`${wipe}%`} onInput=${event => setWipe(Number(event.target.value))} />
+          <video ref=${back} src=${before} playsinline preload="auto" muted aria-label=${t('result.before')} style=${`clip-path:inset(0 ${100 - wipe}% 0 0)`} onLoadedData=${follow}
+            onError=${event => { if (event.target.error?.code !== 1) onExpired(); }}></video>
           <span class="cut" style=${`left:${wipe}%`} aria-hidden="true"></span>
           <span class="flag left" aria-hidden="true">${t('result.before')}</span><span class="flag right" aria-hidden="true">${t('result.after')}</span>`}
       </div>
-      ${before && html`<input class="wipe" type="range" min="0" max="100" value=${wipe} aria-label=${t('result.wipe')} aria-valuetext=${`${wipe}%`} onInput=${event => setWipe(Number(event.target.value))} />`}
       <div class="line">
         <button type="button" class="round main" aria-label=${isPlaying ? t('result.pause') : t('result.play')} onClick=${toggle}><${Icon} name=${isPlaying ? 'pause' : 'play'} /></button>
         <input class="grow" type="range" min="0" max=${seconds || 1} step="0.01" value=${at} aria-label=${t('result.seek')} aria-valuetext=${clock(at)} onInput=${event => seek(Number(event.target.value))} />

@@ -19,7 +19,7 @@ function Faces({shown, t, send}) {
   if (!shown.is_here) return null;
   const isEmpty = faces.length === 0 && rows.length === 0;
   return html`
-    <section class="card" aria-label=${t('faces.title')}>
+    <section class="card input" aria-label=${t('faces.title')}>
       <header class="head">
         <span class=${`step ${faces.length ? 'done' : ''}`} aria-hidden="true">${faces.length ? html`<${Icon} name="check" />` : shown.step}</span>
         <div class="grow"><h2>${t('faces.title')} <span class="tag">${t('faces.optional')}</span></h2><p class="soft">${t('faces.hint')}</p></div>

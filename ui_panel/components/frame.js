@@ -4,6 +4,8 @@ import {html, mount, kept, tab, browser, useEffect, useRef, useState, Icon} from
 export const render = given => mount(given, Frame);
 
 const LONGEST_PAUSE = 5000;
+const MOST_MINE = 50;
+const OPEN = ['pending', 'running'];
 
 function Frame({shown, t, send, view}) {
   const [isDark, setDark] = useState(document.documentElement.dataset.theme === 'dark');
@@ -30,7 +32,15 @@ function Frame({shown, t, send, view}) {
 
   useEffect(() => { if (shown.kept) kept.write(tab, 'inputs', shown.kept); }, [shown.kept]);
   useEffect(() => { if (shown.kept?.declared_by) kept.write(browser, 'name', shown.kept.declared_by); }, [shown.kept?.declared_by]);
-  useEffect(() => { if (shown.mine) kept.write(browser, 'mine', shown.mine); }, [shown.mine]);
+  const mine = useRef([]);
+  useEffect(() => {
+    if (!shown.mine) return;
+    // Another tab of this browser has started tasks, too.
+    const gone = mine.current.filter(task => !shown.mine.includes(task));
+    const others = (kept.read(browser, 'mine') ?? []).filter(task => !gone.includes(task));
+    mine.current = shown.mine;
+    kept.write(browser, 'mine', [...new Set([...shown.mine, ...others])].slice(0, MOST_MINE));
+  }, [shown.mine]);
   useEffect(() => { if (shown.must_reload) location.reload(); }, [shown.must_reload]);
 
   // The address always leads back to what is seen.
@@ -74,11 +84,18 @@ function Frame({shown, t, send, view}) {
       ${(isLost || isOffline || shown.is_away) && html`
         <div class="banner" role="status"><${Icon} name="alert" /> ${isOffline ? t('page.offline') : isLost ? t('page.lost') : t('page.away')}</div>`}
       ${shown.running.length > 0 && html`
-        <div class="running"><span class="soft">${t('page.running')}</span>
+        <div class="tasks"><span class="soft">${t('page.running')}</span>
           ${shown.running.map(task => html`
             <button key=${task.task_id} type="button" class="chip" onClick=${() => send({type: 'show', place: 'task', task_id: task.task_id})}>
               <span class="ring" style=${`--part:${task.percent}%`} aria-hidden="true"></span>
               <span class="name">${task.name || task.task_id.slice(0, 8)}</span> <span class="digits">${Math.floor(task.percent)}%</span>
+            </button>`)}
+        </div>`}
+      ${shown.ended.length > 0 && html`
+        <div class="tasks" role="status">
+          ${shown.ended.map(task => html`
+            <button key=${task.task_id} type="button" class=${`chip ended ${task.status}`} onClick=${() => send({type: 'show', place: 'task', task_id: task.task_id})}>
+              <${Icon} name=${task.status === 'completed' ? 'check' : 'alert'} /><span class="name">${task.name || task.task_id.slice(0, 8)}</span> <span>${t(`status.${task.status}`)}</span>
             </button>`)}
         </div>`}
     </div>`;
@@ -92,19 +109,25 @@ function placeIn(search) {
 
 /** The tab's title says how far it is; the end is told by the browser when nobody looks. */
 function useTold(shown, t) {
-  const before = useRef(null);
-  const task = shown.task;
+  const before = useRef(new Map());
+  const {task} = shown;
+  const tasks = [...shown.running, ...shown.ended, ...(task ? [task] : [])];
   useEffect(() => {
     const badge = !task ? '' : {pending: '… ', running: `${Math.floor(task.percent)}% `, completed: '✓ ', failed: '! ', cancelled: ''}[task.status];
     document.title = `${badge}${t('page.title')}`;
+  }, [task?.status, task && Math.floor(task.percent)]);
+  useEffect(() => {
     const was = before.current;
-    before.current = task && {task_id: task.task_id, status: task.status};
-    const hasEnded = task && was?.task_id === task.task_id && ['pending', 'running'].includes(was.status) && ['completed', 'failed'].includes(task.status);
-    if (hasEnded && document.hidden && globalThis.Notification?.permission === 'granted') {
-      const told = new Notification(t(task.status === 'completed' ? 'task.ready_title' : 'task.failed_title'), {tag: task.task_id});
-      told.onclick = () => { window.focus(); told.close(); };
+    before.current = new Map(tasks.map(({task_id, status}) => [task_id, status]));
+    for (const [task_id, status] of before.current) {
+      const hasEnded = OPEN.includes(was.get(task_id)) && ['completed', 'failed'].includes(status);
+      if (hasEnded && document.hidden && globalThis.Notification?.permission === 'granted') {
+        const title = t(status === 'completed' ? 'task.ready_title' : 'task.failed_title');
+        const told = new Notification(title, {tag: task_id, body: tasks.find(one => one.task_id === task_id).name});
+        told.onclick = () => { window.focus(); told.close(); };
+      }
     }
-  }, [task?.task_id, task?.status, task && Math.floor(task.percent)]);
+  }, [tasks.map(one => one.task_id + one.status).join()]);
 }
 
 /** A lost websocket does not come back by itself (panel #6584): ask until the server answers, then load the page again. */

@@ -21,7 +21,7 @@ function Medium({shown, t, send}) {
   const take = file => { setRecording(false); start(file); };
 
   return html`
-    <section class="card" aria-label=${t(`${slot}.title`)}>
+    <section class="card input" aria-label=${t(`${slot}.title`)}>
       <header class="head">
         <span class=${`step ${media ? 'done' : ''}`} aria-hidden="true">${media ? html`<${Icon} name="check" />` : step}</span>
         <div class="grow"><h2>${t(`${slot}.title`)}</h2><p class="soft">${shown.is_needed ? t(`${slot}.hint`) : t(`${slot}.optional`)}</p></div>

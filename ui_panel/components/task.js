@@ -9,10 +9,10 @@ function Task({shown, t, send}) {
   const on = type => () => send({type, task_id: shown.task_id});
   const afresh = html`<button type="button" class="button" onClick=${() => send({type: 'afresh'})}>${t('task.new')}</button>`;
   if (shown.is_unknown) {
-    return html`<section class="card empty"><h2>${t('task.title')}</h2><div class="notice bad" role="alert">${shown.trouble}</div><div class="line">${afresh}</div></section>`;
+    return html`<div class="stack"><section class="card empty"><h2>${t('task.title')}</h2><div class="notice bad" role="alert">${shown.trouble}</div><div class="line">${afresh}</div></section></div>`;
   }
   if (!shown.status) {
-    return html`<section class="card empty" role="status"><span class="spin" aria-hidden="true"></span> ${shown.trouble ?? t('task.loading')}</section>`;
+    return html`<div class="stack"><section class="card empty" role="status"><span class="spin" aria-hidden="true"></span> ${shown.trouble ?? t('task.loading')}</section></div>`;
   }
   const isOpen = ['pending', 'running'].includes(shown.status);
   return html`
@@ -26,10 +26,10 @@ function Task({shown, t, send}) {
           ${afresh}
           <span class="grow"></span>
           ${shown.operator_url && html`<a class="quiet" href=${shown.operator_url} target="_blank" rel="noopener noreferrer">${t('task.operator')} ↗</a>`}
-          ${shown.may.delete && html`<${Sure} words=${t('task.delete')} question=${t('task.delete_sure')} t=${t} isBad onYes=${on('delete')} />`}
+          ${shown.may.delete && html`<${Sure} words=${t('task.delete')} question=${t('task.delete_sure')} leave=${t('task.delete_no')} isBad onYes=${on('delete')} />`}
         </div>
         <details><summary>${t('result.curl')}</summary><${Copyable} text=${shown.curl} t=${t} /></details>
-        ${!isOpen && html`<details><summary>${t('task.messages')}</summary><${Messages} messages=${shown.messages} /></details>`}
+        ${!isOpen && html`<details><summary>${t('task.messages_over')}</summary><${Messages} messages=${shown.messages} /></details>`}
       </section>
     </div>`;
 }
@@ -38,6 +38,9 @@ function Progress({shown, t, on, isOpen}) {
   const [isTold, setTold] = useState(globalThis.Notification?.permission === 'granted');
   const title = {pending: t('task.working'), running: t('task.working'), failed: t('task.failed'), cancelled: t('task.cancelled'), completed: t('result.title')}[shown.status];
   const link = new URL(`?task=${shown.task_id}`, document.baseURI).href;
+  // A step that begins says its own name: seen in the list already, it is only for those who listen.
+  const latest = shown.messages.at(-1)?.message ?? '';
+  const isSeen = shown.stages.some(stage => stage.title === latest);
   return html`
     <section class="card" aria-labelledby="progress">
       <div class="line wrap between"><h2 id="progress">${title}</h2><span class="soft">${shown.name} · ${t('task.started', {time: when(shown.started_at)})}</span></div>
@@ -59,14 +62,14 @@ function Progress({shown, t, on, isOpen}) {
       ${shown.trouble && html`<div class="notice warn" role="status">${shown.trouble}
         ${shown.is_over && html`<button type="button" class="link" onClick=${on('look')}>${t('task.look')}</button>`}</div>`}
       ${isOpen && html`
-        <div class="latest" role="status" aria-live="polite">${shown.messages.at(-1)?.message}</div>
+        <div class=${isSeen ? 'veiled' : undefined} role="status" aria-live="polite">${latest}</div>
         <details><summary>${t('task.messages')}</summary><${Messages} messages=${shown.messages} /></details>
         <div class="line wrap">
           <span class="soft">${t('task.leave')}</span><${Copy} text=${link} words=${t('task.copy_link')} t=${t} />
           ${globalThis.Notification && (isTold ? html`<span class="soft">${t('task.notify_on')}</span>`
             : html`<button type="button" class="link" onClick=${async () => setTold((await Notification.requestPermission()) === 'granted')}>${t('task.notify')}</button>`)}
           <span class="grow"></span>
-          ${shown.may.cancel && html`<${Sure} words=${t('task.cancel')} question=${t('task.cancel_sure')} t=${t} onYes=${on('cancel')} />`}
+          ${shown.may.cancel && html`<${Sure} words=${t('task.cancel')} question=${t('task.cancel_sure')} leave=${t('task.cancel_no')} onYes=${on('cancel')} />`}
         </div>`}
       ${shown.log && html`<details><summary>${t('task.log')}</summary><pre class="code" tabindex="0">${shown.log}</pre></details>`}
     </section>`;
@@ -108,12 +111,12 @@ const Messages = ({messages}) => html`
   <ol class="messages">${messages.map((entry, at) => html`<li key=${at}><time class="soft digits">${new Date(entry.at).toLocaleTimeString(document.documentElement.lang)}</time> ${entry.message}</li>`)}</ol>`;
 
 /** A button that asks once before it does what cannot be undone. */
-function Sure({words, question, t, onYes, isBad}) {
+function Sure({words, question, leave, onYes, isBad}) {
   const dialog = useRef(null);
   return html`
     <button type="button" class=${`button ${isBad ? 'bad' : ''}`} onClick=${() => dialog.current.showModal()}>${words}</button>
     <dialog ref=${dialog} aria-label=${words}><p>${question}</p><form method="dialog" class="line end">
-      <button class="button" value="no">${t('page.dismiss')}</button><button class=${`button ${isBad ? 'bad' : 'main'}`} value="yes" onClick=${onYes}>${words}</button></form></dialog>`;
+      <button class="button" value="no">${leave}</button><button class=${`button ${isBad ? 'bad' : 'main'}`} value="yes" onClick=${onYes}>${words}</button></form></dialog>`;
 }
 
 function Copy({text, words, t}) {
