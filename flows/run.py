@@ -43,7 +43,7 @@ from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage, Wav2LipJob
 from gpu_tasks.contract.lineage import lineage_key
 from gpu_tasks.contract.manifest import resolve_engine
-from gpu_tasks.contract.records import ErrorRecord, ResultRecord
+from gpu_tasks.contract.records import ErrorRecord, ResultRecord, Status
 from gpu_tasks.provenance.settings import SigningSettings
 
 
@@ -301,6 +301,15 @@ class Run:
         lineage = lineage_of(self.record.record, footage, parts, result)
         key = lineage_key(self.task_id)
         await patiently(lambda: asyncio.to_thread(self.store.put_json, key, lineage, if_absent=False))
+
+    @property
+    def has_told_its_result(self) -> bool:
+        """Tell whether an earlier start came so far; its worker ended before Prefect knew."""
+        return self.record.record.status is Status.COMPLETED
+
+    async def tell_again(self) -> None:
+        """Leave with Prefect and webhooks what the earlier start may not have left there."""
+        await self.record.finish(lambda record: record)
 
     async def complete(self, result: ResultRecord) -> None:
         """Close the record with a result."""
