@@ -33,7 +33,7 @@ test: $(VENV)/torch check
 test-crashes: $(VENV)/torch
 	$(BIN)/pytest -m crash $(ARGS) tests/runs
 
-# What runs go through in tests/runs, on Prefect's own worker instead of ours (a process per run: half an hour).
+# The tests of whole runs on Prefect's own worker instead of ours: a process per run.
 test-process: $(VENV)/torch
 	LIPSWAP_WORKER_TYPE=process $(BIN)/pytest \
 		-m "not inprocess and not crash and not bench and not scale and not fuzz and not ui and not images and not ha" $(ARGS) tests/runs

@@ -9,9 +9,8 @@ import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 import anyio.abc
@@ -43,14 +42,12 @@ _LOOKS_PER_LEASE = 8
 _PAGE = 200
 
 
-@dataclass(frozen=True)
-class _AtWork:
+class _AtWork(NamedTuple):
     task: asyncio.Task[None]
     engine: InProcessEngine
 
 
-@dataclass(frozen=True)
-class _Taken:
+class _Taken(NamedTuple):
     is_quick: bool
     start: int
 
@@ -94,6 +91,7 @@ class InProcessWorker(ChoosyWorker):
         self._taking = asyncio.Semaphore(_TAKEN_AT_ONCE)
         self._flows: dict[UUID, Flow[..., Any]] = {}
         self._is_due = asyncio.Event()
+        self._looks_again_at = 0.0
         self._is_stopping = False
 
     async def start(
@@ -114,7 +112,8 @@ class InProcessWorker(ChoosyWorker):
     async def setup(self) -> None:
         """Start listening for runs that are due and runs that are cancelled, keeping leases and looking for orphans."""
         await super().setup()
-        for service in (self._listen, self._submit_when_due, self._leases.keep, self._reap):
+        ear = Ear(self.work_pool.id, self._is_due.set, partial(self._interrupt, ending=Ending.CANCELLED))
+        for service in (ear.listen, self._submit_when_due, self._leases.keep, self._reap):
             self.work_beside(service)
 
     async def teardown(self, *exc_info: Any) -> None:  # noqa: ANN401  # Prefect's
@@ -159,8 +158,11 @@ class InProcessWorker(ChoosyWorker):
             if not self._is_stopping and await self._may_begin(flow_run):
                 await self.submit_to_here(flow_run)
         finally:
-            if self.leave(flow_run.id):
-                asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self._is_due.set)
+            loop = asyncio.get_running_loop()
+            # One look for all that were left: each of them would be another one for as long as it is left again.
+            if self.leave(flow_run.id) and self._looks_again_at <= loop.time():
+                self._looks_again_at = loop.time() + _LOOK_AGAIN_SECONDS
+                loop.call_later(_LOOK_AGAIN_SECONDS, self._is_due.set)
 
     async def _may_begin(self, flow_run: FlowRun) -> bool:
         if not await self._leases.take(flow_run.id):
@@ -227,7 +229,8 @@ class InProcessWorker(ChoosyWorker):
             drain_seconds: How long runs may go on to their end before.
         """
         self._is_stopping = True
-        tasks = [at_work.task for at_work in self._running.values()]
+        running = dict(self._running)
+        tasks = [at_work.task for at_work in running.values()]
         if tasks:
             # A run that is writing down its end would be taken up again for nothing: it may finish.
             await asyncio.wait(tasks, timeout=max(drain_seconds, _LET_END_SECONDS))
@@ -236,6 +239,9 @@ class InProcessWorker(ChoosyWorker):
             self._interrupt(run_id, Ending.HANDED_BACK)
         if tasks:
             await asyncio.wait(tasks, timeout=_HAND_BACK_SECONDS)
+        # Here, because whoever waits for these tasks ends with the worker: until its lease is over nobody has the run.
+        ended = [run_id for run_id, at_work in running.items() if at_work.task.done()]
+        await asyncio.gather(*(self._leases.drop(run_id) for run_id in ended))
 
     def _interrupt(self, run_id: UUID, ending: Ending) -> bool:
         if run_id not in self._running:
@@ -255,11 +261,9 @@ class InProcessWorker(ChoosyWorker):
 
     async def _confirm(self, run_ids: Collection[UUID]) -> set[UUID]:
         asked = list(run_ids)
-        found: list[FlowRun] = []
-        for first in range(0, len(asked), _PAGE):
-            ids = FlowRunFilterId(any_=asked[first : first + _PAGE])
-            found += await self.client.read_flow_runs(flow_run_filter=FlowRunFilter(id=ids))
-        return {run.id for run in found if self._is_as_we_left_it(run)}
+        pages = [FlowRunFilterId(any_=asked[first : first + _PAGE]) for first in range(0, len(asked), _PAGE)]
+        found = [await self.client.read_flow_runs(flow_run_filter=FlowRunFilter(id=page)) for page in pages]
+        return {run.id for page in found for run in page if self._is_as_we_left_it(run)}
 
     def _is_as_we_left_it(self, run: FlowRun) -> bool:
         """Tell whether nobody has started a run since this worker took it, except this worker itself."""
@@ -302,9 +306,6 @@ class InProcessWorker(ChoosyWorker):
                 deployment.entrypoint, use_placeholder_flow=False
             )
         return self._flows[flow_run.deployment_id]
-
-    async def _listen(self) -> None:
-        await Ear(self.work_pool.id, self._is_due.set, partial(self._interrupt, ending=Ending.CANCELLED)).listen()
 
     async def _submit_when_due(self) -> None:
         while True:

@@ -30,7 +30,19 @@ from tests.simulation.commands import simulated
 # Its tests import them from here.
 __all__ = ["SAMPLES"]
 
+# `make test-process` names Prefect's own worker here: the same tests of whole runs, on the other type.
+WORKER_TYPE = WorkerType(os.environ.get("LIPSWAP_WORKER_TYPE", WorkerType.INPROCESS.value))
 SCRIPTED = Path(__file__).parent / "workers" / "scripted.py"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out on Prefect's own worker what does not depend on the worker, and what starts workers of its own."""
+    if WORKER_TYPE is WorkerType.INPROCESS:
+        return
+    fixtures = {item: getattr(item, "fixturenames", ()) for item in items}
+    kept = [item for item in items if "shared_worker" in fixtures[item] and "alone" not in fixtures[item]]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
 
 
 @pytest.fixture(scope="package")
@@ -51,8 +63,7 @@ def environment(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "RUNPOD_POLL_INTERVAL": "0.5",
         "LIPSWAP_ALLOW_DRAFT": "true",
-        # `make test-process` runs the same tests on Prefect's own worker.
-        "LIPSWAP_WORKER_TYPE": os.environ.get("LIPSWAP_WORKER_TYPE", WorkerType.INPROCESS.value),
+        "LIPSWAP_WORKER_TYPE": WORKER_TYPE.value,
     }
 
 

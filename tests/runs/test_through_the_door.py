@@ -161,7 +161,7 @@ async def test_an_estimate_knows_what_lies_in_the_cache(
     record, _ = completed
     kind = ArtifactFilter(type=ArtifactFilterType(any_=[RECORD_ARTIFACT]))
     found = await prefect.read_artifacts(artifact_filter=kind, sort=ArtifactSort.CREATED_DESC, limit=200)
-    lately = [parse_record(artifact.data) for artifact in found]
+    lately = [parse_record(str(artifact.data)) for artifact in found]
     async with httpx.AsyncClient(base_url=door, timeout=90) as http:
         same, other = await asyncio.gather(
             http.post("/estimate", json=asked), http.post("/estimate", json={**asked, "sync_mode": "bounce"})

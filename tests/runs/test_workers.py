@@ -13,6 +13,7 @@ import pytest
 from prefect.client.schemas.objects import StateType
 
 from gpu_tasks.contract.records import Status
+from tests.chaos.auditing import leaked_leases
 from tests.runs.orchestra import Orchestra, deploy_if_other, worker_process
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -30,6 +31,8 @@ async def test_a_worker_that_is_stopped_hands_its_run_back_with_its_gpu_job(
         before = await orchestra.started_jobs()
         stopped.send_signal(signal.SIGTERM)
         assert stopped.wait(4) == 0
+    # Nobody has to wait until its leases are over.
+    assert not await leaked_leases(environment["JOBSTORE_REDIS_URL"], orchestra.job_store.prefix)
     with worker_process(environment, tmp_path, "flows.worker"):
         record = await orchestra.final(task_id)
     assert record.status is Status.COMPLETED
