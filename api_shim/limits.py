@@ -105,7 +105,7 @@ class BodyLimit:
         self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope if scope["type"] == "http" else {"headers": []})
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         declared = headers.get("content-length", "")
         if not declared and "transfer-encoding" not in headers:
             # There is no body.
