@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Final
 
 from starlette.responses import Response
@@ -56,14 +57,19 @@ class EventStream(Response):
 
     async def _stream(self, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        pushing = asyncio.create_task(self._push(send))
         leaving = asyncio.create_task(_left(receive))
-        try:
-            await asyncio.wait((pushing, leaving), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (pushing, leaving):
-                task.cancel()
-            await asyncio.gather(pushing, leaving, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as listened:
+
+                def end(_: asyncio.Task[None]) -> None:
+                    listened.reschedule(0)
+
+                leaving.add_done_callback(end)
+                try:
+                    await self._push(send)
+                finally:
+                    leaving.remove_done_callback(end)
+                    leaving.cancel()
 
     async def _push(self, send: Send) -> None:
         async for chunk in self._chunks():

@@ -105,11 +105,13 @@ class BodyLimit:
         self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        declared = headers.get("content-length", "")
+        if not declared and "transfer-encoding" not in headers:
+            # There is no body.
             await self._app(scope, receive, send)
             return
         cap = self._by_path.get(scope["path"], self._max_bytes)
-        declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared) > cap:
             await _too_large(cap)(scope, receive, send)
             return
