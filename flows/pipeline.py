@@ -36,7 +36,10 @@ from gpu_tasks.contract.jobs import Engine, Segment, Stage
 async def pipeline(request: PipelineRequest, consent: DeclaredConsent | None = None) -> None:
     """Turn driving audio, a target video and source faces into one lip-synced, face-swapped video."""
     async with opened(request, consent) as run:
-        await _work(run, request)
+        if run.has_told_its_result:
+            await run.tell_again()
+        else:
+            await _work(run, request)
 
 
 async def _work(run: Run, request: PipelineRequest) -> None:

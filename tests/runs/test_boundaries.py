@@ -4,10 +4,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
 
+from blocks.job_store import parse_record
 from flows.ledger import Cause
+from gpu_tasks.contract.answers import RECORD_ARTIFACT
 from gpu_tasks.contract.artifacts import WORK
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.receipts import Claim
@@ -19,7 +23,7 @@ from tests.runs.orchestra import Orchestra, Worker, deploy
 from tests.simulation.options import own_options
 from tests.waiting import await_until
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.usefixtures("alone")]
 _MORTAL = Path(__file__).parent / "workers" / "mortal.py"
 _DEATH_SECONDS = 60.0
 
@@ -76,6 +80,27 @@ async def test_a_run_whose_worker_dies_between_two_steps_is_completed_by_the_nex
         blind = {Boundary.CLAIMED, Boundary.SUBMITTED} if stage is Stage.WAV2LIP else set()
         assert [claim.cause for claim in claims[1:]] == [Cause.INTENT_WITHOUT_JOB] * (len(claims) - 1)
         assert len(claims) == 1 or boundary in blind
+
+
+async def test_a_result_that_was_told_is_not_withdrawn_by_the_next_worker(
+    mortal: Mortal, orchestra: Orchestra, keys: dict[str, Any]
+) -> None:
+    mortal.doom(Boundary.RECORDED)
+    task_id = await orchestra.send(keys | own_options())
+    told = await orchestra.final(task_id)
+    await mortal.succeed()
+    assert (await orchestra.ended(task_id)).run_count == 2
+    again = await orchestra.job_store.read(task_id)
+    assert again is not None
+    assert again.attempts == 2
+    assert (again.status, again.result, again.progress) == (told.status, told.result, told.progress)
+    kept = await orchestra.prefect.read_artifacts(
+        artifact_filter=ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(task_id)]), type=ArtifactFilterType(any_=[RECORD_ARTIFACT])
+        )
+    )
+    assert kept
+    assert parse_record(str(kept[-1].data)).result == told.result
 
 
 def _claims(store: ArtifactStore, stage: Stage, task_id: str) -> list[Claim]:

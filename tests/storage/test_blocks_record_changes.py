@@ -99,3 +99,10 @@ def test_only_a_newer_attempt_leads_out_of_the_end(record: TaskRecord) -> None:
     assert record_changes.restarted(ended, attempts=1, now=NOW) is ended
     again = record_changes.restarted(ended, attempts=2, now=NOW)
     assert (again.status, again.stage, again.error, again.attempts) == (Status.PENDING, RecordStage.QUEUED, None, 2)
+
+
+def test_nothing_leads_out_of_a_told_result(record: TaskRecord) -> None:
+    told = record_changes.completed(record, RESULT, now=NOW)
+    again = record_changes.restarted(told, attempts=2, now=at(1))
+    assert again.attempts == 2
+    assert (again.status, again.result, again.progress) == (told.status, told.result, told.progress)
