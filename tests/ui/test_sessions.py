@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -29,7 +30,11 @@ _TABS = 5
 _WATCHERS = 50
 
 
-async def test_closed_pages_leave_nothing_behind(stack: RunningStack, browser: Browser) -> None:
+async def test_closed_pages_leave_nothing_behind(
+    stack: RunningStack, browser: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Panel's messages of every event hold the page that it came from, and pytest holds the messages.
+    caplog.set_level(logging.INFO, logger="panel")
     settings = PageSettings(api_base_url=stack.addresses.api_url, samples=SAMPLES, port=free_port())
     services = services_of(settings)
     server = server_of(services)
