@@ -65,6 +65,9 @@ def create_app(settings: ShimSettings) -> FastAPI:
         # FastAPI's own page loads its scripts from another server; routes_service has one that does not.
         docs_url=None,
         redoc_url=None,
+        # FastAPI's own spans tell whole paths and queries, where hooks have their token and callers put secrets; ours
+        # are made by Traced.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for router in ROUTERS:
         app.include_router(router)

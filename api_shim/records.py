@@ -4,24 +4,28 @@ import json
 import logging
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import get_current_settings
 from prefect.utilities.urls import UI_URL_FORMATS
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api_shim.rebuild import first_record, rebuilt
 from api_shim.runs import Runs, RunsError
 from api_shim.settings import ShimSettings
 from api_shim.uploads import public_url
+from blocks import record_changes
 from blocks.job_store import JobStore, JobStoreError, parse_record
 from blocks.logs import about_task
-from gpu_tasks.contract.records import IntermediateResult, TaskRecord
+from gpu_tasks.contract.records import IntermediateResult, Status, TaskRecord
 from gpu_tasks.storage import ArtifactStore
 
 _logger = logging.getLogger(__name__)
 
 # A running record that nobody has touched for so long is compared with Prefect before it is believed.
 _STALE = timedelta(seconds=60)
+_LINKS = frozenset({"flow_run_id", "flow_run_url"})
 
 
 class Records:
@@ -42,18 +46,19 @@ class Records:
         Raises:
             FaultError: TASK_UNKNOWN, or ORCHESTRATOR_UNAVAILABLE when neither Redis nor Prefect knows it.
         """
-        about_task(task_id)
-        mirrored = None
-        with suppress(JobStoreError):
-            mirrored = await self._store.read(task_id)
-        if mirrored is not None and (mirrored.status.is_final or not _is_stale(mirrored)):
-            return mirrored
-        try:
-            return await self.rebuild(task_id, mirrored)
-        except RunsError:
-            if mirrored is not None:
-                return mirrored
-            raise
+        return await self._newest(task_id, await self._stored(task_id))
+
+    async def answer(self, task_id: str) -> bytes:
+        """Return the newest record of a task as readers get it, in JSON.
+
+        Raises:
+            FaultError: As `read`.
+        """
+        stored = await self._stored(task_id)
+        # Whoever polls mostly meets a run that works and has no URL to be signed: its record is passed on unread.
+        if stored and is_told_as_it_stands(stored, now=datetime.now(UTC)):
+            return stored
+        return self.for_reader(await self._newest(task_id, stored)).model_dump_json().encode()
 
     async def rebuild(self, task_id: str, mirrored: TaskRecord | None = None) -> TaskRecord:
         """Return the record as Prefect knows it, and put a final one where the mirror has none.
@@ -80,21 +85,21 @@ class Records:
         Without Redis the run is accepted all the same: the record is then read from Prefect.
         """
         about_task(str(run.id))
-        record = first_record(run)
+        links = self._links(str(run.id))
+        record = first_record(run).model_copy(update={"details": links})
+
+        def begun(stored: TaskRecord | None) -> TaskRecord:
+            return record_changes.noted(stored, details=links, now=datetime.now(UTC)) if stored else record
+
         with suppress(JobStoreError):
-            return await self._store.change(str(run.id), lambda stored: stored or record) or record
+            return await self._store.change(str(run.id), begun) or record
         _logger.warning("Redis did not take the record of %s", run.id)
         return record
 
     def for_reader(self, record: TaskRecord) -> TaskRecord:
         """Return the record with URLs signed now; what is stored has none."""
-        details = {
-            "flow_run_id": record.task_id,
-            "flow_run_url": self._run_url and self._run_url.format(obj_id=record.task_id),
-            **record.details,
-        }
         changes: dict[str, object] = {
-            "details": details,
+            "details": {**self._links(record.task_id), **record.details},
             "intermediate": {name: self._signed(entry) for name, entry in record.intermediate.items()},
         }
         if (result := record.result) is not None:
@@ -120,6 +125,29 @@ class Records:
         """Return an address of an object that is nobody else's to see."""
         return self._presigned(key)
 
+    async def _stored(self, task_id: str) -> bytes | None:
+        about_task(task_id)
+        with suppress(JobStoreError):
+            return await self._store.read_text(task_id)
+        return None
+
+    async def _newest(self, task_id: str, stored: bytes | None) -> TaskRecord:
+        mirrored = None
+        with suppress(JobStoreError):
+            mirrored = parse_record(stored) if stored else None
+        if mirrored is not None and (mirrored.status.is_final or not _is_stale(mirrored)):
+            return mirrored
+        try:
+            return await self.rebuild(task_id, mirrored)
+        except RunsError:
+            if mirrored is not None:
+                return mirrored
+            raise
+
+    def _links(self, task_id: str) -> dict[str, str | None]:
+        """Return where the run behind a task is found, as `details` tells it."""
+        return {"flow_run_id": task_id, "flow_run_url": self._run_url and self._run_url.format(obj_id=task_id)}
+
     async def _left_record(self, run: FlowRun) -> TaskRecord | None:
         left = await self._runs.record_artifact(run.id)
         if left is None:
@@ -135,6 +163,29 @@ class Records:
 
     def _presigned(self, key: str) -> str:
         return self._bucket.presign_get(key, expires_seconds=self._settings.r2.presign_expiry)
+
+
+class _Glance(BaseModel):
+    """What has to be known of a record to pass it on as it is."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    status: Status
+    updated_at: datetime
+    details: dict[str, Any]
+    result: Any
+    intermediate: dict[str, Any]
+
+
+def is_told_as_it_stands(stored: bytes, *, now: datetime) -> bool:
+    """Tell whether a stored record is what a reader gets, word for word."""
+    try:
+        seen = _Glance.model_validate_json(stored)
+    except ValidationError:
+        return False
+    has_urls = seen.result is not None or seen.intermediate
+    is_sure = not seen.status.is_final and now - seen.updated_at <= _STALE
+    return is_sure and not has_urls and seen.details.keys() >= _LINKS
 
 
 def _is_stale(record: TaskRecord) -> bool:

@@ -87,7 +87,7 @@ async def status(
     services = await services_of(http)
     if wait:
         return await _waited(http, services, task_id, timeout)
-    return _answer(services.records.for_reader(await services.records.read(task_id)), HTTPStatus.OK)
+    return Response(await services.records.answer(task_id), media_type="application/json")
 
 
 @router.post(

@@ -10,16 +10,17 @@ from typing import Annotated, Any
 
 from prefect.blocks.core import Block
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from blocks.connections import shared
 from blocks.endpoint_health import EndpointReading
 from blocks.joint_reads import JointReads
 from blocks.record_feed import RecordFeed
+from blocks.redis_clients import commanding, listening
 from blocks.redis_url import check_redis_url
 from blocks.wakes import Waker, Wakes
 from gpu_tasks.contract.faults import FaultCode, FaultError
@@ -41,8 +42,6 @@ _CONFLICT_SECONDS = 10.0
 # Longer than whoever has looked at a run before it was removed may still want to write its record.
 _BURIED_SECONDS = 300
 _REREAD_SECONDS = 15.0
-_MAX_CONNECTIONS = 16
-_SOCKET_SECONDS = 5.0
 # How long a reading of an endpoint's health counts: while jobs wait there it is read anew all the time.
 READING_SECONDS = 120
 
@@ -81,9 +80,18 @@ class JobStore(Block):
         Raises:
             JobStoreError: Redis is away or holds something else under the key.
         """
+        stored = await self.read_text(task_id)
+        return parse_record(stored) if stored else None
+
+    async def read_text(self, task_id: str) -> bytes | None:
+        """Return what stands under the key of a run as it is; empty or None: there is no record.
+
+        Raises:
+            JobStoreError: Redis is away.
+        """
         with _answered():
             stored = await self._reads().get(self._key(task_id))
-        return parse_record(stored) if stored else None
+        return stored.encode() if isinstance(stored, str) else stored
 
     async def change(self, task_id: str, change: Change) -> TaskRecord | None:
         """Apply `change` to the stored record until nobody else wrote in between; return what is stored then.
@@ -131,14 +139,7 @@ class JobStore(Block):
         """Return what tells of changed records over one connection; who asks for it runs it."""
         url = self.redis_url.get_secret_value()
         # It connects again by itself, and has to know when it does: what was told meanwhile is lost.
-        redis = Redis.from_url(
-            url,
-            socket_timeout=None,
-            socket_connect_timeout=_SOCKET_SECONDS,
-            health_check_interval=30,
-            retry=Retry(NoBackoff(), 0),
-        )
-        return RecordFeed(redis, self._channel)
+        return RecordFeed(listening(url, retry=Retry(NoBackoff(), 0)), self._channel)
 
     async def wake(self, fingerprint: str) -> None:
         """Tell whoever waits for a job that its status is worth reading now."""
@@ -267,7 +268,7 @@ class JobStore(Block):
 
     def _commands(self) -> Redis:
         url = self.redis_url.get_secret_value()
-        return shared(("redis commands", url), lambda: Redis.from_pool(_pool(url)))
+        return shared(("redis commands", url), lambda: commanding(url))
 
     def _reads(self) -> JointReads:
         url = self.redis_url.get_secret_value()
@@ -276,11 +277,11 @@ class JobStore(Block):
     def _listener(self) -> Redis:
         # Apart from the commands: a reply that is waited for longer than the socket's timeout is no error here.
         url = self.redis_url.get_secret_value()
-        return shared(("redis listener", url), lambda: _listening(url))
+        return shared(("redis listener", url), lambda: listening(url))
 
     def _wakes(self) -> Wakes:
         url, prefix = self.redis_url.get_secret_value(), self._wake_channel()
-        return shared(("redis wakes", url, prefix), lambda: Wakes(_listening(url), prefix))
+        return shared(("redis wakes", url, prefix), lambda: Wakes(listening(url), prefix))
 
     def _key(self, task_id: str) -> str:
         return f"{self.prefix}:{task_id}"
@@ -293,23 +294,6 @@ class JobStore(Block):
 
     def _endpoint_key(self, endpoint_id: str) -> str:
         return f"{self.prefix}:endpoint:{endpoint_id}"
-
-
-def _pool(url: str) -> BlockingConnectionPool:
-    # Callers wait for one of few connections: hosted plans count them.
-    return BlockingConnectionPool.from_url(
-        url,
-        max_connections=_MAX_CONNECTIONS,
-        timeout=_SOCKET_SECONDS,
-        socket_timeout=_SOCKET_SECONDS,
-        socket_connect_timeout=_SOCKET_SECONDS,
-        health_check_interval=30,
-        retry=Retry(ExponentialWithJitterBackoff(), 3),
-    )
-
-
-def _listening(url: str) -> Redis:
-    return Redis.from_url(url, socket_timeout=None, socket_connect_timeout=_SOCKET_SECONDS, health_check_interval=30)
 
 
 def parse_record(stored: bytes | str) -> TaskRecord:

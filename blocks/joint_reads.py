@@ -14,10 +14,10 @@ class JointReads:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._asked: dict[str, asyncio.Future[bytes | None]] = {}
+        self._asked: dict[str, asyncio.Future[bytes | str | None]] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    async def get(self, key: str) -> bytes | None:
+    async def get(self, key: str) -> bytes | str | None:
         """Return what stands under a key, None when there is nothing.
 
         Raises:
@@ -49,7 +49,7 @@ class JointReads:
             for left in self._asked.values():
                 left.cancel()
 
-    async def _answer(self, asked: dict[str, asyncio.Future[bytes | None]]) -> None:
+    async def _answer(self, asked: dict[str, asyncio.Future[bytes | str | None]]) -> None:
         try:
             found = await self._redis.mget(list(asked))
         except Exception as error:  # noqa: BLE001  # whatever it is, those who asked are told

@@ -21,13 +21,17 @@ class Span(NamedTuple):
 class Collector:
     """What has been sent to `url`."""
 
-    def __init__(self, server: ThreadingHTTPServer, spans: list[Span]) -> None:
+    def __init__(self, server: ThreadingHTTPServer, sent: list[bytes]) -> None:
         self.url = f"http://127.0.0.1:{server.server_port}"
-        self._spans = spans
+        self._sent = sent
+
+    def has_been_told(self, text: str) -> bool:
+        """Tell whether a text stands anywhere in what was sent."""
+        return any(text.encode() in body for body in tuple(self._sent))
 
     def spans(self, trace_id: str) -> list[Span]:
         """Return the spans of one trace that have come so far."""
-        return [span for span in tuple(self._spans) if span.trace_id == trace_id]
+        return [span for body in tuple(self._sent) for span in _spans_in(body) if span.trace_id == trace_id]
 
     def above(self, span: Span) -> list[Span]:
         """Return the spans in which one lies, from the nearest on, as far as they have come."""
@@ -41,13 +45,11 @@ class Collector:
 @contextmanager
 def collecting() -> Iterator[Collector]:
     """Collect as long as the block lasts."""
-    spans: list[Span] = []
+    sent: list[bytes] = []
 
     class Take(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told = ExportTraceServiceRequest()
-            told.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
-            spans.extend(_spans_in(told))
+            sent.append(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(200)
             self.end_headers()
 
@@ -58,14 +60,16 @@ def collecting() -> Iterator[Collector]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield Collector(server, spans)
+        yield Collector(server, sent)
     finally:
         server.shutdown()
         server.server_close()
         thread.join(10)
 
 
-def _spans_in(told: ExportTraceServiceRequest) -> Iterator[Span]:
+def _spans_in(body: bytes) -> Iterator[Span]:
+    told = ExportTraceServiceRequest()
+    told.ParseFromString(body)
     for resource in told.resource_spans:
         facts = {fact.key: fact.value.string_value for fact in resource.resource.attributes}
         for scope in resource.scope_spans:

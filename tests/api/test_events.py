@@ -163,7 +163,8 @@ async def test_one_listener_too_many_is_told_when_to_come_again_and_comes_in_whe
                     return answer.status_code == httpx.codes.OK
 
             look: Callable[[], Awaitable[bool | None]] = comes_in
-            assert await await_until(look, seconds=20, what="the place of whoever left is free")
+            is_in: bool = await await_until(look, seconds=20, what="the place of whoever left is free")
+            assert is_in
 
 
 async def test_a_listener_hears_the_end_although_redis_was_killed_meanwhile(

@@ -31,14 +31,19 @@ async def test_lines_are_json_with_the_task_and_a_request_and_its_run_are_one_tr
         async with httpx.AsyncClient(base_url=url, timeout=30) as http:
             headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
             task_id = (await http.post("/run", json=body, headers=headers)).json()["task_id"]
-            await http.post(f"/hooks/runpod/{HOOK_TOKEN}", json={"id": "1", "status": "COMPLETED"})
+            call = {"id": "1", "status": "COMPLETED"}
+            await http.post(f"/hooks/runpod/{HOOK_TOKEN}", json=call, headers=headers)
+            await http.get(f"/status/{task_id}", params={"secret": "in-the-query"}, headers=headers)
             run = await flow.run_of(task_id)
             assert str(run.labels["__OTEL_TRACEPARENT"]).split("-")[1] == TRACE
             wait_until(
-                lambda: "POST /run" in {span.name for span in collector.spans(TRACE)},
+                lambda: {"POST /run", "POST /hooks", "GET /status"} <= {span.name for span in collector.spans(TRACE)},
                 seconds=20,
-                what="the span has come",
+                what="the spans have come",
             )
+            # Neither by us nor by anything that makes spans of its own as soon as somebody collects them.
+            assert not collector.has_been_told(HOOK_TOKEN)
+            assert not collector.has_been_told("in-the-query")
         said = log.read_text()
     lines = [json.loads(line) for line in said.splitlines()]
     about = [line for line in lines if line.get("task_id") == task_id]

@@ -78,9 +78,10 @@ def test_a_request_its_flow_and_its_job_on_the_worker_are_one_trace(
                 return chain if chain[-1].parent_id == CALLER_SPAN else None
         return None
 
-    job, *flow, request = wait_until(whole, seconds=30, what="the job's span hangs below the caller's")
-    assert (request.service, request.name) == ("lipswap-api", "POST /run")
-    assert flow
-    assert {span.service for span in flow} == {"lipswap-orchestrator"}
-    # Below the very span of the flow in which the job was submitted, not merely in the same trace.
-    assert job.parent_id == flow[0].span_id
+    chain = wait_until(whole, seconds=30, what="the job's span hangs below the caller's")
+    assert list(dict.fromkeys(span.service for span in chain)) == [
+        "lipswap-wav2lip",
+        "lipswap-orchestrator",
+        "lipswap-api",
+    ]
+    assert chain[-1].name == "POST /run"

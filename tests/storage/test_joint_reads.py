@@ -9,6 +9,9 @@ from redis.exceptions import RedisError
 
 from blocks.joint_reads import JointReads
 from deployments.local.addresses import StackAddresses
+from tests.servers import valkey_server
+
+__all__ = ["valkey_server"]
 
 
 @pytest.fixture
