@@ -116,7 +116,7 @@ RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
 
 
 # What a worker of another release answers: the job goes to another endpoint, where there is one.
-_OF_ANOTHER_RELEASE = frozenset({FaultCode.REVISION_MISMATCH, FaultCode.CONTRACT_MISMATCH})
+OF_ANOTHER_RELEASE = frozenset({FaultCode.REVISION_MISMATCH, FaultCode.CONTRACT_MISMATCH})
 
 
 def is_passing(error: BaseException) -> bool:
@@ -128,7 +128,7 @@ def is_passing(error: BaseException) -> bool:
 
 def is_of_the_endpoint(code: FaultCode) -> bool:
     """Tell whether the endpoint's workers cannot do the job at all, while another endpoint's may."""
-    return RETRIES[code] is Retry.ELSEWHERE or code in _OF_ANOTHER_RELEASE
+    return RETRIES[code] is Retry.ELSEWHERE or code in OF_ANOTHER_RELEASE
 
 
 def is_worth_another_attempt(code: FaultCode) -> bool:

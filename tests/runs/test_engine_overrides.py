@@ -19,6 +19,7 @@ from prefect.client.base import PrefectHttpxAsyncClient
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.events.clients import PrefectEventSubscriber
 from prefect.flow_engine import AsyncFlowRunEngine
 from prefect.utilities.dispatch import get_registry_for_type
 from prefect.utilities.engine import capture_sigterm
@@ -126,6 +127,10 @@ def test_prefects_command_line_makes_workers_with_arguments_that_ours_takes() ->
     assert "work_pool_name" in given
     assert set(given) <= set(inspect.signature(BaseWorker.__init__).parameters)
     assert "worker.start(\n                run_once=run_once," in made
+
+
+def test_the_shims_subscriber_has_the_websocket_that_is_hung_up() -> None:
+    assert "self._websocket = " in inspect.getsource(PrefectEventSubscriber)
 
 
 def test_our_worker_is_found_by_its_type() -> None:
