@@ -6,7 +6,9 @@ from typing import NamedTuple
 from prefect.client.orchestration import get_client
 
 from blocks import registry
+from blocks.connections import shared
 from blocks.job_store import JobStore
+from blocks.joint_call import JointCall
 from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
@@ -26,7 +28,12 @@ class Blocks(NamedTuple):
 
     @classmethod
     async def load(cls) -> "Blocks":
-        """Read all documents at once."""
+        """Return the documents as they are now; runs that begin together read them together."""
+        joint = shared("blocks of a run", lambda: JointCall(cls._read))
+        return await joint.answer()
+
+    @classmethod
+    async def _read(cls) -> "Blocks":
         async with get_client() as client:
             return cls(
                 *await asyncio.gather(

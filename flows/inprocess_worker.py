@@ -20,13 +20,19 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import InfrastructureNotFound
 from prefect.flows import load_flow_from_entrypoint
-from prefect.workers.base import BaseJobConfiguration, BaseVariables
+from prefect.workers.base import BaseVariables
 
 from blocks.leases import LeaseError, Leases
 from blocks.settings import OrchestratorSettings
 from flows import handover
 from flows.admission import Lanes, admitted, is_quick
-from flows.inprocess_engine import ChoosyWorker, Ending, InProcessEngine, InProcessResult
+from flows.inprocess_engine import (
+    ChoosyWorker,
+    Ending,
+    InProcessEngine,
+    InProcessResult,
+    NothingToConfigure,
+)
 from flows.leasing import LeaseKeeper, this_process
 from flows.listening import Ear
 from flows.orphans import Past, Reaper
@@ -61,7 +67,7 @@ class InProcessWorker(ChoosyWorker):
     """
 
     type = "lipswap-inprocess"
-    job_configuration = BaseJobConfiguration
+    job_configuration = NothingToConfigure
     job_configuration_variables = BaseVariables
     _display_name: ClassVar[str] = "Lipswap in-process"
     _description = "Runs async flows in the worker's own event loop."
@@ -181,7 +187,7 @@ class InProcessWorker(ChoosyWorker):
     async def run(
         self,
         flow_run: FlowRun,
-        configuration: BaseJobConfiguration,  # noqa: ARG002  # nothing to configure in this process
+        configuration: NothingToConfigure,  # noqa: ARG002  # nothing to configure in this process
         task_status: anyio.abc.TaskStatus[Any] | None = None,
     ) -> InProcessResult:
         """Run a flow to its end, here."""
@@ -211,7 +217,7 @@ class InProcessWorker(ChoosyWorker):
     async def kill_infrastructure(
         self,
         infrastructure_pid: str,
-        configuration: BaseJobConfiguration,  # noqa: ARG002  # nothing to configure in this process
+        configuration: NothingToConfigure,  # noqa: ARG002  # nothing to configure in this process
         grace_seconds: int = 30,  # noqa: ARG002  # a task is cancelled at once
     ) -> None:
         """Cancel a run of this worker.

@@ -20,7 +20,7 @@ import flows.verifying  # noqa: F401  # the same
 from blocks.connections import close_shared
 from blocks.logs import set_up_logs
 from flows.cpu_pool import CPU_POOL, QUICK_POOL
-from flows.inprocess_engine import share_tls_context, wait_for_server
+from flows.inprocess_engine import share_tls_context, wait_for_server, with_one_client
 from flows.inprocess_worker import InProcessWorker
 from gpu_tasks import tracing
 
@@ -83,8 +83,8 @@ class Life:
                 event.set()
 
     async def _serve(self) -> None:
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="io"))
-        working = asyncio.ensure_future(self._work())
+        asyncio.get_running_loop().set_default_executor(_io_threads())
+        working = asyncio.ensure_future(with_one_client(self._work))
         warming = asyncio.gather(CPU_POOL.warm_up(), QUICK_POOL.warm_up())
         stopping = asyncio.create_task(asyncio.to_thread(self._stop.wait))
         try:
@@ -100,6 +100,15 @@ class Life:
             await close_shared()
         if not working.cancelled() and (error := working.exception()) is not None:
             raise error
+
+
+def _io_threads() -> ThreadPoolExecutor:
+    """Return the threads, all of them started: how many there are then depends on no number of runs."""
+    threads = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="io")
+    all_there = threading.Barrier(_IO_THREADS)
+    for _ in range(_IO_THREADS):
+        threads.submit(all_there.wait)
+    return threads
 
 
 def serve(worker: InProcessWorker) -> NoReturn:
