@@ -18,7 +18,7 @@ CUDA_BASE ?=
 MODELS ?=
 ACKNOWLEDGED_LICENCES ?=
 
-.PHONY: demo test test-ui test-images test-ha test-conformance test-crashes check bench bench-scale fuzz chaos up clean lock images
+.PHONY: demo test test-ui test-images test-ha test-conformance test-crashes test-process check bench bench-scale fuzz chaos up clean lock images
 
 demo: $(VENV)/local
 	$(BIN)/lipswap demo $(ARGS)
@@ -32,6 +32,11 @@ test: $(VENV)/torch check
 # kill -9 of the orchestrator between any two steps, workers that sleep, poison runs, servers that are away.
 test-crashes: $(VENV)/torch
 	$(BIN)/pytest -m crash $(ARGS) tests/runs
+
+# The tests of whole runs on Prefect's own worker instead of ours: a process per run.
+test-process: $(VENV)/torch
+	LIPSWAP_WORKER_TYPE=process $(BIN)/pytest \
+		-m "not inprocess and not crash and not bench and not scale and not fuzz and not ui and not images and not ha" $(ARGS) tests/runs
 
 # The page in a real Chromium (apt-get install chromium): all of it, with the screenshots of the documentation.
 test-ui: $(VENV)/torch

@@ -133,10 +133,12 @@ def cancelled(record: TaskRecord, error: ErrorRecord | None = None, *, now: date
 def restarted(record: TaskRecord, *, attempts: int, now: datetime) -> TaskRecord:
     """The orchestrator runs the same run again: the only way out of a final record, and only for a newer attempt.
 
-    Whoever was told of a result keeps it: from a completed record nothing leads out.
+    Whoever was told of a result keeps it: a completed record only counts the start.
     """
-    if attempts <= record.attempts or record.status is Status.COMPLETED:
+    if attempts <= record.attempts:
         return record
+    if record.status is Status.COMPLETED:
+        return _next(record, now, attempts=attempts)
     entry = ProgressEntry(timestamp=now, message=f"Started again (attempt {attempts}).", stage=RecordStage.QUEUED)
     return _next(
         record,

@@ -20,7 +20,7 @@ from flows.ledger import JobLedger
 from flows.stopping import attempt_end, stop_job
 from flows.verdict import End
 from gpu_tasks.contract.faults import Fault, FaultCode
-from gpu_tasks.contract.receipts import AttemptEnd, Claim, Progress
+from gpu_tasks.contract.receipts import AttemptEnd, Claim, Progress, Receipt
 from gpu_tasks.storage import StorageError
 
 # RunPod may answer 404 for a job that it has just accepted.
@@ -84,8 +84,8 @@ class Follower:
         self._queued_since: float | None = None
         self._last_view: JobView | None = None
 
-    async def follow(self, waker: Waker) -> End | None:
-        """Return how the attempt ended, None when its receipt is in the bucket.
+    async def follow(self, waker: Waker) -> End | Receipt:
+        """Return the receipt when it is in the bucket, otherwise how the attempt ended.
 
         Raises:
             JobError: The time limit has passed.
@@ -140,7 +140,7 @@ class Follower:
             return look.view.status.is_final
         return look.outage is None and _age_seconds(self.claim) > _YOUNG_SECONDS
 
-    async def _ended(self, view: JobView | None, *, is_first: bool) -> End | None:
+    async def _ended(self, view: JobView | None, *, is_first: bool) -> End | Receipt:
         """Say how the attempt ended. The receipt decides: RunPod's word without it counts for nothing."""
         claim = self.claim
         try:
@@ -156,7 +156,7 @@ class Follower:
                 # Its owner writes how long it took; without that word the receipt tells it.
                 if self.is_ours:
                     await self._write(attempt_end(claim, JobStatus.COMPLETED, None, view))
-                return None
+                return receipt
             found = verdict.judge(claim.attempt, view) if view else self._gone()
         known = None if self.is_ours else await asyncio.to_thread(self.ledger.end_of, claim.attempt)
         if known is not None and known.fault in _OWNERS_REASONS:

@@ -1,7 +1,8 @@
 """Everything of Prefect that is overridden, so that many runs share one event loop. Pinned to one version.
 
 Prefect's engine expects a process per run: it starts two threads with a loop and a websocket for each, and takes
-every interruption for a crash. tests/runs/test_engine_overrides.py fails when a new Prefect changes what is used.
+every interruption for a crash. Its worker takes every run that is due. tests/runs/test_engine_overrides.py fails when
+a new Prefect changes what is used.
 """
 
 import asyncio
@@ -9,21 +10,26 @@ import random
 import ssl
 import time
 import types
-from collections.abc import Awaitable, Callable, Generator
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from enum import Enum, auto
 from functools import lru_cache
+from logging import Logger
 from typing import Any
+from uuid import UUID
 
 import httpx
 import prefect.client.orchestration
 from anyio import CancelScope
 from prefect._flow_run_suspension import FlowRunSuspensionRequest, register_flow_run_suspension_request
 from prefect.client.base import PrefectHttpxAsyncClient
-from prefect.client.schemas.objects import State
-from prefect.exceptions import Abort
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import AsyncFlowRunEngine
 from prefect.states import AwaitingRetry
+from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 # The release whose internals were read; pyproject pins the same.
 PREFECT_VERSION = "3.8.8"
@@ -64,6 +70,13 @@ class InProcessEngine(AsyncFlowRunEngine[..., Any]):
         """Tell whether the server has let this engine start the run."""
         return bool(self.flow_run and self.flow_run.state and self.flow_run.state.is_running())
 
+    def has_told_its_state(self, work: asyncio.Task[None]) -> bool:
+        """Tell, when its `work` has ended, whether the server knows how the run ended; else it has crashed."""
+        error = None if work.cancelled() else work.exception()
+        if self.ending is not None or error is None or isinstance(error, Abort | Pause):
+            return True
+        return bool(self.flow_run and self.flow_run.state and self.flow_run.state.is_final())
+
     @property
     def heartbeat_seconds(self) -> int | None:
         """No heartbeat thread per run: the worker's own heartbeat tells that the process lives."""
@@ -96,6 +109,60 @@ class InProcessEngine(AsyncFlowRunEngine[..., Any]):
             with CancelScope(shield=True):
                 await self.set_state(AwaitingRetry(message="Its worker stopped; another one goes on."), force=True)
                 self._raised = exc  # type: ignore[assignment]  # as Prefect itself does
+
+
+class InProcessResult(BaseWorkerResult):
+    """How a run's task ended; its state is with the server already."""
+
+
+class ChoosyWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessResult], ABC):
+    """A worker that decides itself which of the runs that are due it takes up, and when it is free for more.
+
+    Prefect's keeps all this under private names; here they have public ones.
+    """
+
+    @abstractmethod
+    def chosen(self, due: list[WorkerFlowRunResponse]) -> list[WorkerFlowRunResponse]:
+        """Return which of the runs that are due are taken up now."""
+
+    @abstractmethod
+    async def take_up(self, flow_run: FlowRun) -> None:
+        """Begin with a run that was chosen, by `submit_to_here`, or leave it."""
+
+    @property
+    def log(self) -> Logger:
+        """Where the worker says what it does."""
+        return self._logger  # type: ignore[return-value]  # an adapter, which has the same methods
+
+    def work_beside(self, service: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Let a service run until the worker ends.
+
+        Raises:
+            RuntimeError: The worker has not been set up.
+        """
+        if self._runs_task_group is None:
+            raise RuntimeError("the worker has not been set up")
+        self._runs_task_group.start_soon(service)
+
+    async def submit_to_here(self, flow_run: FlowRun) -> None:
+        """Let Prefect's worker propose the states of a run's beginning, and start it."""
+        await super()._submit_run(flow_run)
+
+    def leave(self, run_id: UUID) -> bool:
+        """Leave a run to others, as Prefect's worker leaves one that it does not start; tells whether it had it."""
+        if run_id not in self._submitting_flow_run_ids:
+            return False
+        self._release_limit_slot(run_id)
+        self._submitting_flow_run_ids.discard(run_id)
+        if self._cancelling_observer is not None:
+            self._cancelling_observer.remove_in_flight_flow_run_id(run_id)
+        return True
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        return self.chosen(await super()._get_scheduled_flow_runs())
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        await self.take_up(flow_run)
 
 
 def share_tls_context() -> None:
@@ -143,7 +210,7 @@ async def _sent(send: _Send, *args: Any, **kwargs: Any) -> httpx.Response:  # no
     while True:
         try:
             response = await send(*args, **kwargs)
-        except httpx.ConnectError:
+        except (httpx.ConnectError, httpx.ConnectTimeout):
             # Nothing was sent, so everything may be sent again.
             if time.monotonic() - began > _OUTAGE_SECONDS:
                 raise

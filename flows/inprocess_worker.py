@@ -5,10 +5,12 @@ process.
 """
 
 import asyncio
-from collections.abc import Awaitable, Collection
-from dataclasses import dataclass
+import os
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 import anyio.abc
@@ -16,15 +18,16 @@ from prefect import Flow
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
-from prefect.exceptions import Abort, InfrastructureNotFound, Pause
+from prefect.exceptions import InfrastructureNotFound
 from prefect.flows import load_flow_from_entrypoint
-from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+from prefect.workers.base import BaseJobConfiguration, BaseVariables
 
 from blocks.leases import LeaseError, Leases
+from blocks.settings import OrchestratorSettings
+from flows import handover
 from flows.admission import Lanes, admitted, is_quick
-from flows.handover import hand_back, let_go, take_up
-from flows.inprocess_engine import Ending, InProcessEngine
-from flows.leasing import LeaseKeeper
+from flows.inprocess_engine import ChoosyWorker, Ending, InProcessEngine, InProcessResult
+from flows.leasing import LeaseKeeper, this_process
 from flows.listening import Ear
 from flows.orphans import Past, Reaper
 
@@ -34,28 +37,28 @@ _HAND_BACK_SECONDS = 1.5
 _TAKEN_AT_ONCE = 6
 _LOOK_AGAIN_SECONDS = 0.5
 _TRIAL_SECONDS = 3.0
+_QUICK_RUNS = 16
 _LOOKS_PER_LEASE = 8
 _PAGE = 200
 
 
-class InProcessResult(BaseWorkerResult):
-    """How a run's task ended; its state is with the server already."""
-
-
-@dataclass(frozen=True)
-class _AtWork:
+class _AtWork(NamedTuple):
     task: asyncio.Task[None]
     engine: InProcessEngine
 
 
-@dataclass(frozen=True)
-class _Taken:
+class _Taken(NamedTuple):
     is_quick: bool
     start: int
 
 
-class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessResult]):
-    """Runs every flow run of its pool as one task of the worker's event loop."""
+class InProcessWorker(ChoosyWorker):
+    """Runs every flow run of its pool as one task of the worker's event loop.
+
+    Args:
+        limit: How many runs may be at work at once, beside the quick ones; by default what the settings say.
+        settings: Of this process; read here where Prefect's command line makes the worker, which knows none of them.
+    """
 
     type = "lipswap-inprocess"
     job_configuration = BaseJobConfiguration
@@ -67,16 +70,18 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
 
     def __init__(
         self,
-        *,
         work_pool_name: str,
-        name: str,
-        leases: Leases,
-        lanes: Lanes,
-        run_attempts: int,
+        *,
+        name: str | None = None,
+        limit: int | None = None,
+        settings: OrchestratorSettings | None = None,
+        **prefects: Any,  # noqa: ANN401  # Prefect's own
     ) -> None:
-        super().__init__(work_pool_name=work_pool_name, name=name, limit=lanes.long + lanes.quick)
-        self._lanes = lanes
-        self._run_attempts = run_attempts
+        self.settings = settings or OrchestratorSettings()
+        name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self._lanes = Lanes(long=limit or self.settings.max_runs, quick=_QUICK_RUNS)
+        super().__init__(work_pool_name, name=name, limit=self._lanes.long + self._lanes.quick, **prefects)
+        leases = Leases.of(self.settings, this_process(name))
         self._leases = LeaseKeeper(leases, confirm=self._confirm, lost=self._fence)
         self._running: dict[UUID, _AtWork] = {}
         # Runs that were taken up, by their lane and how often they will have been started then.
@@ -86,14 +91,37 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         self._taking = asyncio.Semaphore(_TAKEN_AT_ONCE)
         self._flows: dict[UUID, Flow[..., Any]] = {}
         self._is_due = asyncio.Event()
+        self._looks_again_at = 0.0
         self._is_stopping = False
+
+    async def start(
+        self,
+        run_once: bool = False,  # noqa: FBT001, FBT002  # Prefect's
+        with_healthcheck: bool = False,  # noqa: FBT001, FBT002  # the same
+        printer: Callable[..., None] = print,
+    ) -> None:
+        """Work until cancelled; on the main thread, where Prefect's engine would take the signals, beside it."""
+        work = partial(super().start, run_once, with_healthcheck, printer)
+        if threading.current_thread() is not threading.main_thread():
+            await work()
+            return
+        from flows.serving import work_beside_signals  # noqa: PLC0415  # seconds, for Prefect's server in vain
+
+        await work_beside_signals(self, work)
 
     async def setup(self) -> None:
         """Start listening for runs that are due and runs that are cancelled, keeping leases and looking for orphans."""
         await super().setup()
-        if self._runs_task_group is not None:
-            for service in (self._listen, self._submit_when_due, self._leases.keep, self._reap):
-                self._runs_task_group.start_soon(service)
+        ear = Ear(self.work_pool.id, self._is_due.set, partial(self._interrupt, ending=Ending.CANCELLED))
+        for service in (ear.listen, self._submit_when_due, self._leases.keep, self._reap):
+            self.work_beside(service)
+
+    async def teardown(self, *exc_info: Any) -> None:  # noqa: ANN401  # Prefect's
+        """End, and forget Redis."""
+        try:
+            await super().teardown(*exc_info)
+        finally:
+            await self._leases.leases.close()
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Submit what is due; the regular call makes up for events that were missed."""
@@ -102,13 +130,14 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
         await self._cancel_what_is_cancelling()
         return await super().get_and_submit_flow_runs()
 
-    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
-        due = [one for one in await super()._get_scheduled_flow_runs() if one.flow_run.id not in self._taken]
+    def chosen(self, due: list[WorkerFlowRunResponse]) -> list[WorkerFlowRunResponse]:
+        """Return what there is room for and is not here already."""
+        new = [one for one in due if one.flow_run.id not in self._taken]
         quick = sum(taken.is_quick for taken in self._taken.values())
         room = Lanes(long=self._lanes.long - (len(self._taken) - quick), quick=self._lanes.quick - quick)
-        return admitted(due, room=room, is_trial_free=self._on_trial is None)
+        return admitted(new, room=room, is_trial_free=self._on_trial is None)
 
-    async def _submit_run(self, flow_run: FlowRun) -> None:
+    async def take_up(self, flow_run: FlowRun) -> None:
         """Take a run's lease, then let Prefect's worker propose its states and start it."""
         self._taken[flow_run.id] = _Taken(is_quick(flow_run), flow_run.run_count + 1)
         try:
@@ -119,7 +148,7 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
                 async with self._taking:
                     await self._take_and_submit(flow_run)
         except Exception as error:  # noqa: BLE001  # one run that cannot be taken must not end the worker
-            self._logger.warning("Run %s could not be taken up (%s).", flow_run.name, type(error).__name__)
+            self.log.warning("Run %s could not be taken up (%s).", flow_run.name, type(error).__name__)
         finally:
             if flow_run.id not in self._running:
                 await self._let_go(flow_run.id)
@@ -127,18 +156,13 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
     async def _take_and_submit(self, flow_run: FlowRun) -> None:
         try:
             if not self._is_stopping and await self._may_begin(flow_run):
-                await super()._submit_run(flow_run)
+                await self.submit_to_here(flow_run)
         finally:
-            if flow_run.id in self._submitting_flow_run_ids:
-                self._forget(flow_run.id)
-
-    def _forget(self, run_id: UUID) -> None:
-        """Leave a run to others, as Prefect's worker leaves one that it does not start."""
-        self._release_limit_slot(run_id)
-        self._submitting_flow_run_ids.discard(run_id)
-        if self._cancelling_observer is not None:
-            self._cancelling_observer.remove_in_flight_flow_run_id(run_id)
-        asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self._is_due.set)
+            loop = asyncio.get_running_loop()
+            # One look for all that were left: each of them would be another one for as long as it is left again.
+            if self.leave(flow_run.id) and self._looks_again_at <= loop.time():
+                self._looks_again_at = loop.time() + _LOOK_AGAIN_SECONDS
+                loop.call_later(_LOOK_AGAIN_SECONDS, self._is_due.set)
 
     async def _may_begin(self, flow_run: FlowRun) -> bool:
         if not await self._leases.take(flow_run.id):
@@ -162,7 +186,7 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
     ) -> InProcessResult:
         """Run a flow to its end, here."""
         identifier = f"{self.name}:{flow_run.id}"
-        take_up(str(flow_run.id), is_fresh=partial(self._leases.is_fresh, flow_run.id))
+        handover.take_up(str(flow_run.id), is_fresh=partial(self._leases.is_fresh, flow_run.id))
         engine = InProcessEngine(
             flow=await self._flow_of(flow_run), flow_run=flow_run, parameters=dict(flow_run.parameters)
         )
@@ -178,11 +202,11 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
             # A worker that stops does not wait for a run that still writes down its end: it stays this worker's.
             if task.done():
                 del self._running[flow_run.id]
-                let_go(str(flow_run.id))
+                handover.let_go(str(flow_run.id))
                 await self._let_go(flow_run.id)
                 # There is room for another one.
                 self._is_due.set()
-        return InProcessResult(identifier=identifier, status_code=0 if _has_told_its_state(task, engine) else 1)
+        return InProcessResult(identifier=identifier, status_code=0 if engine.has_told_its_state(task) else 1)
 
     async def kill_infrastructure(
         self,
@@ -205,15 +229,19 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
             drain_seconds: How long runs may go on to their end before.
         """
         self._is_stopping = True
-        tasks = [at_work.task for at_work in self._running.values()]
+        running = dict(self._running)
+        tasks = [at_work.task for at_work in running.values()]
         if tasks:
             # A run that is writing down its end would be taken up again for nothing: it may finish.
             await asyncio.wait(tasks, timeout=max(drain_seconds, _LET_END_SECONDS))
         for run_id in tuple(self._running):
-            hand_back(str(run_id))
+            handover.hand_back(str(run_id))
             self._interrupt(run_id, Ending.HANDED_BACK)
         if tasks:
             await asyncio.wait(tasks, timeout=_HAND_BACK_SECONDS)
+        # Here, because whoever waits for these tasks ends with the worker: until its lease is over nobody has the run.
+        ended = [run_id for run_id, at_work in running.items() if at_work.task.done()]
+        await asyncio.gather(*(self._leases.drop(run_id) for run_id in ended))
 
     def _interrupt(self, run_id: UUID, ending: Ending) -> bool:
         if run_id not in self._running:
@@ -227,17 +255,15 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
     def _fence(self, run_id: UUID) -> None:
         """Another worker has taken the run while this one slept: nothing more is written or stopped here."""
         if run_id in self._running:
-            self._logger.warning("Run %s is another worker's now.", run_id)
-            hand_back(str(run_id))
+            self.log.warning("Run %s is another worker's now.", run_id)
+            handover.hand_back(str(run_id))
             self._interrupt(run_id, Ending.FENCED)
 
     async def _confirm(self, run_ids: Collection[UUID]) -> set[UUID]:
         asked = list(run_ids)
-        found: list[FlowRun] = []
-        for first in range(0, len(asked), _PAGE):
-            ids = FlowRunFilterId(any_=asked[first : first + _PAGE])
-            found += await self.client.read_flow_runs(flow_run_filter=FlowRunFilter(id=ids))
-        return {run.id for run in found if self._is_as_we_left_it(run)}
+        pages = [FlowRunFilterId(any_=asked[first : first + _PAGE]) for first in range(0, len(asked), _PAGE)]
+        found = [await self.client.read_flow_runs(flow_run_filter=FlowRunFilter(id=page)) for page in pages]
+        return {run.id for page in found for run in page if self._is_as_we_left_it(run)}
 
     def _is_as_we_left_it(self, run: FlowRun) -> bool:
         """Tell whether nobody has started a run since this worker took it, except this worker itself."""
@@ -281,9 +307,6 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
             )
         return self._flows[flow_run.deployment_id]
 
-    async def _listen(self) -> None:
-        await Ear(self.work_pool.id, self._is_due.set, partial(self._interrupt, ending=Ending.CANCELLED)).listen()
-
     async def _submit_when_due(self) -> None:
         while True:
             await self._is_due.wait()
@@ -299,7 +322,7 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
             keeper=self._leases,
             has=lambda run: run.id in self._taken,
             flow_of=self._flow_of,
-            attempts=self._run_attempts,
+            attempts=self.settings.run_attempts,
         )
         while not self._is_stopping:
             if await _logged(self, reaper.look()):
@@ -319,17 +342,9 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InProcessR
             self._interrupt(run.id, Ending.CANCELLED)
 
 
-def _has_told_its_state(task: asyncio.Task[None], engine: InProcessEngine) -> bool:
-    """Tell whether the server knows how the run ended; otherwise the worker reports a crash."""
-    error = None if task.cancelled() else task.exception()
-    if engine.ending is not None or error is None or isinstance(error, Abort | Pause):
-        return True
-    return bool(engine.flow_run and engine.flow_run.state and engine.flow_run.state.is_final())
-
-
 async def _logged(worker: InProcessWorker, look: Awaitable[object]) -> object:
     try:
         return await look
     except Exception as error:  # noqa: BLE001  # the next look tries again
-        worker._logger.warning("Runs could not be looked up (%s).", type(error).__name__)  # noqa: SLF001  # its own log
+        worker.log.warning("Runs could not be looked up (%s).", type(error).__name__)
         return None

@@ -85,12 +85,23 @@ class LeaseKeeper:
         """Take a run; without Redis too, because Prefect lets only one worker start it."""
         asked_at = time.monotonic()
         try:
-            if not await self.leases.take(str(run_id)):
+            if not await self._took(str(run_id)):
                 return False
         except LeaseError:
             self._distrust()
         self._valid_until[run_id] = asked_at + self.leases.seconds
         return True
+
+    async def _took(self, run_id: str) -> bool:
+        """Take what is free, or what a process still holds that died before it could give it back."""
+        if await self.leases.take(run_id):
+            return True
+        holder = (await self.leases.holders([run_id]))[run_id]
+        return (
+            holder is not None
+            and is_dead(holder, self.leases.holder)
+            and (await self.leases.take(run_id, instead_of=holder))
+        )
 
     def is_fresh(self, run_id: UUID) -> bool:
         """Tell whether nobody else can have this run by now."""

@@ -7,27 +7,23 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from flows.cpu_stages import media_of, sound_seconds
-from flows.footage import Changes, Footage, Uploads
+from flows.footage import Footage, Uploads
 from flows.intake import Door, Taken
-from flows.request import PreviewKind, Trim
+from flows.request import PreviewKind
 from flows.showing import part_at, preview_claims, show_clip, show_still, tracked
+from flows.taking import footage_of, lay_out, pictures_of, sources_of
 from flows.workbench import scratch, store_of
 from gpu_tasks.contract.artifacts import WORK, Artifact
 from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.credentials import InputClaim, Role
 from gpu_tasks.contract.faults import FaultCode, FaultError
-from gpu_tasks.contract.jobs import Reference, Timeline
-from gpu_tasks.contract.lineage import HandedIn
+from gpu_tasks.contract.jobs import Timeline
 from gpu_tasks.contract.looks import MadePreview
 from gpu_tasks.contract.media import VideoInfo
 from gpu_tasks.contract.options import FaceMapping, FaceSelection
 from gpu_tasks.draft.models import face_models
 from gpu_tasks.draft.one_pass import DraftOrder
-from gpu_tasks.media.cutting import plan_segments
-from gpu_tasks.media.errors import MediaError
 from gpu_tasks.media.still import read_image
-from gpu_tasks.media.timeline import plan_timeline
 from gpu_tasks.provenance.certificates import load_signatory
 from gpu_tasks.provenance.credential import Credential
 from gpu_tasks.provenance.settings import SigningSettings
@@ -82,11 +78,9 @@ def preview(order: PreviewOrder, signing: SigningSettings, r2: R2Settings) -> Sh
     store = store_of(r2)
     with scratch() as folder:
         door = Door(store, order.uploads.limits, folder)
-        target, audio, timeline = _target_and_sound(door, order.uploads)
-        sources = [
-            door.source(upload, f"Source {place} of {len(order.uploads.sources)}")
-            for place, upload in enumerate(order.uploads.sources, start=1)
-        ]
+        layout = lay_out(door, order.uploads)
+        target, audio, timeline = layout.target, layout.audio, layout.timeline
+        sources = sources_of(door, order.uploads)
         frame_count = 1 if order.kind is PreviewKind.FRAME else max(1, round(PREVIEW_SECONDS * timeline.fps))
         part = part_at(timeline, order.at_seconds, frame_count, field="at_seconds")
         models = face_models()
@@ -106,7 +100,7 @@ def preview(order: PreviewOrder, signing: SigningSettings, r2: R2Settings) -> Sh
         if order.kind is PreviewKind.FRAME:
             with_face = show_still(draft, unsigned, models)
         else:
-            own = target.path if media_of(target.report).audio else None
+            own = target.path if layout.media.audio else None
             with_face = show_clip(draft, unsigned, models, sound=audio.path if audio else own)
         if not with_face:
             shown = f"Frames {part.start_frame} to {part.stop_frame - 1} were looked at."
@@ -118,14 +112,13 @@ def preview(order: PreviewOrder, signing: SigningSettings, r2: R2Settings) -> Sh
         claims = preview_claims(draft, inputs, task_id=order.task_id, consent_id=consent_id)
         sign_file(unsigned, signed, Credential(claims=claims, media_type=media_type), load_signatory(signing))
         artifact = store.put_file(signed, f"{WORK}preview/{order.task_id}{suffix}", media_type)
-    video = media_of(target.report).video
     return Shown(
         artifact=artifact,
         preview=MadePreview(
             key=artifact.key,
             media_type=media_type,
-            width=video.width if video else 0,
-            height=video.height if video else 0,
+            width=layout.video.width,
+            height=layout.video.height,
             duration_sec=0.0 if order.kind is PreviewKind.FRAME else round(float(part.frame_count / timeline.fps), 3),
         ),
     )
@@ -140,55 +133,10 @@ def look(uploads: Uploads, r2: R2Settings) -> Look:
     """
     with scratch() as folder:
         door = Door(store_of(r2), uploads.limits, folder)
-        target, audio, timeline = _target_and_sound(door, uploads)
-        media = media_of(target.report)
-        if media.video is None:
-            raise MediaError(FaultCode.NO_VIDEO_STREAM)
-        known = door.known_tracks(target, timeline, uploads.revisions)
-        footage = None
-        if known is not None:
-            sources = [door.source(upload, f"Source {place}") for place, upload in enumerate(uploads.sources, start=1)]
-            references = [
-                door.reference(upload, f"Reference {place}") for place, upload in enumerate(uploads.references, start=1)
-            ]
-            faces, tracks = known
-            footage = Footage(
-                target=target.artifact,
-                target_media=media,
-                audio=audio.artifact if audio else None,
-                audio_seconds=sound_seconds(audio.report) if audio else None,
-                sources=tuple(source.artifact for source in sources),
-                references=tuple(
-                    Reference(named=upload.key, picture=taken.artifact)
-                    for upload, taken in zip(uploads.references, references, strict=True)
-                ),
-                handed_in=HandedIn(
-                    target=target.handed_in,
-                    audio=audio.handed_in if audio else None,
-                    sources=tuple(source.handed_in for source in sources),
-                    references=tuple(reference.handed_in for reference in references),
-                ),
-                changes=Changes(),
-                faces=faces,
-                tracks=tracks,
-                timeline=timeline,
-                segments=plan_segments(
-                    timeline, uploads.cutting, target=target.path, audio=audio.path if audio else None
-                ),
-            )
-        return Look(video=media.video, timeline=timeline, footage=footage)
-
-
-def _target_and_sound(door: Door, uploads: Uploads) -> tuple[Taken, Taken | None, Timeline]:
-    target = door.target(uploads.target)
-    media = media_of(target.report)
-    if media.video is None:
-        raise MediaError(FaultCode.NO_VIDEO_STREAM, f"Target, {uploads.target.key}.")
-    audio = door.audio(uploads.audio) if uploads.audio else None
-    seconds = sound_seconds(audio.report) if audio else None
-    trim = uploads.trim or Trim()
-    timeline = plan_timeline(media.video, seconds, uploads.sync_mode, trim_start=trim.start, trim_end=trim.end)
-    return target, audio, timeline
+        layout = lay_out(door, uploads)
+        known = door.known_tracks(layout.target, layout.timeline, uploads.revisions)
+        footage = footage_of(uploads, layout, pictures_of(door, uploads), *known) if known is not None else None
+        return Look(video=layout.video, timeline=layout.timeline, footage=footage)
 
 
 def _claim(role: Role, taken: Taken) -> InputClaim:

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from flows.cpu_stages import media_of
 from flows.footage import Limits, Upload
 from flows.intake import Door, Taken, keep
+from flows.taking import media_of
 from flows.workbench import scratch, store_of
 from gpu_tasks.contract.faults import MEANINGS, FaultCode, FaultError
 from gpu_tasks.contract.looks import FoundFace, FoundFaces, Notice

@@ -13,8 +13,8 @@ from blocks.r2 import R2Bucket
 from flows import looking, planning
 from flows.answering import answer_with
 from flows.cpu_pool import QUICK_POOL
+from flows.documents import signing_of
 from flows.request import PreviewRequest
-from flows.run import signing_of
 from gpu_tasks.contract.audit import AuditEvent, AuditFact
 from gpu_tasks.contract.looks import MadePreview
 

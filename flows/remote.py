@@ -26,7 +26,7 @@ from flows.following import Follower, Report
 from flows.handover import is_handed_back
 from flows.ledger import Cause, JobLedger, Terms
 from flows.order import Clock, Order
-from flows.retrying import OF_ANOTHER_RELEASE, RETRIES, Retry, is_worth_another_attempt
+from flows.retrying import RETRIES, Retry, is_of_the_endpoint, is_worth_another_attempt
 from flows.stopping import attempt_end
 from flows.terms import policy_of, terms_of
 from flows.verdict import End
@@ -114,12 +114,13 @@ class RemoteJob:
                     if receipt is not None:
                         return await self._done(receipt)
                 newest = await asyncio.to_thread(self._ledger.newest_claim)
-                if newest is not None and (end is None or newest.attempt > end.attempt):
-                    end = await self._join(newest, waker)
-                else:
-                    end = await self._attempt(end, waker)
+                newer = newest if newest and (end is None or newest.attempt > end.attempt) else None
+                outcome = await (self._join(newer, waker) if newer else self._attempt(end, waker))
+                if isinstance(outcome, Receipt):
+                    return await self._done(outcome)
+                end = outcome
 
-    async def _attempt(self, end: End | None, waker: Waker) -> End | None:
+    async def _attempt(self, end: End | None, waker: Waker) -> End | Receipt | None:
         """Make the attempt after `end`; None means: look at the bucket again."""
         self._clock.check(self.job.stage)
         if end is not None:
@@ -214,7 +215,7 @@ class RemoteJob:
         cause = Cause.SUBMIT_UNCLEAR.value if is_unclear else error.fault.code.value
         return End(claim.attempt, error.fault, cause, status, was_queued=False)
 
-    async def _join(self, claim: Claim, waker: Waker) -> End | None:
+    async def _join(self, claim: Claim, waker: Waker) -> End | Receipt | None:
         """Wait for what an earlier or another run has claimed; None means: look at the bucket again."""
         is_ours = claim.task_id == self.task_id
         if claim.job_id is not None and is_ours:
@@ -240,11 +241,11 @@ class RemoteJob:
             return None
         return await asyncio.to_thread(self._ledger.submitted, claim, marker.job_id)
 
-    async def _follow(self, claim: Claim, waker: Waker, *, is_ours: bool) -> End | None:
+    async def _follow(self, claim: Claim, waker: Waker, *, is_ours: bool) -> End | Receipt:
         self._account = None
         follower = self._follower(claim, is_ours=is_ours)
         try:
-            end = await follower.follow(waker)
+            outcome = await follower.follow(waker)
         except (asyncio.CancelledError, JobError) as error:
             # Another run's job is not ours to stop, and a run that is handed back will join its job again.
             if is_ours and not is_handed_back(self.task_id):
@@ -254,9 +255,9 @@ class RemoteJob:
         if is_ours:
             self._tries += 1
             await self._settle()
-        if end is not None and (RETRIES[end.fault.code] is Retry.ELSEWHERE or end.fault.code in OF_ANOTHER_RELEASE):
+        if isinstance(outcome, End) and is_of_the_endpoint(outcome.fault.code):
             self._unfit.add(claim.endpoint_id)
-        return end
+        return outcome
 
     def _follower(self, claim: Claim, *, is_ours: bool) -> Follower:
         return Follower(

@@ -19,6 +19,7 @@ from blocks import registry
 from blocks.policy import PipelinePolicy
 from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
+from blocks.tags import OURS
 from flows import batches
 from flows.failed_runs import failed_items
 from flows.reprocessing import FAILED, candidate_request, check_selection, chosen, lineages, planned, worse
@@ -136,7 +137,7 @@ class Work:
                 "request": candidate_request(self._batch.name, item).model_dump(mode="json", exclude={"consent"}),
                 "consent": consent,
             },
-            tags=["lipswap", "lipswap.reprocess"],
+            tags=[OURS, "lipswap.reprocess"],
             # Asked again after a death of this flow, Prefect returns the run that there is.
             idempotency_key=f"reprocess/{self._batch.name}/{item.task_id}",
         )

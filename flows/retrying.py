@@ -116,7 +116,7 @@ RETRIES: Mapping[FaultCode, Retry] = MappingProxyType(
 
 
 # What a worker of another release answers: the job goes to another endpoint, where there is one.
-OF_ANOTHER_RELEASE = frozenset({FaultCode.REVISION_MISMATCH, FaultCode.CONTRACT_MISMATCH})
+_OF_ANOTHER_RELEASE = frozenset({FaultCode.REVISION_MISMATCH, FaultCode.CONTRACT_MISMATCH})
 
 
 def is_passing(error: BaseException) -> bool:
@@ -124,6 +124,11 @@ def is_passing(error: BaseException) -> bool:
     if not isinstance(error, FaultError) or isinstance(error, JobError):
         return False
     return RETRIES[error.fault.code] is Retry.WAIT
+
+
+def is_of_the_endpoint(code: FaultCode) -> bool:
+    """Tell whether the endpoint's workers cannot do the job at all, while another endpoint's may."""
+    return RETRIES[code] is Retry.ELSEWHERE or code in _OF_ANOTHER_RELEASE
 
 
 def is_worth_another_attempt(code: FaultCode) -> bool:

@@ -5,19 +5,15 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from blocks import record_changes, registry
+from blocks import record_changes
 from blocks.audit import AuditLog
-from blocks.job_store import JobStore, JobStoreError
+from blocks.job_store import JobStoreError
 from blocks.key_refusal import note_key_refused
 from blocks.patience import patiently
-from blocks.policy import PipelinePolicy
-from blocks.provenance import ProvenancePolicy
-from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
 from blocks.runpod_client import JobStatus
 from flows import alerts
@@ -25,6 +21,7 @@ from flows.accounts import JobAccount, Spent
 from flows.announcing import announce
 from flows.board import Board
 from flows.budget import Budget
+from flows.documents import Blocks, signing_of
 from flows.errors import JobError, PipelineError
 from flows.following import JobNews
 from flows.footage import Footage
@@ -44,40 +41,13 @@ from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage, Wav2LipJob
 from gpu_tasks.contract.lineage import lineage_key
 from gpu_tasks.contract.manifest import resolve_engine
 from gpu_tasks.contract.records import ErrorRecord, ResultRecord, Status
-from gpu_tasks.provenance.settings import SigningSettings
-
-
-class Blocks(NamedTuple):
-    """The block documents as they are when the run begins; operators may have edited them a moment ago."""
-
-    media: R2Bucket
-    jobs: JobStore
-    policy: PipelinePolicy
-    wav2lip: RunPodEndpoint
-    facefusion: RunPodEndpoint
-    provenance: ProvenancePolicy
-
-    @classmethod
-    async def load(cls) -> "Blocks":
-        """Read all documents at once."""
-        async with get_client() as client:
-            return cls(
-                *await asyncio.gather(
-                    R2Bucket.aload(registry.MEDIA, client=client),
-                    JobStore.aload(registry.JOBS, client=client),
-                    PipelinePolicy.aload(registry.POLICY, client=client),
-                    RunPodEndpoint.aload(registry.WAV2LIP, client=client),
-                    RunPodEndpoint.aload(registry.FACEFUSION, client=client),
-                    ProvenancePolicy.aload(registry.PROVENANCE, client=client),
-                )
-            )
 
 
 class Run:
     """One run: its request, its blocks, its record. A plain object, so that Prefect passes it to tasks untouched."""
 
     def __init__(
-        self, task_id: str, request: PipelineRequest, blocks: "Blocks", consent: DeclaredConsent | None = None
+        self, task_id: str, request: PipelineRequest, blocks: Blocks, consent: DeclaredConsent | None = None
     ) -> None:
         self.task_id = task_id
         self.request = request
@@ -332,12 +302,6 @@ class Run:
                 details=details,
             )
         )
-
-
-def signing_of(policy: ProvenancePolicy) -> SigningSettings:
-    """Return a block's names of files as settings; every field is given, so that no environment is asked."""
-    names = ("chain", "key", "trust_anchors", "tsa_url", "tsa_anchors", "development")
-    return SigningSettings(**{name: getattr(policy, name) for name in names})
 
 
 @asynccontextmanager

@@ -1,11 +1,11 @@
-"""The life of an in-process worker: settings, signals, a clean end."""
+"""The life of an in-process worker: a thread of its own, signals, a clean end."""
 
 import asyncio
 import logging
 import os
 import signal
-import socket
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
@@ -18,96 +18,111 @@ import flows.pipeline
 import flows.preview
 import flows.verifying  # noqa: F401  # the same
 from blocks.connections import close_shared
-from blocks.leases import Leases
 from blocks.logs import set_up_logs
-from blocks.settings import OrchestratorSettings
-from flows.admission import Lanes
 from flows.cpu_pool import CPU_POOL, QUICK_POOL
 from flows.inprocess_engine import share_tls_context, wait_for_server
 from flows.inprocess_worker import InProcessWorker
-from flows.leasing import this_process
-from flows.pools import INPROCESS_POOL
 from gpu_tasks import tracing
 
 # Together under the three seconds that a supervisor grants.
 _STOP_SECONDS = 2.0
-_DRAIN_SECONDS = 0.4
-_QUICK_RUNS = 16
+_GOODBYE_SECONDS = 0.3
+_DRAIN_SECONDS = 0.3
 # Runs ask the bucket in threads. By default there would be six on a small machine, for all runs together.
 _IO_THREADS = 32
 
 _logger = logging.getLogger(__name__)
 
+Work = Callable[[], Awaitable[None]]
 
-def serve() -> NoReturn:
-    """Run the worker in a thread of its own and end the process on SIGTERM or Ctrl-C.
 
-    The main thread keeps the signals: Prefect's engine installs a handler of its own wherever it may.
+class Life:
+    """A worker at work in a thread of its own: Prefect's engine installs a handler of signals wherever it may.
+
+    Args:
+        worker: Who works.
+        work: What it does until it is cancelled.
     """
-    settings = OrchestratorSettings()
+
+    def __init__(self, worker: InProcessWorker, work: Work) -> None:
+        self._worker = worker
+        self._work = work
+        self._drain_seconds = worker.settings.drain_seconds
+        self._stop, self._handed_back, self._ended = threading.Event(), threading.Event(), threading.Event()
+        self.error: BaseException | None = None
+        CPU_POOL.processes = worker.settings.cpu_processes
+        share_tls_context()
+        wait_for_server()
+        threading.Thread(target=self._live, name="worker", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask it to hand back its runs and end."""
+        self._stop.set()
+
+    def until_over(self) -> bool:
+        """Wait until it has ended, or has handed back all runs after `stop`; tells whether all is well."""
+        self._stop.wait()
+        is_over = self._handed_back.wait(_STOP_SECONDS + self._drain_seconds)
+        for pool in (CPU_POOL, QUICK_POOL):
+            pool.close()
+        # What is left to say is that the worker is gone, which Prefect finds out by itself, too.
+        self._ended.wait(_GOODBYE_SECONDS)
+        for worker in (APILogWorker, EventsWorker):
+            worker.drain_all(timeout=_DRAIN_SECONDS)
+        tracing.flush()
+        return is_over and self.error is None
+
+    def _live(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception as error:
+            _logger.exception("The worker ended.")
+            self.error = error
+        finally:
+            for event in (self._handed_back, self._ended, self._stop):
+                event.set()
+
+    async def _serve(self) -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="io"))
+        working = asyncio.ensure_future(self._work())
+        warming = asyncio.gather(CPU_POOL.warm_up(), QUICK_POOL.warm_up())
+        stopping = asyncio.create_task(asyncio.to_thread(self._stop.wait))
+        try:
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                await self._worker.hand_back_all(drain_seconds=self._drain_seconds)
+                working.cancel()
+        finally:
+            for event in (self._handed_back, self._stop):
+                event.set()
+            warming.cancel()
+            await asyncio.gather(working, warming, return_exceptions=True)
+            await close_shared()
+        if not working.cancelled() and (error := working.exception()) is not None:
+            raise error
+
+
+def serve(worker: InProcessWorker) -> NoReturn:
+    """Let a worker work, and end the process on SIGTERM or Ctrl-C."""
+    settings = worker.settings
     set_up_logs(settings.log_format)
     tracing.set_up("lipswap-orchestrator", settings.otel_endpoint)
-    CPU_POOL.processes = settings.cpu_processes
-    share_tls_context()
-    wait_for_server()
-    stop = threading.Event()
-    ended = threading.Event()
+    life = Life(worker, worker.start)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    outcome: list[int] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(_serve(settings, stop))
-            outcome.append(0)
-        except Exception:
-            _logger.exception("The worker ended.")
-            outcome.append(1)
-        finally:
-            ended.set()
-            stop.set()
-
-    threading.Thread(target=run, name="worker", daemon=True).start()
-    stop.wait()
-    code = outcome[0] if ended.wait(_STOP_SECONDS + settings.drain_seconds) else 1
-    _close_pools()
-    for worker in (APILogWorker, EventsWorker):
-        worker.drain_all(timeout=_DRAIN_SECONDS)
-    tracing.flush()
+        signal.signal(number, lambda *_: life.stop())
     # Prefect's threads take two more seconds to end; whoever sent SIGTERM sends SIGKILL next.
-    os._exit(code)
+    os._exit(0 if life.until_over() else 1)
 
 
-async def _serve(settings: OrchestratorSettings, stop: threading.Event) -> None:
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="io"))
-    name = f"{socket.gethostname()}-{os.getpid()}"
-    leases = Leases.of(settings, this_process(name))
-    worker = InProcessWorker(
-        work_pool_name=INPROCESS_POOL,
-        name=name,
-        leases=leases,
-        lanes=Lanes(long=settings.max_runs, quick=_QUICK_RUNS),
-        run_attempts=settings.run_attempts,
-    )
-    working = asyncio.create_task(worker.start())
-    warming = asyncio.gather(CPU_POOL.warm_up(), QUICK_POOL.warm_up())
-    stopping = asyncio.create_task(asyncio.to_thread(stop.wait))
+async def work_beside_signals(worker: InProcessWorker, work: Work) -> None:
+    """Let a worker work until this is cancelled, as Prefect's command line does on its signals."""
+    tracing.set_up("lipswap-orchestrator", worker.settings.otel_endpoint)
+    life = Life(worker, work)
+    over = asyncio.create_task(asyncio.to_thread(life.until_over))
     try:
-        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            await worker.hand_back_all(drain_seconds=settings.drain_seconds)
-            working.cancel()
+        await asyncio.shield(over)
     finally:
-        stop.set()
-        warming.cancel()
-        _close_pools()
-        await asyncio.gather(working, warming, return_exceptions=True)
-        await leases.close()
-        await close_shared()
-    if not working.cancelled() and (error := working.exception()) is not None:
-        raise error
-
-
-def _close_pools() -> None:
-    for pool in (CPU_POOL, QUICK_POOL):
-        pool.close()
+        life.stop()
+        await over
+    if life.error is not None:
+        raise life.error

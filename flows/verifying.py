@@ -11,9 +11,9 @@ from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
 from flows.answering import answer_with
 from flows.cpu_pool import QUICK_POOL
+from flows.documents import signing_of
 from flows.examining import examine
 from flows.request import VerifyRequest
-from flows.run import signing_of
 from gpu_tasks.contract.audit import AuditEvent, AuditFact
 from gpu_tasks.contract.credentials import Verdict
 

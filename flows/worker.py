@@ -8,9 +8,11 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run until SIGTERM or Ctrl-C."""
-    from flows.serving import serve  # noqa: PLC0415  # Prefect must not be imported into the CPU pool's processes
+    from flows.inprocess_worker import InProcessWorker  # noqa: PLC0415  # Prefect is not for the CPU pool's processes
+    from flows.pools import INPROCESS_POOL  # noqa: PLC0415  # the same
+    from flows.serving import serve  # noqa: PLC0415  # the same
 
-    serve()
+    serve(InProcessWorker(INPROCESS_POOL))
 
 
 if __name__ == "__main__":

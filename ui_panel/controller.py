@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from api_shim.calls import ApiError, ApiUnreachableError, ClientError
+from api_shim.calls import ClientError
 from gpu_tasks.contract.faults import Fault, FaultCode
 from ui_panel import messages as said
 from ui_panel.composing import compose, missing
@@ -18,6 +18,7 @@ from ui_panel.looks import Looks
 from ui_panel.media import Media, Slot, Span
 from ui_panel.offers import Offers
 from ui_panel.recall import recall
+from ui_panel.sightings import seen, sign_anew
 from ui_panel.state import PageState, Place, Route, Work
 from ui_panel.watching import Sight, Watchers
 
@@ -64,7 +65,7 @@ class Controller:
             self.state.param.update(routes=routes, is_api_away=False, trouble=trouble, must_reload=must_reload)
             self._looks.refresh()
             if self.state.place is Place.HISTORY:
-                await self._asking(Work.HISTORY, self._history.load())
+                await self.show(Place.HISTORY)
             return
 
     def close(self) -> None:
@@ -211,18 +212,8 @@ class Controller:
 
     async def _restore(self, kept: said.Kept) -> None:
         """Put back what a tab had kept: URLs are signed anew, and what is gone from the bucket is left out."""
-
-        async def seen(media: Media | None) -> Media | None:
-            if media is None:
-                return None
-            try:
-                return media.seen_at(await self._door.look_up(media.key))
-            except ApiUnreachableError:
-                return media.seen_at(None)
-            except ApiError:
-                return None
-
-        voice, video, *faces = await asyncio.gather(*(seen(media) for media in (kept.voice, kept.video, *kept.faces)))
+        files = (kept.voice, kept.video, *kept.faces)
+        voice, video, *faces = await asyncio.gather(*(seen(media, self._door) for media in files))
         self.state.param.update(
             voice=voice or self.state.voice,
             video=video or self.state.video,
@@ -266,6 +257,8 @@ class Controller:
                 await self._asking(Work.HISTORY, self._history.load(more=True))
             case "dismiss":
                 self.state.param.update(trouble=None, looks_fault=None)
+            case "sign":
+                await sign_anew(self.state, self._door)
             case "find_faces":
                 await self._looks.find_faces()
             case "afresh":

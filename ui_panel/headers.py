@@ -1,11 +1,14 @@
 """What every answer of the page's server says to browsers: where they may load from, and who may frame it."""
 
+import re
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform
 
+_CONTENT_NAMED: Final = re.compile(r"^/static/extensions/[^?]+\?[0-9a-f]{32,64}$")
 _FIXED: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -46,8 +49,9 @@ def secured(bucket: Callable[[], str | None]) -> Callable[[HTTPServerRequest], O
     """Return a transform for Tornado that adds the headers to all answers, errors and Panel's own files included."""
 
     class Secured(OutputTransform):
-        def __init__(self, _request: HTTPServerRequest) -> None:
-            pass
+        def __init__(self, request: HTTPServerRequest) -> None:
+            # Panel lets browsers keep what has `?v=`, and not what has the digest alone: its largest file.
+            self._is_named_by_content = bool(_CONTENT_NAMED.search(request.uri or ""))
 
         def transform_first_chunk(
             self,
@@ -59,6 +63,9 @@ def secured(bucket: Callable[[], str | None]) -> Callable[[HTTPServerRequest], O
             for name, value in _FIXED.items():
                 headers[name] = value
             headers["Content-Security-Policy"] = policy(bucket() or "")
+            is_found = status_code in {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}
+            if is_found and self._is_named_by_content and "Cache-Control" not in headers:
+                headers["Cache-Control"] = "public, max-age=31536000, immutable"
             headers.pop("Server", None)
             return status_code, headers, chunk
 

@@ -1,8 +1,9 @@
 """What a browser may say to the page's server; whatever has another form is not listened to."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from flows.request import PreviewKind
 from gpu_tasks.contract.consent import ConsentBasis
@@ -98,7 +99,7 @@ class OnTask(_Message):
 
 
 class Plain(_Message):
-    type: Literal["run", "more", "dismiss", "find_faces", "afresh"]
+    type: Literal["run", "more", "dismiss", "sign", "find_faces", "afresh"]
 
 
 Message = Annotated[
@@ -106,3 +107,13 @@ Message = Annotated[
     Field(discriminator="type"),
 ]
 MESSAGES: TypeAdapter[Message] = TypeAdapter(Message)
+
+
+def place_asked(query: Mapping[str, str]) -> Show:
+    """Return what the address of a page leads to; without a place that there is, to the start."""
+    if query.get("place") == Place.HISTORY:
+        return Show(type="show", place=Place.HISTORY)
+    try:
+        return Show.model_validate({"type": "show", "place": Place.TASK, "task_id": query["task"]})
+    except (KeyError, ValidationError):
+        return Show(type="show", place=Place.COMPOSE)

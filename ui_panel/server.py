@@ -18,6 +18,7 @@ from ui_panel.assets import AssetHandler, Assets
 from ui_panel.door import Door
 from ui_panel.examples import Examples
 from ui_panel.headers import secured
+from ui_panel.messages import place_asked
 from ui_panel.offers import Offers
 from ui_panel.packing import Packed
 from ui_panel.session import Services, Session
@@ -115,8 +116,10 @@ async def _learn_bucket(offers: Offers) -> None:
 def _open(services: Services) -> object:
     """Make what one browser tab shows."""
     asked = {name: values[0].decode("utf-8", "replace") for name, values in pn.state.session_args.items() if values}
-    task_id = asked.get("task", "")
+    shown = place_asked(asked)
     state = PageState(
+        place=shown.place,
+        task_id=shown.task_id,
         language=language_of(asked.get("lang", ""), pn.state.headers.get("Accept-Language", "")),
         user=pn.state.user or "",
     )
@@ -125,10 +128,8 @@ def _open(services: Services) -> object:
 
     async def begin() -> None:
         session.start()
-        if task_id:
-            await session.controller.hear({"type": "show", "place": Place.TASK.value, "task_id": task_id})
-        elif asked.get("place") == Place.HISTORY.value:
-            state.place = Place.HISTORY
+        if shown.place is Place.TASK:
+            await session.controller.show(shown.place, shown.task_id)
 
     pn.state.onload(begin)
     pn.state.on_session_destroyed(lambda _context: session.close())

@@ -6,7 +6,9 @@ from importlib.resources import files
 from typing import Any, Final
 
 import panel_material_ui as pmui
+import param
 from jinja2 import Template
+from panel.util import edit_readonly
 from panel_material_ui.template.base import parse_template
 
 from gpu_tasks.contract.sentences import Language
@@ -47,7 +49,7 @@ def page_of(islands: Mapping[str, Island], state: PageState, assets: Assets, *, 
         islands["frame"], islands["hero"], steps, islands["choices"], islands["task"], islands["history"], **flat
     )
     said = words(state.language)
-    return pmui.Page(
+    page = pmui.Page(
         title=said["page.title"],
         meta_description=said["page.description"],
         main=[main],
@@ -65,6 +67,16 @@ def page_of(islands: Mapping[str, Island], state: PageState, assets: Assets, *, 
         favicon=assets.path("icon.svg"),
         template=_template(state.language, assets),
     )
+    # It watches a parameter of the whole process, which would keep every page that was ever open.
+    with edit_readonly(page):
+        page.busy = _Still().param.busy
+    return page
+
+
+class _Still(param.Parameterized):
+    """What a page without a busy indicator watches."""
+
+    busy = param.Boolean(default=False)
 
 
 @cache

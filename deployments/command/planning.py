@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from deployments.capacity.simulation import HostLoad, Load, Outcome, StageLoad, StageOutcome, simulate
+from deployments.capacity.loads import HostLoad, Load, Outcome, StageLoad, StageOutcome
+from deployments.capacity.simulation import simulate
 from deployments.command.exits import told_errors, told_in
 from deployments.command.options import AsJson, File
 from deployments.console import Told

@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from deployments.local.errors import NotReady, ServiceFailed, ServiceGaveUp
 from deployments.local.layout import DataDirectory
@@ -32,6 +33,8 @@ class Keeper:
         self._deaths: deque[float] = deque()
         self._settled = False
         self._expected_exit = False
+        self._may_start = asyncio.Event()
+        self._may_start.set()
         self._last_reason = "never asked"
 
     async def start(self) -> None:
@@ -79,7 +82,23 @@ class Keeper:
             else:
                 self._tell(Happening.DIED, detail=_exit_words(code))
                 await asyncio.sleep(self._count_death())
+            await self._may_start.wait()
             await self._start_again()
+
+    def kill(self) -> None:
+        """End the program as `kill -9` would; `keep` starts it again."""
+        if self.child:
+            self.ready.clear()
+            self.child.kill()
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Start the program no more while the block lasts; one that runs goes on."""
+        self._may_start.clear()
+        try:
+            yield
+        finally:
+            self._may_start.set()
 
     async def restart(self, seconds: float) -> None:
         """Stop the program as at the end of the stack; `keep` starts it again."""

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import shutil
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -148,12 +148,18 @@ class Stack:
 
     async def kill(self, service: ServiceName) -> int:
         """End one program as `kill -9` would and return its pid; the supervisor starts it again."""
-        keeper = self._running.keeper(service)
         pid = self.pids()[service]
-        if keeper.child:
-            keeper.ready.clear()
-            keeper.child.kill()
+        self._running.keeper(service).kill()
         return pid
+
+    @asynccontextmanager
+    async def away(self, service: ServiceName) -> AsyncIterator[None]:
+        """End one program as `kill -9` would, and let the supervisor start it again when the block is left."""
+        keeper = self._running.keeper(service)
+        with keeper.held_back():
+            keeper.kill()
+            yield
+        await self.until_ready(service)
 
     async def restart(self, service: ServiceName, *, seconds: float = 90.0) -> None:
         """Stop one program in an orderly way and wait until it works again."""

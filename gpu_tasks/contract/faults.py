@@ -183,7 +183,9 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
         "The endpoint's workers end before they take a job; look at their logs in the RunPod console.", retryable=False
     ),
     FaultCode.RUNPOD_JOB_EXPIRED: FaultMeaning(
-        "RunPod dropped the job because its time to live was over.", retryable=True
+        "RunPod dropped the job because its time to live was over; allow more workers in the RunPod console, or raise "
+        "RUNPOD_QUEUE_TIMEOUT and RUNPOD_JOB_TIMEOUT.",
+        retryable=True,
     ),
     FaultCode.BUDGET_EXCEEDED: FaultMeaning("The GPU budget does not allow it.", retryable=False),
     FaultCode.PRICE_UNKNOWN: FaultMeaning(

@@ -2,11 +2,12 @@
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Generic
+from typing import Generic, TypeVar
 
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode, FaultError
@@ -24,6 +25,11 @@ _log = logging.getLogger(__name__)
 
 _FETCHES_AT_ONCE = 4
 _MEDIA_TYPE = "video/mp4"
+# What was computed is paid for: a bucket that is away is waited for as long as flows wait for it.
+_OUTAGE_SECONDS = 150.0
+_PAUSE_SECONDS = 2.0
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class Execution(Generic[JobT]):
             self.cancellation.checkpoint()
             receipt = self._deliver(product, marker, started)
         # Not cancellable any more: the work is paid for, the next caller shall find it.
-        settled = self.ledger.settle(receipt)
+        settled = _patiently(lambda: self.ledger.settle(receipt))
         facts = {"work_seconds": round(receipt.work_seconds, 2), "was_first": settled == receipt}
         _log.info("finished", extra={"facts": facts})
         return settled
@@ -115,7 +121,10 @@ class Execution(Generic[JobT]):
         if made.video is None:
             raise FaultError(FaultCode.RESULT_MISSING)
         key = self.ledger.keys.output(marker.attempt, marker.execution)
-        artifact = self.workshop.store.put_file(product.path, key, _MEDIA_TYPE, if_absent=True)
+        put_file = self.workshop.store.put_file
+        artifact = _patiently(
+            lambda: put_file(product.path, key, _MEDIA_TYPE, if_absent=True), checkpoint=self.cancellation.checkpoint
+        )
         return Receipt(
             fingerprint=fingerprint(self.job),
             stage=self.job.stage,
@@ -134,3 +143,22 @@ class Execution(Generic[JobT]):
             finished_at=datetime.now(UTC),
             notes=product.notes,
         )
+
+
+def _patiently(keep: Callable[[], R], *, checkpoint: Callable[[], None] = lambda: None) -> R:
+    """Return what `keep` returns, asked again while the bucket is away; after a while its error is raised.
+
+    Raises:
+        JobCancelledError: `checkpoint` says so, before each try.
+        FaultError: STORAGE_UNAVAILABLE, or as `keep`.
+    """
+    deadline = time.monotonic() + _OUTAGE_SECONDS
+    while True:
+        checkpoint()
+        try:
+            return keep()
+        except FaultError as error:
+            if error.fault.code is not FaultCode.STORAGE_UNAVAILABLE or time.monotonic() > deadline:
+                raise
+        _log.info("waiting for the bucket")
+        time.sleep(_PAUSE_SECONDS)

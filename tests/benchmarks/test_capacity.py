@@ -10,7 +10,8 @@ import pytest
 
 from api_shim.client import Client
 from blocks.settings import OrchestratorSettings
-from deployments.capacity.simulation import HostLoad, Load, StageLoad, simulate
+from deployments.capacity.loads import HostLoad, Load, StageLoad
+from deployments.capacity.simulation import simulate
 from deployments.fleet.declaration import read_declaration
 from deployments.requests import Inputs, upload_all
 from flows.accounts import ExecutionEntry

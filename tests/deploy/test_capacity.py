@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from deployments.capacity.simulation import HostLoad, Load, StageLoad, simulate
+from deployments.capacity.loads import HostLoad, Load, StageLoad
+from deployments.capacity.simulation import simulate
 from tests.deploy.commands import lipswap
 
 WARM = {"cold_seconds": 0.0, "idle_seconds": 0.0}

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.dockerfiles import ROOT, Dockerfile, dockerfiles
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(1800)]
 
@@ -26,10 +27,10 @@ LARGEST = {"api": 900, "ui": 500}
 LONGEST_SECONDS = {"api": 180.0}
 _CUDA_ONLY = re.compile(r"^(nvidia-|cuda-|triton|torch==)")
 
-# A process that finds no setting says which one it lacks: it was found, imported and began.
+# A process that finds no setting says which one it lacks: it was found, imported and began. The page lacks none.
 FIRST_WORDS = {
     "api": r"R2_ENDPOINT|endpoint|JOBSTORE_REDIS_URL|PREFECT_API_URL",
-    "ui": r"FF_API_BASE_URL|api_base_url|running",
+    "ui": r"The page listens on",
     "wav2lip": r"endpoint|R2_",
     "facefusion": r"endpoint|R2_",
 }
@@ -45,13 +46,39 @@ class Environment:
         return subprocess.run(
             [str(self.python), *command],
             cwd=self.python.parents[2],
-            env={"PATH": str(self.python.parent), "HOME": str(self.python.parents[2]), "PYTHONSAFEPATH": "1"}
-            | variables,
+            env=self._environment | variables,
             capture_output=True,
             text=True,
             check=False,
             timeout=120,
         )
+
+    def says(self, words: str, *command: str, **variables: str) -> str:
+        """Start a command, and return what it has said once it says these words or has ended; it is stopped then."""
+        said = self.python.parents[2] / "said.txt"
+        with (
+            said.open("wb") as file,
+            subprocess.Popen(
+                [str(self.python), *command],
+                cwd=said.parent,
+                env=self._environment | variables,
+                stdout=file,
+                stderr=file,
+            ) as process,
+        ):
+
+            def has_spoken() -> bool:
+                return process.poll() is not None or re.search(words, said.read_text(encoding="utf-8")) is not None
+
+            try:
+                wait_until(has_spoken, seconds=120, what=f"{self.name} has begun")
+            finally:
+                process.kill()
+        return said.read_text(encoding="utf-8")
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": str(self.python.parent), "HOME": str(self.python.parents[2]), "PYTHONSAFEPATH": "1"}
 
     def megabytes(self) -> int:
         files = [path for path in self.python.parents[1].rglob("*") if path.is_file() and not path.is_symlink()]
@@ -95,12 +122,12 @@ def test_its_command_starts_and_asks_for_its_settings(image: Environment) -> Non
     command = next(one for one in IMAGES if one.name == image.name).command
     assert command[0] == "python"
 
-    # No settings at all: a container that was started without its environment file.
-    started = image.run(*command[1:])
+    # No settings at all, as a container that was started without its environment file; but any port, for the page.
+    said = image.says(FIRST_WORDS[image.name], *command[1:], LIPSWAP_PAGE_PORT="0")
 
-    assert "ModuleNotFoundError" not in started.stderr
-    assert "ImportError" not in started.stderr
-    assert re.search(FIRST_WORDS[image.name], started.stderr), started.stderr[-2000:]
+    assert "ModuleNotFoundError" not in said
+    assert "ImportError" not in said
+    assert re.search(FIRST_WORDS[image.name], said), said[-2000:]
 
 
 @each_image
@@ -129,9 +156,9 @@ def test_what_does_not_belong_there_is_not_there(image: Environment) -> None:
 def test_its_health_check_runs(image: Environment) -> None:
     health = next(one for one in IMAGES if one.name == image.name).health
 
-    checked = image.run(*health[1:])
+    checked = image.run(*(re.sub(r":\d+/", ":1/", word) for word in health[1:]))
 
-    # Nothing listens here, and a worker for CUDA is not fit for a machine without.
+    # Nothing listens on port 1, and a worker for CUDA is not fit for a machine without.
     expected = "cannot use it here" if image.name in {"wav2lip", "facefusion"} else "Connection refused"
     assert checked.returncode == 1
     assert expected in checked.stderr, checked.stderr[-2000:]

@@ -34,17 +34,22 @@ class Balancer:
         assert task is not None
         self._serving.add(task)
         try:
-            for port in itertools.islice(self._replicas, self._count):
-                with contextlib.suppress(OSError):
-                    there, back = await asyncio.open_connection(HOST, port)
-                    try:
-                        await asyncio.gather(_pour(reader, back), _pour(there, writer))
-                    finally:
-                        await _closed(back)
-                    break
+            # Cancelled only by `serve`, at its end; asyncio's streams would log a cancelled task as an error.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._pour_both(reader, writer)
         finally:
             self._serving.discard(task)
             await _closed(writer)
+
+    async def _pour_both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for port in itertools.islice(self._replicas, self._count):
+            with contextlib.suppress(OSError):
+                there, back = await asyncio.open_connection(HOST, port)
+                try:
+                    await asyncio.gather(_pour(reader, back), _pour(there, writer))
+                finally:
+                    await _closed(back)
+                break
 
 
 async def _closed(writer: asyncio.StreamWriter) -> None:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from blocks.connections import close_shared
 from blocks.job_store import JobStore
 from blocks.runpod import RunPodEndpoint
+from blocks.settings import WorkerType
 from deployments.local.control_plane.settings import EndpointConfig
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.jobs import Stage
@@ -22,14 +23,26 @@ from gpu_tasks.storage import ArtifactStore, connect
 from tests.runpod.plane import API_KEY, WORKERS, RunningPlane, plane_config, running_plane
 from tests.runs.jobs import Jobs
 from tests.runs.long_footage import SAMPLES, Identities, identity_workers
-from tests.runs.orchestra import Orchestra, deploy, worker_process
+from tests.runs.orchestra import Orchestra, SharedWorker, deploy_if_other, quick_deployments
 from tests.servers import RunningStack, running_stack, variables_of
 from tests.simulation.commands import simulated
 
 # Its tests import them from here.
 __all__ = ["SAMPLES"]
 
+# `make test-process` names Prefect's own worker here: the same tests of whole runs, on the other type.
+WORKER_TYPE = WorkerType(os.environ.get("LIPSWAP_WORKER_TYPE", WorkerType.INPROCESS.value))
 SCRIPTED = Path(__file__).parent / "workers" / "scripted.py"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out on Prefect's own worker what does not depend on the worker, and what starts workers of its own."""
+    if WORKER_TYPE is WorkerType.INPROCESS:
+        return
+    fixtures = {item: getattr(item, "fixturenames", ()) for item in items}
+    kept = [item for item in items if "shared_worker" in fixtures[item] and "alone" not in fixtures[item]]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
 
 
 @pytest.fixture(scope="package")
@@ -50,6 +63,7 @@ def environment(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "RUNPOD_POLL_INTERVAL": "0.5",
         "LIPSWAP_ALLOW_DRAFT": "true",
+        "LIPSWAP_WORKER_TYPE": WORKER_TYPE.value,
     }
 
 
@@ -177,9 +191,33 @@ def script(identities: Identities) -> Iterator[Identities]:
     identities.follow()
 
 
-@pytest.fixture(scope="module")
-def worker(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The in-process worker, for the tests of one module."""
-    deploy(environment)
-    with worker_process(environment, tmp_path_factory.mktemp("worker"), "flows.worker"):
+@pytest.fixture(scope="package")
+def deployer(environment: dict[str, str]) -> Iterator[None]:
+    """Deployments of this folder's tests, without the imports of each."""
+    with quick_deployments(environment):
         yield
+
+
+@pytest.fixture(scope="package")
+def shared_worker(
+    environment: dict[str, str],
+    deployer: None,  # noqa: ARG001  # before the first deployment
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[SharedWorker]:
+    """The one worker of most modules, at work when one asks for it."""
+    shared = SharedWorker(environment, tmp_path_factory.mktemp("worker"))
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture(scope="module")
+def worker(environment: dict[str, str], shared_worker: SharedWorker) -> None:
+    """The worker, and what is deployed without anything special."""
+    deploy_if_other(environment)
+    shared_worker.at_work()
+
+
+@pytest.fixture(scope="module")
+def alone(shared_worker: SharedWorker) -> None:
+    """The tests of this module start workers of their own, and no other one takes their runs."""
+    shared_worker.stop()

@@ -1,6 +1,7 @@
 """The real worker process, and requests sent to it as the shim sends them."""
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -19,16 +20,68 @@ from prefect.client.schemas.objects import FlowRun
 from blocks import registry
 from blocks.job_store import JobStore
 from blocks.policy import PipelinePolicy
+from blocks.settings import WorkerType
+from flows.pools import PROCESS_POOL
 from flows.request import DEPLOYMENT
 from gpu_tasks.contract.records import TaskRecord
 from tests.waiting import await_until
 
+_DEPLOYING = Path(__file__).parent / "workers" / "deploying.py"
 _RUN_SECONDS = 90.0
+
+# What is run with `python -m`.
+COMMANDS = {
+    WorkerType.INPROCESS: ("flows.worker",),
+    WorkerType.PROCESS: ("prefect", "worker", "start", "--type", "process", "--pool", PROCESS_POOL),
+}
+
+
+@dataclass
+class Deployer:
+    """A process that has all imports of `deployments.deploy` behind it."""
+
+    process: subprocess.Popen[str]
+    last: dict[str, str] | None = None
+
+    def deploy(self, variables: dict[str, str]) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{json.dumps(variables)}\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "0\n", "it could not be deployed"
+        self.last = variables
+
+
+_deployers: dict[str, Deployer] = {}
+
+
+@contextmanager
+def quick_deployments(environment: dict[str, str]) -> Iterator[None]:
+    """Let `deploy` to the environment's server take a second instead of several while the block lasts."""
+    server, program = environment["PREFECT_API_URL"], [sys.executable, str(_DEPLOYING)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(program, env=environment, text=True, stdin=pipe, stdout=pipe) as process:
+        _deployers[server] = Deployer(process)
+        try:
+            yield
+        finally:
+            del _deployers[server]
 
 
 def deploy(environment: dict[str, str], **changes: str) -> None:
-    """Run `python -m deployments.deploy`."""
-    subprocess.run([sys.executable, "-m", "deployments.deploy"], env=environment | changes, check=True, timeout=90)
+    """Do what `python -m deployments.deploy` does."""
+    variables = environment | changes
+    if deployer := _deployers.get(variables["PREFECT_API_URL"]):
+        deployer.deploy(variables)
+    else:
+        subprocess.run([sys.executable, "-m", "deployments.deploy"], env=variables, check=True, timeout=90)
+
+
+def deploy_if_other(environment: dict[str, str]) -> None:
+    """Deploy, unless this is what was deployed last."""
+    deployer = _deployers.get(environment["PREFECT_API_URL"])
+    if deployer is None or deployer.last != environment:
+        deploy(environment)
 
 
 @dataclass(frozen=True)
@@ -58,6 +111,30 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait(10)
+
+
+class SharedWorker:
+    """The worker of all modules that need none of their own; of the type that the environment names.
+
+    It knows nothing of blocks and deployments before a run begins: each module deploys what it needs.
+    """
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self._environment = environment
+        self._folder = folder
+        self._worker: Worker | None = None
+
+    def at_work(self) -> Worker:
+        """Return it; it is started if it is not there."""
+        if self._worker is None or self._worker.has_ended():
+            command = COMMANDS[WorkerType(self._environment["LIPSWAP_WORKER_TYPE"])]
+            self._worker = Worker.start(self._environment, self._folder, [sys.executable, "-m", *command])
+        return self._worker
+
+    def stop(self) -> None:
+        """Make way for a test's own workers."""
+        if self._worker is not None and not self._worker.has_ended():
+            self._worker.stop()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 from gpu_tasks.contract.records import Status
 from tests.runs.orchestra import Orchestra, deploy, worker_process
 
-pytestmark = pytest.mark.bench
+pytestmark = [pytest.mark.bench, pytest.mark.usefixtures("alone")]
 
 BURST = 20
 

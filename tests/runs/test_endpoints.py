@@ -14,6 +14,7 @@ from flows.errors import JobError
 from flows.retrying import is_passing
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import keys_of
+from gpu_tasks.contract.receipts import Receipt
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, StorageError, connect
 from tests.runpod.plane import RunningPlane, comes_true
@@ -140,6 +141,18 @@ async def test_a_job_that_outlived_its_time_on_runpod_is_told_from_one_that_was_
     assert jobs.causes(job) == ["first", "runpod_job_expired"]
 
 
+async def test_a_job_that_outlives_its_time_in_the_queue_is_told_with_the_settings_that_give_it_more(
+    jobs: Jobs, store: ArtifactStore
+) -> None:
+    job = scripted_job("good")
+    claim = dead_claim(job, job_id="expired-u1", life_seconds=60.0).model_copy(update={"task_id": "a-run"})
+    store.put_json(keys_of(job).claim(1), claim, if_absent=True)
+    with pytest.raises(JobError, match="raise RUNPOD_QUEUE_TIMEOUT") as caught:
+        await jobs.run(job, max_attempts=1)
+    assert caught.value.fault.code is FaultCode.RUNPOD_JOB_EXPIRED
+    assert [entry.outcome for entry in jobs.account(job).executions] == ["runpod_job_expired"]
+
+
 async def test_an_output_with_another_digest_is_no_result(jobs: Jobs, store: ArtifactStore) -> None:
     job = scripted_job("good")
     first = await jobs.run(job)
@@ -147,6 +160,18 @@ async def test_an_output_with_another_digest_is_no_result(jobs: Jobs, store: Art
     again = await jobs.run(job, task_id="another-run")
     assert jobs.causes(job) == ["first", "object_corrupt"]
     assert again.paid_by == "another-run"
+
+
+async def test_a_job_whose_outputs_are_always_changed_is_told_with_the_setting_of_the_bucket(
+    jobs: Jobs, store: ArtifactStore
+) -> None:
+    job = scripted_job("swapped")
+    with pytest.raises(JobError, match="R2_BUCKET") as caught:
+        await jobs.run(job, max_attempts=2)
+    assert caught.value.fault.code is FaultCode.OBJECT_CORRUPT
+    assert not is_passing(caught.value)
+    assert jobs.causes(job) == ["first", "object_corrupt"]
+    assert store.read_json(keys_of(job).receipt, Receipt) is None
 
 
 async def test_a_bucket_that_refuses_us_is_told_once_and_nothing_is_submitted(jobs: Jobs, r2: R2Settings) -> None:

@@ -2,21 +2,37 @@
 
 import asyncio
 import inspect
+import re
 import socket
 import ssl
 from http import HTTPStatus
 from importlib.metadata import version
+from typing import Any
+from uuid import uuid4
 
+import anyio
 import prefect.client.orchestration
 import pytest
 from prefect import flow_engine
+from prefect.cli import worker as worker_command
 from prefect.client.base import PrefectHttpxAsyncClient
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.flow_engine import AsyncFlowRunEngine
+from prefect.utilities.dispatch import get_registry_for_type
 from prefect.utilities.engine import capture_sigterm
 from prefect.workers.base import BaseWorker
 
-from flows.inprocess_engine import PREFECT_VERSION, InProcessEngine, share_tls_context, wait_for_server
+from flows import inprocess_worker
+from flows.inprocess_engine import (
+    PREFECT_VERSION,
+    ChoosyWorker,
+    InProcessEngine,
+    InProcessResult,
+    share_tls_context,
+    wait_for_server,
+)
 from flows.inprocess_worker import InProcessWorker
 
 
@@ -47,17 +63,75 @@ def test_a_crash_and_a_cancellation_are_still_told_apart_by_the_overridden_metho
     assert inspect.iscoroutinefunction(AsyncFlowRunEngine.handle_cancellation)
 
 
-def test_what_the_worker_overrides_exists_in_its_base() -> None:
-    for name in (
-        "setup",
-        "get_and_submit_flow_runs",
-        "run",
-        "kill_infrastructure",
-        "_submit_run",
-        "_get_scheduled_flow_runs",
-    ):
-        assert name in InProcessWorker.__dict__
-        assert hasattr(BaseWorker, name)
+@pytest.mark.parametrize("name", ["_get_scheduled_flow_runs", "_submit_run"])
+def test_what_is_private_to_prefects_worker_is_overridden_in_one_place_as_it_is_called(name: str) -> None:
+    assert name in ChoosyWorker.__dict__
+    assert name not in InProcessWorker.__dict__
+    theirs, ours = (inspect.signature(getattr(kind, name)).parameters for kind in (BaseWorker, ChoosyWorker))
+    assert list(theirs) == list(ours)
+    assert inspect.iscoroutinefunction(getattr(BaseWorker, name))
+
+
+@pytest.mark.parametrize(
+    "name", ["__init__", "setup", "teardown", "start", "get_and_submit_flow_runs", "run", "kill_infrastructure"]
+)
+def test_what_our_worker_overrides_is_public_and_is_called_as_prefect_calls_it(name: str) -> None:
+    theirs, ours = (inspect.signature(getattr(kind, name)).parameters for kind in (BaseWorker, InProcessWorker))
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in ours.values())
+    assert takes_all or set(theirs) <= set(ours)
+
+
+def test_nothing_else_of_ours_uses_what_prefect_keeps_to_itself() -> None:
+    private = {name for kind in BaseWorker.__mro__ for name in vars(kind) if name.startswith("_") and name[1] != "_"}
+    private |= set(re.findall(r"self\.(_[a-z]\w*)", inspect.getsource(BaseWorker)))
+    used = set(re.findall(r"\.(_[a-z]\w*)", inspect.getsource(inprocess_worker)))
+    # What it names in Prefect's page is asked for by these names.
+    assert not used & (private - {"_description", "_display_name", "_documentation_url", "_logo_url"})
+
+
+async def test_a_run_that_is_left_is_forgotten_by_prefects_worker() -> None:
+    worker = Leaving("a-pool", name="a-worker", limit=1)
+    worker._limiter = anyio.CapacityLimiter(1)
+    run_id = uuid4()
+    assert not worker.leave(run_id)
+    worker._limiter.acquire_on_behalf_of_nowait(run_id)
+    worker._submitting_flow_run_ids.add(run_id)
+    assert worker.leave(run_id)
+    assert worker._limiter.borrowed_tokens == 0
+    assert not worker._submitting_flow_run_ids
+    with pytest.raises(RuntimeError):
+        worker.work_beside(worker.sync_with_backend)
+    assert worker.log is worker._logger
+
+
+class Leaving(ChoosyWorker):
+    """Takes nothing."""
+
+    type = "leaving"
+
+    def chosen(self, due: list[WorkerFlowRunResponse]) -> list[WorkerFlowRunResponse]:
+        return due[:0]
+
+    async def take_up(self, flow_run: FlowRun) -> None:
+        self.leave(flow_run.id)
+
+    async def run(self, *_args: Any, **_named: Any) -> InProcessResult:  # noqa: ANN401  # never called
+        raise NotImplementedError
+
+
+def test_prefects_command_line_makes_workers_with_arguments_that_ours_takes() -> None:
+    made = inspect.getsource(worker_command.start)
+    call = made[made.index("worker_cls(") :]
+    given = re.findall(r"^ +(\w+)=", call[: call.index(")\n")], flags=re.MULTILINE)
+    assert "work_pool_name" in given
+    assert set(given) <= set(inspect.signature(BaseWorker.__init__).parameters)
+    assert "worker.start(\n                run_once=run_once," in made
+
+
+def test_our_worker_is_found_by_its_type() -> None:
+    assert BaseWorker.get_worker_class_from_type(InProcessWorker.type) is InProcessWorker
+    # What only carries the overrides is none that anybody could start.
+    assert ChoosyWorker not in (get_registry_for_type(BaseWorker) or {}).values()
 
 
 def test_prefects_worker_submits_and_forgets_a_run_by_the_names_that_ours_uses() -> None:
@@ -67,6 +141,8 @@ def test_prefects_worker_submits_and_forgets_a_run_by_the_names_that_ours_uses()
     assert "self._release_limit_slot(flow_run.id)" in submit
     take = inspect.getsource(BaseWorker._submit_scheduled_flow_runs)
     assert "acquire_on_behalf_of_nowait(flow_run.id)" in take
+    assert "self._cancelling_observer.add_in_flight_flow_run_id(flow_run.id)" in take
+    assert "self._runs_task_group.start_soon(" in take
     assert "await self._get_scheduled_flow_runs()" in inspect.getsource(BaseWorker.get_and_submit_flow_runs)
 
 

@@ -139,6 +139,22 @@ async def test_a_missing_lease_means_nothing_within_a_lease_time_after_redis_los
     assert server.lost == []
 
 
+async def test_a_run_that_a_dead_process_still_holds_is_taken_at_once_and_that_of_a_living_one_is_not(
+    another: Make,
+) -> None:
+    mine, run_id = another(LONG_SECONDS), uuid4()
+    keeper = Server().keeper(mine)
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
+    holder = Holder(name="other", place=mine.holder.place, pid=child.pid, epoch="1")
+    other = Leases(mine._redis, mine._prefix, holder, LONG_SECONDS)
+    assert await other.take(str(run_id))
+    assert not await keeper.take(run_id)
+    child.kill()
+    await child.wait()
+    assert await keeper.take(run_id)
+    assert (await other.renew([str(run_id)]))[1] == {str(run_id): Renewal.TAKEN}
+
+
 async def test_without_redis_runs_are_taken_and_kept_as_prefect_knows_them() -> None:
     nowhere = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=1)
     server, run_id, moved_on = Server(), uuid4(), uuid4()

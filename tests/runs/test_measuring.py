@@ -1,10 +1,10 @@
 """Measuring beside a run: what is told when it cannot be done, and that the run never minds."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import PrefectClient
 
 from flows.footage import Whole
 from flows.measuring import Inspected, inspect, told_of
@@ -17,7 +17,7 @@ from gpu_tasks.media.probe import probe
 from gpu_tasks.settings import QualitySettings, R2Settings
 from gpu_tasks.storage import ArtifactStore
 from tests.runs.conftest import SAMPLES
-from tests.runs.orchestra import Orchestra, deploy, worker_process
+from tests.runs.orchestra import Orchestra, edited
 
 
 @pytest.fixture(scope="module")
@@ -96,22 +96,21 @@ def test_the_environment_says_what_is_good(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("changes", "quality"),
+    ("policy", "quality"),
     [
-        ({"LIPSWAP_QUALITY_MOST_SECONDS": "0.001"}, {"measured": False, "reason": "deadline_exceeded"}),
-        ({"LIPSWAP_QUALITY_ENABLED": "false"}, None),
+        ({"most_seconds": 0.001}, {"measured": False, "reason": "deadline_exceeded"}),
+        ({"enabled": False}, None),
     ],
 )
-async def test_a_run_completes_without_figures(  # noqa: PLR0913, PLR0917  # a whole deployment
+@pytest.mark.usefixtures("worker")
+async def test_a_run_completes_without_figures(
     orchestra: Orchestra,
+    prefect: PrefectClient,
     keys: dict[str, Any],
-    environment: dict[str, str],
-    tmp_path: Path,
-    changes: dict[str, str],
+    policy: dict[str, Any],
     quality: dict[str, Any] | None,
 ) -> None:
-    deploy(environment, **changes)
-    with worker_process(environment, tmp_path, "flows.worker"):
+    async with edited(prefect, quality=policy):
         record = await orchestra.run({**keys, "sync_mode": "silence"})
     assert record.status is Status.COMPLETED, record.error
     told_quality = record.details.get("quality")

@@ -21,7 +21,7 @@ from deployments.automations import RULES
 from gpu_tasks.contract.records import Status, TaskRecord
 from gpu_tasks.storage import ArtifactStore
 from tests.runs.long_footage import Identities, upload_footage
-from tests.runs.orchestra import Orchestra, deploy, edited, worker_process
+from tests.runs.orchestra import Orchestra, SharedWorker, deploy, edited
 from tests.waiting import await_until
 
 LABELS = {"customer": "acme", "clip": "7"}
@@ -80,10 +80,9 @@ def variables(environment: dict[str, str], identities: Identities, pager: Pager)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def working(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def working(variables: dict[str, str], shared_worker: SharedWorker) -> None:
     deploy(variables)
-    with worker_process(variables, tmp_path_factory.mktemp("worker"), "flows.worker"):
-        yield
+    shared_worker.at_work()
 
 
 @pytest.fixture(scope="module")

@@ -209,36 +209,19 @@ async def test_an_output_key_of_another_task_is_never_written(
     assert store.head(first.result.output_key) == before
 
 
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        ({"target_key": "uploads/video/nothing.mp4"}, FaultCode.OBJECT_MISSING),
-        ({"target_key": "uploads/video/empty.mp4"}, FaultCode.OBJECT_EMPTY),
-        ({"target_key": "uploads/video/faceless.mp4"}, FaultCode.NO_FACE_DETECTED),
-        ({"target_key": "uploads/audio/voice.wav"}, FaultCode.NO_VIDEO_STREAM),
-        ({"target_key": "uploads/source/face.jpg"}, FaultCode.MEDIA_UNSUPPORTED),
-        ({"audio_key": "uploads/video/faceless.mp4"}, FaultCode.NO_AUDIO_STREAM),
-        ({"source_keys": ["uploads/video/faceless.mp4"]}, FaultCode.MEDIA_UNSUPPORTED),
-        ({"source_keys": ["uploads/source/wall.png"]}, FaultCode.NO_FACE_IN_SOURCE),
-        ({"audio_key": None, "source_keys": []}, FaultCode.MISSING_AUDIO_KEY),
-        ({"deadline_seconds": 0.001}, FaultCode.DEADLINE_EXCEEDED),
-        ({"trim": {"start": 60}}, FaultCode.REQUEST_INVALID),
-    ],
-)
-@pytest.mark.usefixtures("bad_uploads")
-async def test_bad_input_fails_with_a_code_before_a_gpu_is_paid(
-    orchestra: Orchestra,
-    keys: dict[str, Any],
-    change: dict[str, Any],
-    code: FaultCode,
-) -> None:
-    before = await orchestra.started_jobs()
-    record = await orchestra.run(keys | change)
-    assert record.status is Status.FAILED
-    assert record.error is not None
-    assert (record.error.error, record.error.stage) == (code, "ingest")
-    assert "Traceback" not in record.error.detail
-    assert await orchestra.started_jobs() == before
+BAD_INPUT: list[tuple[dict[str, Any], FaultCode]] = [
+    ({"target_key": "uploads/video/nothing.mp4"}, FaultCode.OBJECT_MISSING),
+    ({"target_key": "uploads/video/empty.mp4"}, FaultCode.OBJECT_EMPTY),
+    ({"target_key": "uploads/video/faceless.mp4"}, FaultCode.NO_FACE_DETECTED),
+    ({"target_key": "uploads/audio/voice.wav"}, FaultCode.NO_VIDEO_STREAM),
+    ({"target_key": "uploads/source/face.jpg"}, FaultCode.MEDIA_UNSUPPORTED),
+    ({"audio_key": "uploads/video/faceless.mp4"}, FaultCode.NO_AUDIO_STREAM),
+    ({"source_keys": ["uploads/video/faceless.mp4"]}, FaultCode.MEDIA_UNSUPPORTED),
+    ({"source_keys": ["uploads/source/wall.png"]}, FaultCode.NO_FACE_IN_SOURCE),
+    ({"audio_key": None, "source_keys": []}, FaultCode.MISSING_AUDIO_KEY),
+    ({"deadline_seconds": 0.001}, FaultCode.DEADLINE_EXCEEDED),
+    ({"trim": {"start": 60}}, FaultCode.REQUEST_INVALID),
+]
 
 
 @pytest.fixture(scope="package")
@@ -252,6 +235,24 @@ def bad_uploads(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) 
     # Our own store refuses to keep nothing; a client's PUT does not.
     url, headers = store.presign_put("uploads/video/empty.mp4", expires_seconds=60, media_type="video/mp4")
     httpx.put(url, headers=headers, content=b"").raise_for_status()
+
+
+@pytest.fixture(scope="module")
+async def refused(orchestra: Orchestra, keys: dict[str, Any], bad_uploads: None, worker: None) -> list[TaskRecord]:  # noqa: ARG001  # both come before
+    """The records of all bad requests, sent at once; no GPU has worked for any of them."""
+    before = await orchestra.started_jobs()
+    records = await asyncio.gather(*(orchestra.run(keys | change) for change, _ in BAD_INPUT))
+    assert await orchestra.started_jobs() == before
+    return list(records)
+
+
+@pytest.mark.parametrize("number", range(len(BAD_INPUT)), ids=[code.value for _, code in BAD_INPUT])
+def test_bad_input_fails_with_a_code_before_a_gpu_is_paid(refused: list[TaskRecord], number: int) -> None:
+    (_, code), record = BAD_INPUT[number], refused[number]
+    assert record.status is Status.FAILED
+    assert record.error is not None
+    assert (record.error.error, record.error.stage) == (code, "ingest")
+    assert "Traceback" not in record.error.detail
 
 
 async def test_a_cancelled_run_stops_its_gpu_job_and_says_so(orchestra: Orchestra, keys: dict[str, Any]) -> None:
@@ -271,6 +272,7 @@ async def test_a_cancelled_run_stops_its_gpu_job_and_says_so(orchestra: Orchestr
     assert record.cost.by_stage["facefusion"] > 0
 
 
+@pytest.mark.inprocess
 async def test_a_run_starts_within_a_second(orchestra: Orchestra, keys: dict[str, Any], first: TaskRecord) -> None:  # noqa: ARG001  # warm
     record = await orchestra.run(keys)
     run = await orchestra.flow_run(record.task_id)
@@ -293,6 +295,7 @@ async def test_a_run_goes_on_while_redis_is_away(
     await asyncio.to_thread(stack.until_ready, ServiceName.VALKEY)
 
 
+@pytest.mark.inprocess
 def test_nothing_is_left_in_scratch(environment: dict[str, str]) -> None:
     pools = list(Path(environment["TMPDIR"]).glob("lipswap-cpu-*"))
     # One for the stages, one for the quick flows.

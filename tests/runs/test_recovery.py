@@ -21,7 +21,7 @@ from tests.servers import RunningStack
 from tests.simulation.options import own_options
 from tests.waiting import await_until
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.usefixtures("alone")]
 _POISONED = Path(__file__).parent / "workers" / "poisoned.py"
 _LEASE_SECONDS = "2"
 

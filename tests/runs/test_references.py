@@ -17,7 +17,7 @@ from gpu_tasks.storage import ArtifactStore
 from tests.facefusion.clips import LEFT_PERSON, OTHER, RIGHT_PERSON, TARGET, Clip, artifact, two_people
 from tests.facefusion.standins import write_standins
 from tests.runpod.plane import API_KEY, plane_config, running_plane
-from tests.runs.orchestra import Orchestra, deploy, worker_process
+from tests.runs.orchestra import Orchestra, SharedWorker, deploy
 
 ROOT = Path(__file__).parents[2]
 # Where the left one of two people ends.
@@ -30,7 +30,9 @@ SWAP = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def recognising(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def recognising(
+    environment: dict[str, str], shared_worker: SharedWorker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """Runs go to a face swap worker that has stand-ins for all models."""
     folder = tmp_path_factory.mktemp("recognising")
     weights = folder / "weights"
@@ -49,9 +51,8 @@ def recognising(environment: dict[str, str], tmp_path_factory: pytest.TempPathFa
     with running_plane(plane_config(folder, endpoint)) as plane:
         at = {"RUNPOD_API_BASE": f"{plane.base_url}/v2", "RUNPOD_API_KEY": API_KEY}
         deploy(environment, **at, RUNPOD_FACEFUSION_ENDPOINT="recognising")
-        with worker_process(environment, folder, "flows.worker"):
-            yield
-    deploy(environment)
+        shared_worker.at_work()
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,40 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
-from flows.batches import decide
+from flows.batches import decide, known
 from flows.reprocessing import worse
 from gpu_tasks.contract.lineage import Batch, BatchState, ItemState, Lineage, lineage_key
 from gpu_tasks.contract.quality import Faces, Lengths, LipSync, QualityReport, Verdict
 from gpu_tasks.contract.records import Status, TaskRecord
 from gpu_tasks.storage import ArtifactStore
 from tests.runs.long_footage import Identities, upload_footage
-from tests.runs.orchestra import Orchestra, deploy, edited, worker_process
+from tests.runs.orchestra import Orchestra, Worker, deploy, edited, worker_process
 from tests.runs.workers.next_release import RELEASE
+from tests.waiting import await_until
 
 ROOT = Path(__file__).parents[2]
 NEXT = ROOT / "tests" / "runs" / "workers" / "next_release.py"
 
+# The next release is a worker of our own type with other code in it.
+pytestmark = pytest.mark.inprocess
+
 
 @pytest.fixture(scope="module")
 def variables(environment: dict[str, str], identities: Identities) -> dict[str, str]:
-    return environment | identities.environment() | {"LIPSWAP_QUALITY_ENABLED": "false"}
+    return environment | identities.environment()
 
 
 @dataclass(frozen=True)
 class Operator:
-    """Somebody at the command line of the next release."""
+    """Somebody at the command line of the next release, and its orchestrator worker."""
 
     variables: dict[str, str]
     folder: Path
+    workers: list[Worker] = field(default_factory=list)
+
+    def starts_worker(self) -> None:
+        command = [sys.executable, str(NEXT), "flows.worker:main"]
+        self.workers.append(Worker.start(self.variables, self.folder, command))
 
     async def types(self, *words: str) -> Batch:
         """Run `lipswap reprocess` and return the batch that it shows."""
@@ -50,38 +59,46 @@ class Operator:
 
 
 @pytest.fixture(scope="module")
-async def old(
+async def made(  # noqa: PLR0913, PLR0917  # a whole deployment
     orchestra: Orchestra,
     store: ArtifactStore,
     variables: dict[str, str],
     keys: dict[str, Any],
     tmp_path_factory: pytest.TempPathFactory,
+    alone: None,  # noqa: ARG001  # takes no run from it
 ) -> list[TaskRecord]:
-    """Two outputs of this release; its worker is gone."""
+    """Outputs of this release; its worker is gone."""
     deploy(variables)
     footage = upload_footage(store, tmp_path_factory.mktemp("clip"), seconds=3)
     requests = [
-        {"source_keys": keys["source_keys"], "labels": {"set": "both"}, "facefusion": {"face_enhancer_blend": blend}}
-        for blend in (61, 62)
+        {"source_keys": keys["source_keys"], "labels": {"set": name}, "facefusion": {"face_enhancer_blend": blend}}
+        for blend, name in ((61, "both"), (62, "both"), (63, "spoiled"), (64, "killed"))
     ]
     with worker_process(variables, tmp_path_factory.mktemp("worker"), "flows.worker"):
         records = await asyncio.gather(*(orchestra.run(footage | request) for request in requests))
-    assert [record.status for record in records] == [Status.COMPLETED] * 2
+    assert [record.status for record in records] == [Status.COMPLETED] * len(requests)
     return list(records)
 
 
 @pytest.fixture(scope="module")
+def old(made: list[TaskRecord]) -> list[TaskRecord]:
+    """Two outputs that carry the same label."""
+    return made[:2]
+
+
+@pytest.fixture(scope="module")
 def operator(
-    old: list[TaskRecord],  # noqa: ARG001  # made before
+    made: list[TaskRecord],  # noqa: ARG001  # before
     variables: dict[str, str],
     identities: Identities,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Operator]:
     """The next release: orchestrator, GPU workers and command line."""
-    folder = tmp_path_factory.mktemp("next")
+    operator = Operator(variables, tmp_path_factory.mktemp("next"))
     identities.follow(release=RELEASE)
-    with worker_process(variables, folder, program=(str(NEXT), "flows.worker:main")):
-        yield Operator(variables, folder)
+    operator.starts_worker()
+    yield operator
+    operator.workers[-1].stop()
     identities.follow()
 
 
@@ -133,13 +150,51 @@ async def test_a_canary_that_fails_holds_the_rest(
     assert sorted(of(batch, old).values()) == [ItemState.FAILED, ItemState.PLANNED]
 
 
-async def test_a_real_run_makes_candidates_and_keeps_the_old_outputs_until_somebody_decides(
-    old: list[TaskRecord], operator: Operator, store: ArtifactStore, prefect: PrefectClient
+async def test_a_candidate_that_came_out_worse_is_taken_only_by_name(
+    made: list[TaskRecord], operator: Operator, identities: Identities, store: ArtifactStore
 ) -> None:
+    spoiled = made[2]
+    assert spoiled.result is not None
+    identities.follow(release=RELEASE, spoil=["facefusion:0"])
+    batch = await operator.types("--only", "label=set:spoiled", "--batch", "spoiled")
+    identities.follow(release=RELEASE)
+    assert batch.state is BatchState.DONE
+    assert of(batch, [spoiled]) == {spoiled.task_id: ItemState.WORSE}
+    (item,) = batch.items
+    assert any(finding.startswith("faces.coverage") for finding in item.findings), item.findings
+
+    untouched = await asyncio.to_thread(decide, store, "spoiled", accept=True)
+    assert of(untouched, [spoiled]) == {spoiled.task_id: ItemState.WORSE}
+    assert digest_under(store, spoiled.result.output_key) == spoiled.result.sha256
+    taken = await asyncio.to_thread(decide, store, "spoiled", accept=True, task_ids=[spoiled.task_id])
+    assert of(taken, [spoiled]) == {spoiled.task_id: ItemState.ACCEPTED}
+    assert digest_under(store, spoiled.result.output_key) != spoiled.result.sha256
+
+
+async def until_begun(store: ArtifactStore, name: str) -> str:
+    """Return the run of the first candidate of a batch that is at work."""
+
+    async def look() -> str | None:
+        batch = await asyncio.to_thread(known, store, name)
+        items = batch.items if batch else ()
+        return next((item.run_id for item in items if item.state is ItemState.RUNNING), None)
+
+    return await await_until(look, seconds=60, what="a candidate is at work")
+
+
+async def test_a_real_run_makes_candidates_and_keeps_the_old_outputs_until_somebody_decides(
+    old: list[TaskRecord], operator: Operator, identities: Identities, store: ArtifactStore, prefect: PrefectClient
+) -> None:
+    identities.follow(release=RELEASE, hold=["facefusion:0"])
+    async with edited(prefect, reprocessing={"at_once": 1}):
+        asking = asyncio.create_task(operator.types("--only", "label=set:both", "--batch", "both"))
+        await until_begun(store, "both")
     async with edited(prefect, reprocessing={"paused": True}):
-        paused = await operator.types("--only", "label=set:both", "--batch", "both")
+        identities.follow(release=RELEASE)
+        paused = await asking
+    # What was at work has ended, and nothing more was begun.
     assert paused.state is BatchState.PAUSED
-    assert set(of(paused, old).values()) == {ItemState.PLANNED}
+    assert sorted(of(paused, old).values()) == [ItemState.PLANNED, ItemState.WAITING]
 
     batch = await operator.types("--only", "label=set:both", "--batch", "both")
     assert batch.state is BatchState.DONE
@@ -162,6 +217,23 @@ async def test_a_real_run_makes_candidates_and_keeps_the_old_outputs_until_someb
     assert not list(store.keys("outputs/reprocessed/both/"))
     # Neither is proposed again: one is of this release, of the other somebody has said no.
     assert not of(await operator.types("--only", "stale", "--dry-run"), old)
+
+
+@pytest.mark.crash
+async def test_a_batch_whose_orchestrator_was_killed_goes_on_with_the_candidate_that_was_at_work(
+    made: list[TaskRecord], operator: Operator, identities: Identities, store: ArtifactStore
+) -> None:
+    identities.follow(release=RELEASE, hold=["facefusion:0"])
+    asking = asyncio.create_task(operator.types("--only", "label=set:killed", "--batch", "killed"))
+    run_id = await until_begun(store, "killed")
+    operator.workers[-1].process.kill()
+    operator.workers[-1].process.wait(4)
+    operator.starts_worker()
+    identities.follow(release=RELEASE)
+    batch = await asking
+    assert batch.state is BatchState.DONE
+    assert of(batch, made) == {made[3].task_id: ItemState.WAITING}
+    assert [item.run_id for item in batch.items] == [run_id]
 
 
 def report(**figures: Any) -> QualityReport:  # noqa: ANN401  # of the lips

@@ -1,16 +1,20 @@
 """Long footage on real workers that change nothing: cut, computed side by side, tried again in part, put together."""
 
 import hashlib
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import aiohttp
 import av
 import pytest
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.states import Cancelling
 
+from flows.accounts import JobAccount
 from flows.ledger import read_account
 from gpu_tasks.contract.artifacts import WORK, WorkKeys
 from gpu_tasks.contract.faults import FaultCode
@@ -20,8 +24,9 @@ from gpu_tasks.contract.records import RecordStage, Status, TaskRecord
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
+from tests.runpod.plane import API_KEY, EndpointClient
 from tests.runs.long_footage import FPS, Identities, numbers_in, upload_footage
-from tests.runs.orchestra import Orchestra, deploy, edited, worker_process
+from tests.runs.orchestra import Orchestra, SharedWorker, Worker, deploy, edited, worker_process
 
 SECONDS = 42
 FRAMES = int(SECONDS * FPS)
@@ -38,9 +43,8 @@ def orchestrator(environment: dict[str, str], identities: Identities) -> dict[st
 
 
 @pytest.fixture(scope="module")
-def worker(orchestrator: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
-    with worker_process(orchestrator, tmp_path_factory.mktemp("worker"), "flows.worker") as process:
-        yield process
+def worker(orchestrator: dict[str, str], shared_worker: SharedWorker) -> Worker:  # noqa: ARG001  # deployed before
+    return shared_worker.at_work()
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +90,25 @@ async def whole_run(open_house: House) -> TaskRecord:
     return await open_house.orchestra.run(open_house.request())
 
 
+def claims_of(store: ArtifactStore, record: TaskRecord, stage: Stage) -> list[Claim]:
+    """All attempts of a stage that a run has paid for."""
+    keys = (key for key in store.keys(f"{WORK}{stage}/") if "/claim-" in key)
+    found = (store.read_json(key, Claim) for key in keys)
+    return [claim for claim in found if claim is not None and claim.task_id == record.task_id]
+
+
 def claims(store: ArtifactStore, record: TaskRecord) -> dict[str, list[str]]:
     """Causes of all attempts that a run has paid for, by job."""
     found: dict[str, list[str]] = {}
     for stage in (Stage.WAV2LIP, Stage.FACEFUSION):
-        for key in store.keys(f"{WORK}{stage}/"):
-            if "/claim-" not in key:
-                continue
-            claim = store.read_json(key, Claim)
-            if claim is not None and claim.task_id == record.task_id:
-                found.setdefault(f"{stage}/{claim.fingerprint}", []).append(claim.cause)
+        for claim in claims_of(store, record, stage):
+            found.setdefault(f"{stage}/{claim.fingerprint}", []).append(claim.cause)
     return found
+
+
+def account_of(store: ArtifactStore, job: str) -> JobAccount:
+    stage, _, fingerprint = job.partition("/")
+    return read_account(store, WorkKeys(stage=Stage(stage), fingerprint=fingerprint))
 
 
 def receipts(store: ArtifactStore, record: TaskRecord) -> list[Receipt]:
@@ -159,7 +171,7 @@ async def test_the_record_sums_over_segments(whole_run: TaskRecord, store: Artif
     assert made["faces"]["frames_looked_at"] == FRAMES
     for stage in (Stage.WAV2LIP, Stage.FACEFUSION):
         prints = [receipt.fingerprint for receipt in receipts(store, whole_run) if receipt.stage is stage]
-        accounts = [read_account(store, WorkKeys(stage=stage, fingerprint=each)) for each in prints]
+        accounts = [account_of(store, f"{stage}/{each}") for each in prints]
         spent = [account.spent(whole_run.task_id).gpu_seconds for account in accounts]
         assert whole_run.cost.by_stage[stage] == pytest.approx(sum(spent), abs=0.01)
         assert len(spent) == 4
@@ -223,11 +235,57 @@ async def test_a_segment_that_is_refused_ends_the_run_and_nothing_more_is_begun(
     assert all(causes == ["first"] for causes in claims(store, record).values())
 
 
+async def test_a_cancelled_run_stops_every_segment_and_nothing_is_paid_any_more(
+    house: House, store: ArtifactStore, prefect: PrefectClient
+) -> None:
+    # Two segments get as far as their face swap, two as far as their lip-sync; each stage has one worker.
+    held = [f"facefusion:{start}" for start in STARTS[:2]] + [f"wav2lip:{start}" for start in STARTS[2:]]
+    house.identities.follow(hold=held)
+    request = house.request(34) | {"wav2lip": {"blending": 34}}
+
+    def are_all_in_flight(record: TaskRecord) -> bool:
+        told = record.details.get("segments", {})
+        standing = [told.get(stage, {}).get("by_status") for stage in ("wav2lip", "facefusion")]
+        in_flight = {"IN_PROGRESS": 1, "IN_QUEUE": 1}
+        return standing == [in_flight | {"COMPLETED": 2}, in_flight]
+
+    async with edited(prefect, max_segments_per_endpoint=2):
+        task_id = await house.orchestra.send(request)
+        working = await house.orchestra.until(task_id, are_all_in_flight)
+    paid = claims(store, working)
+    await house.orchestra.prefect.set_flow_run_state(UUID(task_id), Cancelling())
+    record = await house.orchestra.final(task_id)
+    assert record.status is Status.CANCELLED
+    assert (await house.orchestra.ended(task_id)).state_type is StateType.CANCELLED
+
+    # RunPod itself says of each job that it is over, and none was begun since.
+    assert claims(store, record) == paid
+    accounts = [account_of(store, job) for job in paid]
+    executions = [execution for account in accounts for execution in account.executions]
+    assert sorted(execution.outcome for execution in executions) == ["cancelled"] * 4 + ["completed"] * 2
+    async with aiohttp.ClientSession(headers={"Authorization": API_KEY}) as http:
+        for stage in (Stage.WAV2LIP, Stage.FACEFUSION):
+            endpoint = EndpointClient(http, house.identities.plane.base_url, stage.value)
+            ids = [claim.job_id for claim in claims_of(store, record, stage)]
+            assert {(await endpoint.get(f"status/{job_id}")).body["status"] for job_id in ids} <= {
+                "CANCELLED",
+                "COMPLETED",
+            }
+            health = (await endpoint.get("health")).body
+            assert health["jobs"]["inProgress"] == health["jobs"]["inQueue"] == 0
+            stopped = record.details["segments"][stage]["jobs"].values()
+            assert [job["stopped"] for job in stopped] == [True] * len(stopped)
+    assert record.cost.gpu_seconds == pytest.approx(
+        sum(account.spent(task_id).gpu_seconds for account in accounts), abs=0.01
+    )
+
+
+@pytest.mark.inprocess
 async def test_a_run_that_dies_when_nearly_done_pays_only_for_what_is_left(
     house: House,
     prefect: PrefectClient,
     orchestrator: dict[str, str],
-    worker: subprocess.Popen[bytes],
+    worker: Worker,
     tmp_path: Path,
 ) -> None:
     store = connect(house.r2)
@@ -242,8 +300,8 @@ async def test_a_run_that_dies_when_nearly_done_pays_only_for_what_is_left(
         return bool(swaps.get("by_status") == {"COMPLETED": 3, "IN_PROGRESS": 1})
 
     nearly = await house.orchestra.until(task_id, is_nearly_done, seconds=60)
-    worker.kill()
-    worker.wait(4)
+    worker.process.kill()
+    worker.process.wait(4)
     paid = claims(store, nearly)
     house.identities.follow()
     with worker_process(orchestrator, tmp_path, "flows.worker"):

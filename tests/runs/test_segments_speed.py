@@ -17,7 +17,7 @@ from tests.runpod.plane import API_KEY, EndpointClient
 from tests.runs.long_footage import FPS, identity_workers, numbers_in, upload_footage
 from tests.runs.orchestra import Orchestra, deploy, worker_process
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.bench, pytest.mark.usefixtures("alone"), pytest.mark.timeout(3000)]
 
 SEGMENTS = 96
 SEGMENT_SECONDS = 10

@@ -1,7 +1,7 @@
 """Webhooks from the real worker to a real receiver, which verifies them with the public package."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from blocks import record_changes
 from blocks.deliveries import create_delivery, replay
 from gpu_tasks.contract.records import ResultRecord, TaskRecord
 from gpu_tasks.contract.webhooks import Delivery, delivery_of
-from tests.runs.orchestra import Orchestra, deploy, worker_process
+from tests.runs.orchestra import Orchestra, SharedWorker, deploy
 from tests.runs.receiver import Receiver, receiving
 from tests.waiting import await_until
 
@@ -31,16 +31,15 @@ RESULT = ResultRecord(
 
 
 @pytest.fixture(scope="module")
-def calling(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The in-process worker, where webhooks are signed, this machine may be called and patience is short."""
+def calling(environment: dict[str, str], shared_worker: SharedWorker) -> None:
+    """The worker, where webhooks are signed, this machine may be called and patience is short."""
     webhooks = {
         "LIPSWAP_WEBHOOK_SECRET": SECRET,
         "LIPSWAP_WEBHOOK_LOOPBACK": "true",
         "LIPSWAP_WEBHOOK_RETRY_SECONDS": RETRIES,
     }
     deploy(environment, **webhooks)
-    with worker_process(environment, tmp_path_factory.mktemp("worker"), "flows.worker"):
-        yield
+    shared_worker.at_work()
 
 
 @pytest.fixture

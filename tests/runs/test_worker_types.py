@@ -1,42 +1,74 @@
 """The same deployments on our worker type and on Prefect's own: a setting decides, the runs do not notice."""
 
+import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import aiohttp
 import pytest
 from prefect.client.schemas.objects import StateType
-from prefect.states import Cancelling
+from prefect.states import Cancelled, Cancelling
 
 from blocks.settings import WorkerType
-from flows.pools import PROCESS_POOL
+from flows.inprocess_worker import InProcessWorker
+from flows.pools import INPROCESS_POOL
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.records import RecordStage, Status
-from tests.runpod.plane import RunningPlane
-from tests.runs.orchestra import Orchestra, Worker, deploy
+from tests.runpod.plane import API_KEY, EndpointClient, RunningPlane
+from tests.runs.orchestra import COMMANDS, Orchestra, Worker, deploy
 from tests.simulation.options import own_options
-
-_COMMANDS = {
-    WorkerType.INPROCESS: ("flows.worker",),
-    WorkerType.PROCESS: ("prefect", "worker", "start", "--type", "process", "--pool", PROCESS_POOL),
-}
 
 
 @pytest.fixture(scope="module", params=WorkerType, ids=str)
 async def worker_type(
     request: pytest.FixtureRequest,
     simulated_plane: tuple[RunningPlane, dict[str, str]],
+    alone: None,  # noqa: ARG001  # takes no run from it
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[WorkerType]:
     worker_type: WorkerType = request.param
     # Nothing but a cancellation ends a lip-sync here.
     environment = simulated_plane[1] | {"RUNPOD_WAV2LIP_ENDPOINT": "endless-sync"}
     deploy(environment, LIPSWAP_WORKER_TYPE=worker_type.value)
-    command = [sys.executable, "-m", *_COMMANDS[worker_type]]
+    command = [sys.executable, "-m", *COMMANDS[worker_type]]
     worker = Worker.start(environment, tmp_path_factory.mktemp(worker_type), command)
     yield worker_type
     worker.stop()
+
+
+@pytest.mark.inprocess
+async def test_prefects_command_line_starts_our_worker_and_its_signal_hands_runs_back(
+    simulated_plane: tuple[RunningPlane, dict[str, str]],
+    orchestra: Orchestra,
+    keys: dict[str, Any],
+    alone: None,  # noqa: ARG001  # takes no run from it
+    tmp_path: Path,
+) -> None:
+    environment = simulated_plane[1] | {"RUNPOD_WAV2LIP_ENDPOINT": "endless-sync"}
+    deploy(environment, LIPSWAP_WORKER_TYPE=WorkerType.INPROCESS.value)
+    command = (Path(sys.executable).with_name("prefect"), "worker", "start", "--type", InProcessWorker.type)
+    worker = Worker.start(environment, tmp_path, [*map(str, command), "--pool", INPROCESS_POOL])
+    try:
+        lips = {"target_key": keys["target_key"], "audio_key": keys["audio_key"], "wav2lip": own_options()["wav2lip"]}
+        task_id = await orchestra.send(lips)
+        seen = await orchestra.until(task_id, lambda record: record.details.get("wav2lip_status") == "IN_PROGRESS")
+        worker.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(worker.process.wait, 10) == 0
+    finally:
+        worker.stop()
+    # Nobody has to miss it: the run is due again, and its job goes on.
+    assert (await orchestra.flow_run(task_id)).state_name == "AwaitingRetry"
+    async with aiohttp.ClientSession(headers={"Authorization": API_KEY}) as http:
+        endpoint = EndpointClient(http, simulated_plane[0].base_url, "endless-sync")
+        job_id = seen.details["wav2lip_job_id"]
+        assert (await endpoint.get(f"status/{job_id}")).body["status"] == "IN_PROGRESS"
+        # The one worker is there for the next test.
+        await endpoint.post(f"cancel/{job_id}")
+    await orchestra.prefect.set_flow_run_state(UUID(task_id), Cancelled(), force=True)
 
 
 @pytest.mark.usefixtures("worker_type")

@@ -9,24 +9,30 @@ from textwrap import indent
 from typing import Any
 
 import psutil
+import pytest
 from prefect.client.schemas.objects import StateType
 
 from gpu_tasks.contract.records import Status
-from tests.runs.orchestra import Orchestra, deploy, worker_process
+from tests.chaos.auditing import leaked_leases
+from tests.runs.orchestra import Orchestra, deploy_if_other, worker_process
+
+pytestmark = pytest.mark.usefixtures("alone")
 
 
+@pytest.mark.inprocess
 async def test_a_worker_that_is_stopped_hands_its_run_back_with_its_gpu_job(
     orchestra: Orchestra, keys: dict[str, Any], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    deploy(environment)
+    deploy_if_other(environment)
     request = keys | {"wav2lip": {"blending": 50}, "facefusion": {"face_enhancer_blend": 50}}
     with worker_process(environment, tmp_path, "flows.worker") as stopped:
         task_id = await orchestra.send(request)
         seen = await orchestra.until(task_id, lambda record: record.details.get("facefusion_status") == "IN_PROGRESS")
         before = await orchestra.started_jobs()
         stopped.send_signal(signal.SIGTERM)
-        # On a machine with too much to do its time is over first; then its run is found as a killed worker's is.
-        stopped.wait(10)
+        assert stopped.wait(4) == 0
+    # Nobody has to wait until its leases are over.
+    assert not await leaked_leases(environment["JOBSTORE_REDIS_URL"], orchestra.job_store.prefix)
     with worker_process(environment, tmp_path, "flows.worker"):
         record = await orchestra.final(task_id)
     assert record.status is Status.COMPLETED
@@ -58,10 +64,11 @@ def test_processes_of_the_cpu_pool_end_and_clean_up_after_a_parent_that_was_kill
     assert not list(tmp_path.glob("lipswap-cpu-*"))
 
 
+@pytest.mark.inprocess
 async def test_a_run_whose_worker_was_killed_goes_on_with_another_and_its_gpu_job(
     orchestra: Orchestra, keys: dict[str, Any], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    deploy(environment)
+    deploy_if_other(environment)
     with worker_process(environment, tmp_path, "flows.worker") as killed:
         # The draft lip-sync gives equal bytes for any blending: other swap options make the face swap a new job, too.
         changes = {"wav2lip": {"blending": 52}, "facefusion": {"face_enhancer_blend": 52}}

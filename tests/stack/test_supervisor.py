@@ -121,6 +121,21 @@ async def test_a_service_that_died_is_started_again(house: House) -> None:
         assert [event.detail for event in house.events if event.what is Happening.DIED] == ["signal 9"]
 
 
+async def test_a_service_that_is_held_back_stays_away_until_it_may_start(house: House) -> None:
+    async with house.supervisor(house.service(ServiceName.VALKEY, SLEEP)) as supervisor:
+        keeper = supervisor.keeper(ServiceName.VALKEY)
+        with keeper.held_back():
+            keeper.kill()
+            await await_until(lambda: house.order(Happening.DIED), seconds=15, what="its death is noticed")
+            # Otherwise it would be started a tenth of a second later.
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await keeper.ready.wait()
+            assert house.order(Happening.STARTING) == [ServiceName.VALKEY]
+        async with asyncio.timeout(15):
+            await keeper.ready.wait()
+
+
 async def test_a_service_that_keeps_dying_is_given_up_and_named(house: House) -> None:
     # It answers, then dies: one that is dead when its probe succeeds has not answered itself.
     brief = house.service(ServiceName.VALKEY, READY + "time.sleep(1)")

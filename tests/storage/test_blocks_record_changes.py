@@ -103,4 +103,6 @@ def test_only_a_newer_attempt_leads_out_of_the_end(record: TaskRecord) -> None:
 
 def test_nothing_leads_out_of_a_told_result(record: TaskRecord) -> None:
     told = record_changes.completed(record, RESULT, now=NOW)
-    assert record_changes.restarted(told, attempts=2, now=at(1)) is told
+    again = record_changes.restarted(told, attempts=2, now=at(1))
+    assert again.attempts == 2
+    assert (again.status, again.result, again.progress) == (told.status, told.result, told.progress)

@@ -127,6 +127,21 @@ async def test_the_whole_form_is_reached_by_key(visitor: Visitor) -> None:
 
 
 @pytest.mark.ui
+async def test_a_second_visit_asks_for_no_large_file_again(visitor: Visitor) -> None:
+    for _ in range(2):
+        await visitor.open()
+        await visitor.until_ready()
+    async with httpx.AsyncClient() as http:
+        kept = {}
+        for url in {url for url in visitor.requests if url.startswith(f"{visitor.url}/")}:
+            answer = await http.get(url)
+            if len(answer.content) > 100_000:
+                kept[url] = answer.headers.get("cache-control", "")
+    assert len(kept) >= 4
+    assert [url for url, said in kept.items() if "max-age=31" not in said] == []
+
+
+@pytest.mark.ui
 @pytest.mark.parametrize("packing", ["br", "gzip"])
 async def test_the_first_page_is_light_however_it_is_packed(visitor: Visitor, packing: str) -> None:
     await visitor.open()

@@ -68,7 +68,9 @@ async def test_every_place_is_seen(  # noqa: PLR0913, PLR0917  # what a parametr
     stack: RunningStack, browser: Browser, language: Language, scheme: str, device: dict[str, Any], name: str
 ) -> None:
     is_phone = device is PHONE
-    async with visiting(browser, stack.addresses.page_url, language, color_scheme=scheme, **device) as someone:
+    # Nothing is seen half on its way.
+    still = {"color_scheme": scheme, "reduced_motion": "reduce"}
+    async with visiting(browser, stack.addresses.page_url, language, **still, **device) as someone:
         await someone.open()
         await someone.until_ready()
         await seen(someone, f"{name}-start", 760 if is_phone else 900)

@@ -57,6 +57,9 @@ async def test_closed_pages_leave_nothing_behind(stack: RunningStack, browser: B
 
 async def test_fifty_pages_share_one_stream_of_a_task(stack: RunningStack) -> None:
     async with at_the_page(stack.addresses.api_url) as (state, controller, _), AsyncExitStack() as pages:
+        address = stack.addresses.page_url
+        opening = (pages.enter_async_context(opened_page(address)) for _ in range(_WATCHERS))
+        watching = await asyncio.gather(*opening)
         await controller.hear({"type": "example", "name": "both"})
         state.param.update(basis="own_likeness", declared_by="x", sync_mode=SyncMode.BOUNCE)
         await controller.hear({"type": "run"})
@@ -64,10 +67,8 @@ async def test_fifty_pages_share_one_stream_of_a_task(stack: RunningStack) -> No
         assert task_id
         # The controller's, in this process; the page's server has one of its own, for all whom it serves.
         await await_until(lambda: _streams_told(stack, task_id) == 1, seconds=30, what="the controller watches")
-        address = stack.addresses.page_url
-        opening = (pages.enter_async_context(opened_page(address, f"?task={task_id}")) for _ in range(_WATCHERS))
-        watching = await asyncio.gather(*opening)
-        assert not state.sight.is_over
+        for page in watching:
+            await page.do({"type": "show", "place": "task", "task_id": task_id})
         async with asyncio.timeout(180):
             await asyncio.gather(*(page.hear_until('"completed"') for page in watching))
         assert _streams_told(stack, task_id) == 2

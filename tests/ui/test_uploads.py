@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import expect
 
 from deployments.local.services import ServiceName
 from tests.servers import RunningStack
 from tests.ui.browsers import WALK
 from tests.ui.visitor import SAMPLES, Visitor
+from tests.waiting import await_until
 
 pytestmark = pytest.mark.ui
 
@@ -121,20 +122,24 @@ async def test_an_upload_that_a_reload_cut_off_goes_on_where_it_was(visitor: Vis
 
 
 async def test_an_address_that_has_run_out_is_asked_for_anew(visitor: Visitor) -> None:
-    refused: list[str] = []
-
-    async def refuse_once(route: Route) -> None:
-        if route.request.method == "PUT" and not refused:
-            refused.append(route.request.url)
-            cors = {"Access-Control-Allow-Origin": "*"}
-            await route.fulfill(status=403, headers=cors, body="<Code>ExpiredToken</Code>")
-        else:
-            await route.fallback()
-
     await visitor.open()
-    await visitor.page.route(re.compile(r"X-Amz-Signature"), refuse_once)
+    refused = await visitor.refuse_first("/uploads/video/")
     await visitor.give("video", SAMPLES / "target.mp4")
     await visitor.until_given("video", "target.mp4")
+    assert len(refused) == 1
+
+
+async def test_an_input_whose_address_has_run_out_is_seen_all_the_same(visitor: Visitor) -> None:
+    await visitor.open()
+    await visitor.give("voice", SAMPLES / "speech.wav")
+    await visitor.give("video", SAMPLES / "target.mp4")
+    await visitor.until_given("video", "target.mp4")
+    await visitor.page.wait_for_function("sessionStorage.getItem('lipswap.inputs')?.includes('target.mp4')")
+    refused = await visitor.refuse_first("/uploads/video/")
+    await visitor.page.reload()
+    film = visitor.page.get_by_label(visitor.says("media.preview", name="target.mp4"))
+    await await_until(lambda: film.evaluate("film => film.readyState > 0"), seconds=60, what="the film is there")
+    await expect(visitor.page.get_by_text(visitor.says("media.no_preview"))).to_have_count(0)
     assert len(refused) == 1
 
 

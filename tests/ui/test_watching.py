@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Browser, expect
 
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.sentences import Language
@@ -34,10 +34,10 @@ async def begun(visitor: Visitor, example: str = "both", mode: str = "silence") 
     return await visitor.start()
 
 
-async def give_what_is_no_film(visitor: Visitor) -> None:
+async def give_what_is_no_film(visitor: Visitor, name: str = "broken.mp4") -> None:
     """Everything for a run that will fail: the film has the name of one."""
-    await visitor.give("video", {"name": "broken.mp4", "mimeType": "video/mp4", "buffer": b"no film" * 100})
-    await visitor.until_given("video", "broken.mp4")
+    await visitor.give("video", {"name": name, "mimeType": "video/mp4", "buffer": b"no film" * 100})
+    await visitor.until_given("video", name)
     await visitor.give("voice", SAMPLES / "speech.wav")
     await visitor.until_given("voice", "speech.wav")
     await visitor.give_word()
@@ -99,13 +99,19 @@ async def test_an_unknown_task_is_told_in_words(japanese: Visitor) -> None:
 
 
 async def test_a_task_that_fails_says_why_and_what_to_do(japanese: Visitor, visitor: Visitor) -> None:
+    # And its name stays a name, here as in the list of tasks.
+    name = '"><img src=x onerror=document.title=1>.mp4'
     await japanese.open()
-    await give_what_is_no_film(japanese)
+    await give_what_is_no_film(japanese, name)
     task_id = await japanese.start()
     await expect(japanese.page.get_by_role("heading", name=japanese.says("task.failed"))).to_be_visible()
     await expect(japanese.page.get_by_text("この種類のメディアには対応していません。", exact=True)).to_be_visible()
     await visitor.open(f"?task={task_id}")
     await expect(visitor.page.get_by_text("This kind of media is not supported.").first).to_be_visible()
+    await expect(visitor.page.get_by_text(name)).to_be_visible()
+    await visitor.button("page.history").click()
+    await expect(visitor.page.get_by_text(name, exact=True).first).to_be_visible()
+    assert await visitor.page.title() != "1"
 
 
 async def test_a_result_is_changed_run_again_and_deleted(visitor: Visitor) -> None:
@@ -173,16 +179,7 @@ async def test_a_failure_is_told_and_seen_in_the_title(stack: RunningStack, brow
 async def test_an_address_of_a_result_that_has_run_out_is_signed_anew(visitor: Visitor) -> None:
     await begun(visitor, "lips", mode="cut_off")
     await visitor.until_done()
-    refused: list[str] = []
-
-    async def refuse_once(route: Route) -> None:
-        if "outputs" in route.request.url and not refused:
-            refused.append(route.request.url)
-            await route.fulfill(status=403, body="<Code>AccessDenied</Code>")
-        else:
-            await route.fallback()
-
-    await visitor.page.route(re.compile("X-Amz-Signature"), refuse_once)
+    refused = await visitor.refuse_first("/outputs/")
     await visitor.page.reload()
     film = visitor.page.get_by_label(visitor.says("result.after"), exact=True)
     await expect(film).to_have_js_property("readyState", 4)
@@ -204,6 +201,10 @@ async def test_two_tabs_keep_apart_what_is_theirs(visitor: Visitor) -> None:
     await expect(visitor.button("media.remove", name="source.jpg")).to_have_count(0)
     await expect(second.button("media.remove", name="speech.wav")).to_have_count(0)
 
+    for tab, name in ((visitor, "speech.wav"), (second, "source.jpg")):
+        await tab.button("media.remove", name=name).click()
+        # Nothing is left, and examples are offered again.
+        await tab.button("hero.example_lips").wait_for()
     started = [await begun(tab, "lips", mode="cut_off") for tab in (visitor, second)]
     for tab, task_id in zip((visitor, second), started, strict=True):
         await tab.until_done()

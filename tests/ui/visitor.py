@@ -1,5 +1,6 @@
 """A person at the page: what they do, by the words that they read."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from playwright.async_api import Browser, Page, Request, expect
+from playwright.async_api import Browser, Page, Request, Route, expect
 
 from gpu_tasks.contract.sentences import Language
 from ui_panel.text import words
@@ -76,6 +77,25 @@ class Visitor:
 
     async def until_done(self) -> None:
         await self.page.get_by_role("link", name=self.says("result.download")).wait_for(timeout=RUN_MS)
+
+    async def refuse_first(self, part: str) -> list[str]:
+        """Refuse the first signed address with `part` that is asked for, as one that has run out; return it."""
+        refused: list[str] = []
+
+        async def answer(route: Route) -> None:
+            url = route.request.url
+            if route.request.method == "OPTIONS" or part not in url or (refused and refused[0] != url):
+                await route.fallback()
+                return
+            if not refused:
+                refused.append(url)
+                # One that is signed in the same second is the same.
+                await asyncio.sleep(1.1)
+            cors = {"Access-Control-Allow-Origin": "*"}
+            await route.fulfill(status=403, headers=cors, body="<Code>AccessDenied</Code>")
+
+        await self.page.route(re.compile("X-Amz-Signature"), answer)
+        return refused
 
     def strangers(self, *own: str) -> set[str]:
         """Hosts besides the page's and `own` that were asked for anything."""

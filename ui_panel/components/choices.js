@@ -94,7 +94,7 @@ function Quality({shown, t, send}) {
             <input type="radio" name="preset" value=${one.value} checked=${chosen === one.value} onChange=${() => { choose(one.value); send({type: 'chosen', preset: one.value}); }} />
             <span class="grow"><span class="strong">${one.title}</span><span class="soft">${one.words}</span>
               ${one.reason && html`<span class="warned">${one.reason}</span>`}</span>
-            <span class="price">${one.cost || (one.is_asking ? html`<span class="spin" role="img" aria-label=${t('quality.asking')}></span>` : '')}</span>
+            <span class="price cost">${one.cost || (one.is_asking ? html`<span class="spin" role="img" aria-label=${t('quality.asking')}></span>` : '')}</span>
           </label>`)}
       </div>
       ${shown.retains !== null && html`

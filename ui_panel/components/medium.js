@@ -40,6 +40,7 @@ function Medium({shown, t, send}) {
 
 function Shown({slot, current, span, t, send, isStored}) {
   const player = useRef(null);
+  const hasAsked = useRef(false);
   const [at, setAt] = useState(0);
   const [isPlaying, setPlaying] = useState(false);
   const [seconds, setSeconds] = useState(current.seconds ?? null);
@@ -59,7 +60,9 @@ function Shown({slot, current, span, t, send, isStored}) {
       setAt(event.target.currentTime);
       if (span?.end && event.target.currentTime > span.end) { event.target.pause(); event.target.currentTime = span.start; }
     },
-    onPlay: () => setPlaying(true), onPause: () => setPlaying(false), onError: () => setCannot(true),
+    onPlay: () => setPlaying(true), onPause: () => setPlaying(false),
+    // What the bucket does not give any more was signed long ago: asked for anew, once.
+    onError: () => { setCannot(true); if (current.url?.startsWith('http') && !hasAsked.current) { hasAsked.current = true; send({type: 'sign'}); } },
   };
   const toggle = () => { const film = player.current; if (film.paused) film.play().catch(() => {}); else film.pause(); };
   const seek = second => { if (player.current) player.current.currentTime = second; };

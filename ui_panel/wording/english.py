@@ -22,7 +22,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "page.sign_out": "Sign out",
     "page.signed_in": "Signed in as {user}",
     "hero.title": "Dub your video, lips included",
-    "hero.lead": "Add a voice in another language, or a better take: the mouth in the video follows it. You can change the face, too. For faces and voices whose owners agree.",
+    "hero.lead": "Add a new voice, and the mouth in the video follows it. The face can change, too. For people who have agreed.",
     "hero.examples": "Just looking? Try an example:",
     "hero.example_both": "Voice + video + face",
     "hero.example_lips": "Voice + video",

@@ -22,7 +22,7 @@ JAPANESE: Final[Mapping[str, str]] = {
     "page.sign_out": "サインアウト",
     "page.signed_in": "{user} としてサインイン中",
     "hero.title": "動画の吹き替えを、口の動きまで。",
-    "hero.lead": "別の言語の声や録り直した声に、動画の口の動きを合わせます。顔の差し替えもできます。本人が同意している顔と声でお使いください。",
+    "hero.lead": "新しい声に合わせて、動画の口が動きます。顔の差し替えもできます。本人の同意がある顔と声でお使いください。",
     "hero.examples": "まずは試してみる：",
     "hero.example_both": "声＋動画＋顔",
     "hero.example_lips": "声＋動画",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, cast
 
+import numpy as np
 from pydantic import BaseModel
 
 from gpu_tasks.contract.artifacts import Artifact
@@ -32,6 +33,7 @@ class Script(BaseModel):
         fail: Jobs that end with a fault that another attempt may not have.
         refuse: Jobs that end with a fault for good.
         hold: Jobs that wait until they are not named any more.
+        spoil: Jobs whose frames come out black.
         release: The code revision of every stage of the draft engine, where it is not that of this version.
     """
 
@@ -39,6 +41,7 @@ class Script(BaseModel):
     fail: tuple[str, ...] = ()
     refuse: tuple[str, ...] = ()
     hold: tuple[str, ...] = ()
+    spoil: tuple[str, ...] = ()
     release: str | None = None
 
 
@@ -80,7 +83,7 @@ class Identity(Generic[JobT]):
         for done, (_, pixels) in enumerate(played_frames(job, bench), start=1):
             height, width = pixels.shape[:2]
             writer = writer or Lossless(path, width=width, height=height, fps=job.timeline.fps).__enter__()
-            writer.write(pixels)
+            writer.write(np.zeros_like(pixels) if name in script.spoil else pixels)
             bench.report(done, count, "copying")
             time.sleep(max(0.0, began + done * script.seconds_per_frame - time.monotonic()))
         cast("VideoWriter", writer).__exit__(None, None, None)

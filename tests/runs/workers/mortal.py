@@ -42,9 +42,9 @@ def main() -> None:
     for boundary in Boundary:
         owner, name = place_of(boundary)
         setattr(owner, name, _dying(boundary, getattr(owner, name)))
-    from flows.serving import serve  # noqa: PLC0415  # as flows.worker does it
+    from flows.worker import main as work  # noqa: PLC0415  # the same
 
-    serve()
+    work()
 
 
 # The processes of the CPU pool import this module again, under another name.

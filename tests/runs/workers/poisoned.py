@@ -8,7 +8,7 @@ from typing import Any
 def main() -> None:
     """Poison the beginning of runs, then run as `python -m flows.worker` does."""
     from flows.run import Run  # noqa: PLC0415  # Prefect is not for the processes of the CPU pool
-    from flows.serving import serve  # noqa: PLC0415  # the same
+    from flows.worker import main as work  # noqa: PLC0415  # the same
 
     genuine = Run.enter
 
@@ -18,7 +18,7 @@ def main() -> None:
         await genuine(self, *args, **kwargs)
 
     Run.enter = enter  # type: ignore[method-assign]  # that is the poison
-    serve()
+    work()
 
 
 # The processes of the CPU pool import this module again, under another name.
