@@ -138,8 +138,10 @@ class JobStore(Block):
     def feed(self) -> RecordFeed:
         """Return what tells of changed records over one connection; who asks for it runs it."""
         url = self.redis_url.get_secret_value()
+        redis = listening(url)
         # It connects again by itself, and has to know when it does: what was told meanwhile is lost.
-        return RecordFeed(listening(url, retry=Retry(NoBackoff(), 0)), self._channel)
+        redis.set_retry(Retry(NoBackoff(), 0))
+        return RecordFeed(redis, self._channel)
 
     async def wake(self, fingerprint: str) -> None:
         """Tell whoever waits for a job that its status is worth reading now."""

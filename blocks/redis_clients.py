@@ -26,12 +26,11 @@ def commanding(url: str) -> Redis:
     return Redis.from_pool(pool)
 
 
-def listening(url: str, *, retry: Retry | None = None) -> Redis:
-    """Return a client whose replies may be waited for without end; it tries again as `retry` says."""
+def listening(url: str) -> Redis:
+    """Return a client whose replies may be waited for without end; nothing is sent yet."""
     return Redis.from_url(
         url,
         socket_timeout=None,
         socket_connect_timeout=_SOCKET_SECONDS,
         health_check_interval=_HEALTH_CHECK_SECONDS,
-        **({} if retry is None else {"retry": retry}),
     )

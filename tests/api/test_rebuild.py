@@ -8,8 +8,9 @@ from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 
 from api_shim.rebuild import GRACE, first_record, rebuilt
 from blocks import record_changes
+from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Stage
-from gpu_tasks.contract.records import RecordStage, Status
+from gpu_tasks.contract.records import ErrorRecord, RecordStage, Status
 from tests.api.orchestra import RESULT
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -92,12 +93,20 @@ def test_a_known_end_is_kept_whatever_prefect_says_later() -> None:
     assert rebuilt(run, [], known, now=LATER) == known
 
 
-def test_an_end_from_before_a_restart_is_not_the_end() -> None:
+def test_a_failure_from_before_a_restart_is_not_the_end() -> None:
+    run = _run(StateType.RUNNING, attempts=2)
+    fault = ErrorRecord(error=FaultCode.INTERNAL, detail="It broke.", stage="wav2lip")
+    known = record_changes.failed(first_record(run), fault, now=BEGIN)
+    record = rebuilt(run, [_task_run(run, "lip_sync-0", minutes=2)], known, now=LATER)
+    assert (record.status, record.stage, record.attempts) == (Status.RUNNING, RecordStage.WAV2LIP, 2)
+    assert record.error is None
+
+
+def test_a_result_that_was_told_before_a_restart_stays() -> None:
     run = _run(StateType.RUNNING, attempts=2)
     known = record_changes.completed(first_record(run), RESULT, now=BEGIN)
     record = rebuilt(run, [_task_run(run, "lip_sync-0", minutes=2)], known, now=LATER)
-    assert (record.status, record.stage, record.attempts) == (Status.RUNNING, RecordStage.WAV2LIP, 2)
-    assert record.result is None
+    assert (record.status, record.result, record.attempts) == (Status.COMPLETED, RESULT, 2)
 
 
 def test_what_the_mirror_knew_is_kept() -> None:
