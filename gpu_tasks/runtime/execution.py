@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 _FETCHES_AT_ONCE = 4
 _MEDIA_TYPE = "video/mp4"
-# What was computed is paid for: a bucket that is away is waited for as long as flows wait for it.
+# A bucket that is away is waited for as long as flows wait for it: another execution would cost a start, or all again.
 _OUTAGE_SECONDS = 150.0
 _PAUSE_SECONDS = 2.0
 
@@ -62,11 +62,11 @@ class Execution(Generic[JobT]):
             JobCancelledError: The platform wants the job to stop. Nothing is left on the disk.
             FaultError: Why there is no result.
         """
-        if (receipt := self.ledger.receipt()) is not None:
+        if (receipt := self._patiently(self.ledger.receipt)) is not None:
             _log.info("answered from the receipt", extra={"facts": {"attempt": receipt.attempt}})
             return receipt
         self.cancellation.checkpoint()
-        marker = self.ledger.start()
+        marker = self._patiently(self.ledger.start)
         started = time.monotonic()
         _log.info("started", extra={"facts": {"attempt": marker.attempt, "execution": marker.execution}})
         with self.workshop.scratch.job_folder() as folder:
@@ -74,7 +74,7 @@ class Execution(Generic[JobT]):
             self.cancellation.checkpoint()
             receipt = self._deliver(product, marker, started)
         # Not cancellable any more: the work is paid for, the next caller shall find it.
-        settled = _patiently(lambda: self.ledger.settle(receipt))
+        settled = _patiently(lambda: self.ledger.settle(receipt), checkpoint=_go_on)
         facts = {"work_seconds": round(receipt.work_seconds, 2), "was_first": settled == receipt}
         _log.info("finished", extra={"facts": facts})
         return settled
@@ -105,8 +105,7 @@ class Execution(Generic[JobT]):
         started = time.monotonic()
 
         def fetch(key: str) -> None:
-            self.cancellation.checkpoint()
-            self.workshop.store.fetch(distinct[key], paths[key])
+            self._patiently(lambda: self.workshop.store.fetch(distinct[key], paths[key]))
 
         with ThreadPoolExecutor(_FETCHES_AT_ONCE, thread_name_prefix="fetch") as pool:
             list(pool.map(fetch, distinct))
@@ -122,9 +121,7 @@ class Execution(Generic[JobT]):
             raise FaultError(FaultCode.RESULT_MISSING)
         key = self.ledger.keys.output(marker.attempt, marker.execution)
         put_file = self.workshop.store.put_file
-        artifact = _patiently(
-            lambda: put_file(product.path, key, _MEDIA_TYPE, if_absent=True), checkpoint=self.cancellation.checkpoint
-        )
+        artifact = self._patiently(lambda: put_file(product.path, key, _MEDIA_TYPE, if_absent=True))
         return Receipt(
             fingerprint=fingerprint(self.job),
             stage=self.job.stage,
@@ -144,19 +141,26 @@ class Execution(Generic[JobT]):
             notes=product.notes,
         )
 
+    def _patiently(self, ask: Callable[[], R]) -> R:
+        return _patiently(ask, checkpoint=self.cancellation.checkpoint)
 
-def _patiently(keep: Callable[[], R], *, checkpoint: Callable[[], None] = lambda: None) -> R:
-    """Return what `keep` returns, asked again while the bucket is away; after a while its error is raised.
+
+def _go_on() -> None:
+    """Heed no cancellation."""
+
+
+def _patiently(ask: Callable[[], R], *, checkpoint: Callable[[], None]) -> R:
+    """Return what `ask` returns, asked again while the bucket is away; after a while its error is raised.
 
     Raises:
         JobCancelledError: `checkpoint` says so, before each try.
-        FaultError: STORAGE_UNAVAILABLE, or as `keep`.
+        FaultError: STORAGE_UNAVAILABLE, or as `ask`.
     """
     deadline = time.monotonic() + _OUTAGE_SECONDS
     while True:
         checkpoint()
         try:
-            return keep()
+            return ask()
         except FaultError as error:
             if error.fault.code is not FaultCode.STORAGE_UNAVAILABLE or time.monotonic() > deadline:
                 raise

@@ -20,6 +20,7 @@ class Ledger:
         self._job = job
         self._job_id = job_id
         self._worker_id = worker_id
+        self._made_at = datetime.now(UTC)
         self.keys = keys_of(job)
 
     def receipt(self) -> Receipt | None:
@@ -53,6 +54,9 @@ class Ledger:
             earlier = self._store.read_json(key, StartMarker)
             if earlier is not None and earlier.job_id != self._job_id:
                 raise FaultError(FaultCode.SUPERSEDED, f"Attempt {self._job.attempt} runs as another job.")
+            if earlier is not None and earlier.worker_id == self._worker_id and earlier.started_at >= self._made_at:
+                # Ours: the bucket took it, but its answer was lost.
+                return earlier
         raise FaultError(FaultCode.RUNPOD_JOB_FAILED, f"It was started {_MOST_EXECUTIONS} times and never finished.")
 
     def settle(self, receipt: Receipt) -> Receipt:
