@@ -5,10 +5,13 @@ Between two tries the run is scheduled, not asleep: it holds no place in a worke
 
 import random
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import NoReturn
+from uuid import UUID
 
 from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.exceptions import Abort
 from prefect.runtime import flow_run
 from prefect.states import AwaitingRetry
 
@@ -23,8 +26,13 @@ _JITTER = 0.2
 
 
 @flow(name="deliver-webhook", persist_result=False)
-async def deliver_webhook(delivery: Delivery) -> State[Any] | None:
-    """Tell a receiver what happened to a task; a failed run is a dead letter, running it again is the replay."""
+async def deliver_webhook(delivery: Delivery) -> None:
+    """Tell a receiver what happened to a task; a failed run is a dead letter, running it again is the replay.
+
+    Raises:
+        DeliveryError: It has failed for good.
+        Abort: It is tried again later; the server knows when.
+    """
     policy: WebhookPolicy = await WebhookPolicy.aload(registry.WEBHOOKS)
     try:
         await send(await _with_urls(delivery), policy)
@@ -34,8 +42,15 @@ async def deliver_webhook(delivery: Delivery) -> State[Any] | None:
             raise
         pause = max(policy.retry_seconds[tries - 1], error.retry_after_seconds)
         due = datetime.now(UTC) + timedelta(seconds=pause * random.uniform(1.0, 1.0 + _JITTER))  # noqa: S311  # spreads calls, guards nothing
-        return AwaitingRetry(scheduled_time=due, message=error.fault.detail)
-    return None
+        await _try_again(due, error.fault.detail)
+
+
+async def _try_again(due: datetime, reason: str) -> NoReturn:
+    # Not returned: Prefect's own worker takes a process whose flow returns such a state for one that has crashed.
+    async with get_client() as client:
+        later: State[None] = AwaitingRetry(scheduled_time=due, message=reason)
+        await client.set_flow_run_state(UUID(str(flow_run.id)), later, force=True)
+    raise Abort(reason)
 
 
 async def _with_urls(delivery: Delivery) -> Delivery:
