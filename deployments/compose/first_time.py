@@ -38,6 +38,8 @@ def make(folder: Path) -> tuple[str, ...]:
     _once(folder / "runpod_hook_token")
     # In the form in which receivers' libraries take it (Standard Webhooks).
     _write(folder / "webhook_secret", f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")
+    # For people at the page; programs have keys of their own.
+    _once(folder / "page_password")
     # Two pages behind one address must know each other's cookies.
     _once(folder / "page_cookie_secret")
     _write(folder / "prefect_auth", f"operator:{secrets.token_urlsafe(24)}")

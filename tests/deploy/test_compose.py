@@ -76,6 +76,22 @@ def test_no_secret_is_in_a_variable(service: str) -> None:
     assert all(name.removesuffix("_FILE") in SECRETS for name in environment if name.endswith("_FILE"))
 
 
+def test_whoever_comes_in_from_outside_is_asked_who_they_are() -> None:
+    """By service that the proxy leads to: the variable that makes it ask."""
+    asking = {
+        "api": "FF_API_SECRET_FILE",
+        "ui": "LIPSWAP_PAGE_PASSWORD_FILE",
+        "prefect-api": "PREFECT_SERVER_API_AUTH_STRING_FILE",
+        "grafana": "GF_SECURITY_ADMIN_PASSWORD__FILE",
+    }
+    proxy = (FOLDER / "Caddyfile").read_text(encoding="utf-8")
+    led_to = set(re.findall(r"(?:dynamic a|reverse_proxy) ([a-z-]+)[ :]\d+", proxy))
+
+    assert led_to == set(asking)
+    for service, variable in asking.items():
+        assert variable in ONE_HOST["services"][service]["environment"], service
+
+
 def test_every_variable_is_one_that_somebody_reads() -> None:
     known = {
         *(
