@@ -39,7 +39,7 @@ _SCOPES: Final = MappingProxyType(
 # Reading them is one thing, repeating or removing another.
 _BY_METHOD: Final = frozenset({"tasks", "webhooks"})
 
-_TOLD: Final = "FF_API_TOLD or an API key"
+_TOLD: Final = "FF_API_SECRET or an API key"
 _SCHEMES: Final = MappingProxyType(
     {
         "HTTPBearer": {"type": "http", "scheme": "bearer", "description": _TOLD},

@@ -27,8 +27,8 @@ class ShimSettings(OrchestratorSettings):
     max_tasks_per_key: int = Field(default=20, gt=0, le=150, validation_alias="LIPSWAP_API_MAX_TASKS_PER_KEY")
     # Each open stream of events costs memory, and a process has only so many connections.
     max_listeners: int = Field(default=1000, gt=0, validation_alias="LIPSWAP_API_MAX_LISTENERS")
-    # Proxies close what is silent for a minute, and a listener that has gone is noticed.
-    heartbeat_seconds: float = Field(default=15.0, gt=0, le=50, validation_alias="LIPSWAP_API_HEARTBEAT_SECONDS")
+    # As the document says; our client gives up on what misses two, and a listener that has gone is noticed.
+    heartbeat_seconds: float = Field(default=15.0, gt=0, le=15, validation_alias="LIPSWAP_API_HEARTBEAT_SECONDS")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="LIPSWAP_API_CORS_ORIGINS")
     # Whoever sends the head or the body of a request more slowly holds a connection for nothing.
     head_seconds: float = Field(default=10.0, gt=0, validation_alias="LIPSWAP_API_HEAD_SECONDS")

@@ -1,6 +1,7 @@
 """What production needs, asked of each service as the product itself would; changes nothing but one probe object."""
 
 import asyncio
+import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from api_shim.settings import ShimSettings
 from blocks.endpoint_health import EndpointState, state_of
 from blocks.runpod_client import RunPodClient
-from blocks.secret_blocks import SecretBlockError
+from blocks.secret_blocks import SUFFIX, SecretBlockError
 from deployments.bucket.errors import BucketError
 from deployments.bucket.preparing import Bucket, Part
 from deployments.doctor.findings import Finding, ProductionCheck, fine, notice, problem
@@ -76,6 +77,9 @@ def _sentences(error: ValidationError) -> Iterator[str]:
         field = ".".join(str(part) for part in each["loc"])
         # The bucket's settings are read by a model of their own, whose fields have a prefix.
         name = f"R2_{field.upper()}" if error.title == "R2Settings" else field
+        # That model alone does not look into Secret blocks.
+        if each["type"] == "missing" and os.environ.get(f"{name}{SUFFIX}"):
+            continue
         yield f"{name}: {each['msg'].removeprefix('Value error, ')}"
 
 

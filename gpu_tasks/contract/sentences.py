@@ -79,7 +79,10 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.RUNPOD_WORKERS_CRASH: (
         "ワーカーがジョブを受け取る前に終了しています。RunPod コンソールでログを確認してください。"
     ),
-    FaultCode.RUNPOD_JOB_EXPIRED: "ジョブの有効期間が過ぎたため、RunPod が破棄しました。",
+    FaultCode.RUNPOD_JOB_EXPIRED: (
+        "ジョブの有効期間が過ぎたため、RunPod が破棄しました。RunPod コンソールでワーカー数を増やすか、"
+        "RUNPOD_QUEUE_TIMEOUT と RUNPOD_JOB_TIMEOUT を長くしてください。"
+    ),
     FaultCode.BUDGET_EXCEEDED: "GPU の予算を超えるため、実行できません。",
     FaultCode.PRICE_UNKNOWN: (
         "エンドポイントの GPU の料金がわかりません。RUNPOD_WAV2LIP_GPU と RUNPOD_FACEFUSION_GPU に料金表にある種類を"

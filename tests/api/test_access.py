@@ -137,6 +137,7 @@ def connected(url: str) -> socket.socket:
         ("JOBSTORE_REDIS_URL", "rediss://:pw@example.com/0?ssl_cert_reqs=none", "ssl_cert_reqs"),
         ("PREFECT_API_URL", "", "prefect_api_url"),
         ("LIPSWAP_API_PORT", "90000", "port"),
+        ("LIPSWAP_API_HEARTBEAT_SECONDS", "20", "less than or equal to 15"),
         ("LIPSWAP_API_CORS_ORIGINS", "*", "origins such as"),
         ("LIPSWAP_API_CORS_ORIGINS", "https://app.example.com/page", "without a path"),
     ],

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from api_shim.auth import is_open
 from api_shim.errors import STATUSES, add_error_handlers, error_response
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.records import ErrorRecord
@@ -90,6 +91,16 @@ async def test_the_document_names_every_status_a_route_uses(http: httpx.AsyncCli
         "get /health/ready": {"200", "503"},
     }
     assert HTTPStatus.INTERNAL_SERVER_ERROR not in {int(s) for statuses in documented.values() for s in statuses}
+
+
+async def test_the_document_tells_how_to_authorize_wherever_that_is_asked(http: httpx.AsyncClient) -> None:
+    document = (await http.get("/openapi.json")).json()
+    schemes: dict[str, dict[str, str]] = document["components"]["securitySchemes"]
+    assert [scheme["description"] for scheme in schemes.values()] == ["FF_API_SECRET or an API key"] * 2
+    told = {path: [op.get("security") for op in ops.values()] for path, ops in document["paths"].items()}
+    assert {path for path, ways in told.items() if any(ways)} == {path for path in told if not is_open(path)}
+    assert all(way in (None, [{name: []} for name in schemes]) for ways in told.values() for way in ways)
+    assert all(all(ways) == any(ways) for ways in told.values())
 
 
 async def test_the_document_describes_errors_as_they_are_sent(http: httpx.AsyncClient) -> None:

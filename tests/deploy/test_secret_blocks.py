@@ -107,6 +107,17 @@ async def test_doctor_names_a_block_that_is_missing_and_what_to_do(moved: dict[s
     assert "NAME_BLOCK" in fix
 
 
+async def test_doctor_does_not_miss_what_a_block_holds_when_another_variable_is_wrong(
+    moved: dict[str, str], tmp_path: Path
+) -> None:
+    state, told, _ = examined(moved, tmp_path, R2_PRESIGN_EXPIRY="0", R2_BUCKET="")["variables"]
+
+    assert state == "problem"
+    assert "R2_PRESIGN_EXPIRY: Input should be greater" in told
+    assert "R2_BUCKET: Field required" in told
+    assert "_ACCESS_KEY" not in told
+
+
 def test_a_block_without_an_address_of_prefect_starts_no_server_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNPOD_API_KEY_BLOCK", "mine")
     with (

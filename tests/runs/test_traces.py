@@ -28,7 +28,10 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def traced(
-    environment: dict[str, str], collector: Collector, tmp_path_factory: pytest.TempPathFactory
+    environment: dict[str, str],
+    collector: Collector,
+    alone: None,  # noqa: ARG001  # another worker would take the run and tell the collector nothing
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     """The address of a shim before an orchestrator and a GPU worker of its own; all three tell the collector."""
     folder = tmp_path_factory.mktemp("traced")
