@@ -8,6 +8,7 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from api_shim.callers import EVERYBODY, Caller
 from api_shim.records import Records
 from api_shim.watching import Watched, Watching
 from api_shim.wire import RunSummary
@@ -50,9 +51,10 @@ class EventStream(Response):
         self._seen = seen
         self._heartbeat_seconds = heartbeat_seconds
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI's form
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller: Caller = scope.get("caller", EVERYBODY)
         # Whoever finds no place is told so by a status.
-        with self._watching.stream():
+        with self._watching.stream(caller.key_id):
             await self._stream(receive, send)
 
     async def _stream(self, receive: Receive, send: Send) -> None:

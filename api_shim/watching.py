@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ _REREAD_SECONDS: Final = 10.0
 _REREAD_WITHOUT_PUSH_SECONDS: Final = 1.0
 # Who comes later gets URLs of its own.
 _FRAME_SECONDS: Final = 30.0
+# One API key leaves places to the others.
+_SHARE_OF_A_KEY: Final = 4
 
 
 class Watched:
@@ -82,7 +85,7 @@ class Watching:
         records: Where records are read.
         feed: What tells that one has changed.
         metrics: Counts watchers and lags.
-        max_streams: How many listeners may be connected at once.
+        max_streams: How many listeners may be connected at once; of one API key a quarter of them.
     """
 
     def __init__(self, records: Records, feed: RecordFeed, metrics: Metrics, *, max_streams: int) -> None:
@@ -91,22 +94,31 @@ class Watching:
         self._feed = feed
         self._watched: dict[str, tuple[Watched, asyncio.Task[None]]] = {}
         self._max_streams = max_streams
-        self._streams = 0
+        # By API key; those of the shared secret and of everybody under None.
+        self._streams: Counter[str | None] = Counter()
 
     @contextmanager
-    def stream(self) -> Iterator[None]:
+    def stream(self, key_id: str | None) -> Iterator[None]:
         """Hold a place for a listener as long as the block lasts.
+
+        Args:
+            key_id: The API key that listens, None for whoever has none.
 
         Raises:
             FaultError: TOO_MANY_LISTENERS.
         """
-        if self._streams >= self._max_streams:
+        if self._streams.total() >= self._max_streams:
             raise FaultError(FaultCode.TOO_MANY_LISTENERS, f"The limit is {self._max_streams}.")
-        self._streams += 1
+        of_a_key = max(1, self._max_streams // _SHARE_OF_A_KEY)
+        if key_id is not None and self._streams[key_id] >= of_a_key:
+            raise FaultError(FaultCode.TOO_MANY_LISTENERS, f"The limit of one API key is {of_a_key}.")
+        self._streams[key_id] += 1
         try:
             yield
         finally:
-            self._streams -= 1
+            self._streams[key_id] -= 1
+            if not self._streams[key_id]:
+                del self._streams[key_id]
 
     @asynccontextmanager
     async def of(self, task_id: str) -> AsyncIterator[Watched]:

@@ -226,7 +226,8 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
         "As many tasks as this API key may have are running; wait until one has ended.", retryable=True
     ),
     FaultCode.TOO_MANY_LISTENERS: FaultMeaning(
-        "As many listeners as this process may have are connected; ask /status, or come again.", retryable=True
+        "As many listeners as this process or this API key may have are connected; ask /status, or come again.",
+        retryable=True,
     ),
     FaultCode.IDEMPOTENCY_IN_FLIGHT: FaultMeaning(
         "A request with this Idempotency-Key is being answered; ask for its task's status.", retryable=True

@@ -10,8 +10,10 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from api_shim.api_keys import KeyRing, Scope
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.jobs import Stage
+from gpu_tasks.storage import ArtifactStore
 from tests.api.orchestra import PlayedFlow
 from tests.api.shim import NOBODY, PREFIX, Environment, settings_of, shim_thread
 from tests.servers import RunningStack
@@ -165,6 +167,28 @@ async def test_one_listener_too_many_is_told_when_to_come_again_and_comes_in_whe
             look: Callable[[], Awaitable[bool | None]] = comes_in
             is_in: bool = await await_until(look, seconds=20, what="the place of whoever left is free")
             assert is_in
+
+
+async def test_a_key_leaves_places_to_listeners_of_others(
+    environment: Environment, bucket: ArtifactStore, task_id: str
+) -> None:
+    # All tasks are theirs to see.
+    greedy, modest = (KeyRing(bucket).create(name, scopes=(Scope.READ, Scope.ADMIN)) for name in ("greedy", "modest"))
+    mine, yours = ({"X-Api-Key": made.text.get_secret_value()} for made in (greedy, modest))
+    with shim_thread(settings_of({**environment, "LIPSWAP_API_MAX_LISTENERS": "8"})) as url:
+        async with (
+            httpx.AsyncClient(base_url=url, headers=mine, timeout=30) as http,
+            httpx.AsyncClient(base_url=url, headers=yours, timeout=30) as other,
+            listening(http, task_id) as first,
+            listening(http, task_id) as second,
+        ):
+            await first.next()
+            await second.next()
+            refused = await http.get(f"/events/{task_id}")
+            assert (refused.status_code, refused.json()["error"]) == (503, "too_many_listeners")
+            assert "one API key is 2" in refused.json()["detail"]
+            async with listening(other, task_id) as stays:
+                await stays.next()
 
 
 async def test_a_listener_hears_the_end_although_redis_was_killed_meanwhile(
