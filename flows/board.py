@@ -25,6 +25,7 @@ from gpu_tasks.contract.jobs import Stage
 _FIRST_PAUSE_SECONDS: Final = 5.0
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _LAST_SECONDS: Final = 5.0
+_PICTURE_SECONDS: Final = 15.0
 _MAX_NAME_LETTERS: Final = 160
 _MAX_FILE_LETTERS: Final = 32
 _STEM_LETTERS: Final = 12
@@ -109,11 +110,16 @@ class Board:
             await self._last()
             raise
         else:
-            await asyncio.gather(self._last(), *self._hanging)
+            await asyncio.gather(self._last(), self._hung())
         finally:
             for task in (keeping, *self._hanging):
                 task.cancel()
             await asyncio.wait([keeping, *self._hanging])
+
+    async def _hung(self) -> None:
+        """Wait a while for pictures: readers know the result already, and Prefect should not know it much later."""
+        if self._hanging:
+            await asyncio.wait(self._hanging, timeout=_PICTURE_SECONDS)
 
     async def _keep(self, *, attempts: int) -> None:
         await self._entitle()
@@ -150,7 +156,9 @@ class Board:
         for artifact in found:
             with suppress(ValueError):
                 stage = Stage((artifact.description or "").partition(":")[0])
-                self._bars.setdefault(stage, _Bar()).artifact_id = artifact.id
+                percent = float(artifact.data) if isinstance(artifact.data, int | float) else 0.0
+                bar = self._bars.setdefault(stage, _Bar(percent=percent))
+                bar.artifact_id = artifact.id
 
     async def _tell(self) -> None:
         """Write down the bars that have changed."""

@@ -18,6 +18,7 @@ from prefect.states import AwaitingRetry
 from blocks import registry
 from blocks.r2 import R2Bucket
 from blocks.webhooks import WebhookPolicy
+from flows.handover import is_handed_back
 from flows.sending import DeliveryError, send
 from gpu_tasks.contract.webhooks import Delivery
 
@@ -47,9 +48,11 @@ async def deliver_webhook(delivery: Delivery) -> None:
 
 async def _try_again(due: datetime, reason: str) -> NoReturn:
     # Not returned: Prefect's own worker takes a process whose flow returns such a state for one that has crashed.
-    async with get_client() as client:
-        later: State[None] = AwaitingRetry(scheduled_time=due, message=reason)
-        await client.set_flow_run_state(UUID(str(flow_run.id)), later, force=True)
+    # Whoever has taken the run over meanwhile, or cancelled it, has the say: nothing is forced.
+    if not is_handed_back(str(flow_run.id)):
+        async with get_client() as client:
+            later: State[None] = AwaitingRetry(scheduled_time=due, message=reason)
+            await client.set_flow_run_state(UUID(str(flow_run.id)), later)
     raise Abort(reason)
 
 

@@ -27,7 +27,6 @@ from prefect.client.base import PrefectHttpxAsyncClient
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
-from prefect.context import AsyncClientContext
 from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import AsyncFlowRunEngine
 from prefect.states import AwaitingRetry
@@ -190,15 +189,6 @@ class ChoosyWorker(BaseWorker[NothingToConfigure, BaseVariables, InProcessResult
 
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
         """Leave it: a write of 19 ms for each run (measured), of what the run's log says."""
-
-
-async def with_one_client(work: Callable[[], Awaitable[None]]) -> None:
-    """Let all runs of a worker share one client of Prefect's.
-
-    Otherwise each has its own, with connections and a first request of their own, for as long as it lasts.
-    """
-    async with AsyncClientContext():
-        await work()
 
 
 def share_tls_context() -> None:

@@ -247,7 +247,7 @@ class InProcessWorker(ChoosyWorker):
             await asyncio.wait(tasks, timeout=_HAND_BACK_SECONDS)
         # Here, because whoever waits for these tasks ends with the worker: until its lease is over nobody has the run.
         ended = [run_id for run_id, at_work in running.items() if at_work.task.done()]
-        await asyncio.gather(*(self._leases.drop(run_id) for run_id in ended))
+        await self._leases.drop(*ended)
 
     def _interrupt(self, run_id: UUID, ending: Ending) -> bool:
         if run_id not in self._running:

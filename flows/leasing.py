@@ -116,12 +116,15 @@ class LeaseKeeper:
                 await asyncio.sleep(_DOUBT_SECONDS)
         return run_id in self._valid_until
 
-    async def drop(self, run_id: UUID) -> None:
-        """Give a run's lease back."""
-        self._valid_until.pop(run_id, None)
-        self._doubtful.discard(run_id)
+    async def drop(self, *run_ids: UUID) -> None:
+        """Give leases of runs back, all at once."""
+        if not run_ids:
+            return
+        for run_id in run_ids:
+            self._valid_until.pop(run_id, None)
+            self._doubtful.discard(run_id)
         try:
-            await self.leases.release([str(run_id)])
+            await self.leases.release([str(run_id) for run_id in run_ids])
         except LeaseError:
             # It ends by itself.
             self._distrust()
@@ -158,6 +161,9 @@ class LeaseKeeper:
                     case Renewal.RENEWED if run_id not in self._doubtful:
                         self._extend(run_id, asked_at)
                     case Renewal.RENEWED:
+                        pass
+                    case _ if run_id not in self._valid_until:
+                        # Given back while it was renewed: it stays given back.
                         pass
                     case Renewal.MISSING if await self._took_again(run_id):
                         self._doubtful.add(run_id)

@@ -20,7 +20,7 @@ from blocks.job_store import JobStore, JobStoreError
 from flows.announcing import announce
 from flows.summary import Link, no_link, summary_of
 from gpu_tasks.contract.answers import RECORD_ARTIFACT
-from gpu_tasks.contract.records import TaskRecord
+from gpu_tasks.contract.records import Status, TaskRecord
 
 # A Redis that hangs must not slow the run down: one wait, then silence for a while.
 _WRITE_SECONDS = 3.0
@@ -90,7 +90,7 @@ class RunRecord:
         """Put this run's record over the stored one, unless somebody has closed the run or started it again since."""
         if stored is None:
             return self._record
-        if stored.attempts > self._attempts:
+        if stored.attempts > self._attempts or stored.status is Status.COMPLETED:
             return None
         if stored.status.is_final and stored.attempts >= self._record.attempts:
             return None

@@ -20,7 +20,7 @@ import flows.verifying  # noqa: F401  # the same
 from blocks.connections import close_shared
 from blocks.logs import set_up_logs
 from flows.cpu_pool import CPU_POOL, QUICK_POOL
-from flows.inprocess_engine import share_tls_context, wait_for_server, with_one_client
+from flows.inprocess_engine import share_tls_context, wait_for_server
 from flows.inprocess_worker import InProcessWorker
 from gpu_tasks import tracing
 
@@ -84,7 +84,7 @@ class Life:
 
     async def _serve(self) -> None:
         asyncio.get_running_loop().set_default_executor(_io_threads())
-        working = asyncio.ensure_future(with_one_client(self._work))
+        working = asyncio.ensure_future(self._work())
         warming = asyncio.gather(CPU_POOL.warm_up(), QUICK_POOL.warm_up())
         stopping = asyncio.create_task(asyncio.to_thread(self._stop.wait))
         try:

@@ -1,10 +1,10 @@
 """The tasks of the pipeline: what is tried again, how long it may take, and whose earlier result is used."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE, CachePolicy
@@ -93,7 +93,7 @@ async def publish(
     files = leaving(
         run.request, footage, whole.artifact, lip_synced, parts[0], task_id=run.task_id, consent_id=run.consent_id
     )
-    result, *kept = await asyncio.gather(*(_published(run, file) for file in files if file is not None))
+    result, *kept = await _all(_published(run, file) for file in files if file is not None)
     return result_of(whole, parts[0].last.receipt.encoder, result, *kept)
 
 
@@ -146,6 +146,18 @@ def draw(run: Run, footage: Footage, whole: Whole) -> None:
             target=footage.target, result=whole.artifact, sources=footage.sources, timeline=footage.timeline
         )
         run.board.hang(CPU_POOL.run(picturing.picture, shown, run.media.settings()))
+
+
+async def _all(works: Iterable[Awaitable[R]]) -> list[R]:
+    """Return what all return; the first error is raised when all are over.
+
+    What is left at work would sign other bytes beside the next try of its task.
+    """
+    outcomes = await asyncio.gather(*works, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return cast("list[R]", outcomes)
 
 
 async def _published(run: Run, publication: signing.Publication) -> signing.Published:

@@ -16,12 +16,11 @@ import pytest
 from prefect import flow_engine
 from prefect.cli import worker as worker_command
 from prefect.client.base import PrefectHttpxAsyncClient
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.events.clients import PrefectEventSubscriber
 from prefect.flow_engine import AsyncFlowRunEngine
-from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
 from prefect.utilities.dispatch import get_registry_for_type
 from prefect.utilities.engine import capture_sigterm
 from prefect.workers.base import BaseJobConfiguration, BaseWorker
@@ -35,7 +34,6 @@ from flows.inprocess_engine import (
     NothingToConfigure,
     share_tls_context,
     wait_for_server,
-    with_one_client,
 )
 from flows.inprocess_worker import InProcessWorker
 
@@ -91,24 +89,6 @@ def test_nothing_else_of_ours_uses_what_prefect_keeps_to_itself() -> None:
     used = set(re.findall(r"\.(_[a-z]\w*)", inspect.getsource(inprocess_worker)))
     # What it names in Prefect's page is asked for by these names.
     assert not used & (private - {"_description", "_display_name", "_documentation_url", "_logo_url"})
-
-
-async def test_all_runs_of_a_worker_share_its_client() -> None:
-    """An engine takes the client of the context it is started in, and everything in its flow takes the engine's."""
-    assert "AsyncClientContext.get_or_create()" in inspect.getsource(AsyncFlowRunEngine.initialize_run)
-    clients = []
-
-    async def work() -> None:
-        clients.extend([get_client(), *await asyncio.gather(_another_tasks_client(), _another_tasks_client())])
-
-    with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):
-        await with_one_client(work)
-    assert len(clients) == 3
-    assert len(set(map(id, clients))) == 1
-
-
-async def _another_tasks_client() -> PrefectClient:
-    return get_client()
 
 
 async def test_the_configuration_of_a_run_asks_the_server_for_nothing() -> None:

@@ -30,10 +30,13 @@ def collector() -> Iterator[Collector]:
 def traced(
     environment: dict[str, str],
     collector: Collector,
-    alone: None,  # noqa: ARG001  # another worker would take the run and tell the collector nothing
+    alone: None,  # noqa: ARG001  # comes before
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
-    """The address of a shim before an orchestrator and a GPU worker of its own; all three tell the collector."""
+    """The address of a shim before an orchestrator and a GPU worker of its own; all three tell the collector.
+
+    Another worker that took the run would tell it nothing.
+    """
     folder = tmp_path_factory.mktemp("traced")
     tells = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
     bucket = {name: value for name, value in environment.items() if name.startswith("R2_")}
