@@ -214,11 +214,13 @@ class Controller:
         """Put back what a tab had kept: URLs are signed anew, and what is gone from the bucket is left out."""
         files = (kept.voice, kept.video, *kept.faces)
         voice, video, *faces = await asyncio.gather(*(seen(media, self._door) for media in files))
+        # What a person has put on the page meanwhile stays where it is.
+        here = {face.key for face in self.state.faces}
         self.state.param.update(
-            voice=voice or self.state.voice,
-            video=video or self.state.video,
-            faces=tuple(face for face in faces if face) or self.state.faces,
-            span=kept.span if video else Span(),
+            voice=self.state.voice or voice,
+            video=self.state.video or video,
+            faces=(*self.state.faces, *(face for face in faces if face and face.key not in here)),
+            span=kept.span if video and not self.state.video else self.state.span,
             sync_mode=kept.sync_mode,
             preset=kept.preset,
             basis=str(kept.basis),

@@ -5,27 +5,25 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from api_shim.calls import ApiError
 from gpu_tasks.contract.options import SyncMode
 from ui_panel.composing import SHOWN, preset_of
 from ui_panel.door import Door
 from ui_panel.media import Media, Span
+from ui_panel.sightings import seen
 from ui_panel.state import PageState, Place
 
 
 async def recall(state: PageState, request: Mapping[str, Any], door: Door) -> None:
-    """Fill the page with a request. Consent is not kept in records: it is declared anew.
-
-    Raises:
-        ApiUnreachableError: The service does not answer.
-    """
+    """Fill the page with a request. Consent is not kept in records: it is declared anew."""
     target = await _media(door, request.get("target_key"), str((request.get("labels") or {}).get("name", "")))
     sources = [await _media(door, key) for key in request.get("source_keys") or ()]
     trim = request.get("trim") or {}
+    # Sources behind one that is gone move up; what it was cast for keeps its own face.
+    left = [source for source, media in enumerate(sources) if media]
     cast = {
-        entry["position"]: entry["source_index"]
+        entry["position"]: left.index(entry["source_index"])
         for entry in request.get("face_map") or ()
-        if entry.get("position") is not None
+        if entry.get("position") is not None and entry["source_index"] in left
     }
     state.param.update(
         place=Place.COMPOSE,
@@ -47,7 +45,8 @@ async def _media(door: Door, key: object, name: str = "") -> Media | None:
     if not isinstance(key, str):
         return None
     try:
-        return Media(key=key, name=name or key.rpartition("/")[2], url=await door.look_up(key))
-    except (ApiError, ValidationError):
-        # Deleted since, or an object that clients may not name.
+        media = Media(key=key, name=name or key.rpartition("/")[2])
+    except ValidationError:
+        # An object that clients may not name.
         return None
+    return await seen(media, door)

@@ -6,6 +6,11 @@ from typing import Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+# They tell an address that a person may only have claimed: people register there themselves, or of any tenant.
+_TELLS_CLAIMED_EMAILS = frozenset({"auth0", "okta", "generic", "password", "auth_code"})
+_TELLS_ANY_TENANTS_EMAILS = frozenset({"azure", "azurev2"})
+_ANY_TENANT = frozenset({"", "common", "organizations", "consumers"})
+
 
 class SignInSettings(BaseSettings):
     """Who may use the page: everybody who reaches it, who knows one password, or some of an OAuth provider's users.
@@ -18,9 +23,15 @@ class SignInSettings(BaseSettings):
     )
 
     password: SecretStr | None = Field(default=None, validation_alias="LIPSWAP_PAGE_PASSWORD")
-    oauth_provider: str | None = Field(default=None, validation_alias="PANEL_OAUTH_PROVIDER", pattern=r"^[a-z_]{2,30}$")
+    oauth_provider: str | None = Field(
+        default=None, validation_alias="PANEL_OAUTH_PROVIDER", pattern=r"^[a-z0-9_]{2,30}$"
+    )
     # Of the provider's users, by the name it tells (an address, a login): names or @domains with commas, * for all.
     users: str = Field(default="", validation_alias="LIPSWAP_PAGE_USERS")
+    # Whether the provider lets nobody have an address that was not proven to be theirs.
+    are_emails_verified: bool = Field(default=False, validation_alias="LIPSWAP_PAGE_EMAILS_VERIFIED")
+    # Panel's own name for the one directory whose people Azure lets in.
+    tenant: str = Field(default="common", validation_alias="AAD_TENANT_ID")
     # Signs the cookie that says who is signed in; two processes behind one address need the same.
     cookie_secret: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("LIPSWAP_PAGE_COOKIE_SECRET", "PANEL_COOKIE_SECRET")
@@ -35,6 +46,11 @@ class SignInSettings(BaseSettings):
         if self.oauth_provider and not self._named:
             # Anybody can have an account at most providers, and here spend GPU time with it.
             raise ValueError("PANEL_OAUTH_PROVIDER needs LIPSWAP_PAGE_USERS: names, @domains, or * for all it knows")
+        if not self.are_emails_verified and self._tells_claimed_emails and any("@" in name for name in self._named):
+            raise ValueError(
+                f"{self.oauth_provider} may tell addresses that nobody has verified, LIPSWAP_PAGE_USERS names some: "
+                "set LIPSWAP_PAGE_EMAILS_VERIFIED=true if it verifies them all"
+            )
         return self
 
     @property
@@ -46,6 +62,12 @@ class SignInSettings(BaseSettings):
         name = user.casefold()
         return any(
             allowed in {"*", name} or (allowed.startswith("@") and name.endswith(allowed)) for allowed in self._named
+        )
+
+    @property
+    def _tells_claimed_emails(self) -> bool:
+        return self.oauth_provider in _TELLS_CLAIMED_EMAILS or (
+            self.oauth_provider in _TELLS_ANY_TENANTS_EMAILS and self.tenant in _ANY_TENANT
         )
 
     @property

@@ -38,6 +38,7 @@ OnSight = Callable[[Sight], None]
 class _Watch:
     listeners: list[OnSight] = field(default_factory=list)
     last: Sight | None = None
+    has_stream: bool = True
     task: asyncio.Task[None] | None = None
 
 
@@ -98,24 +99,30 @@ class Watchers:
                 fault = Fault(code=FaultCode.DEADLINE_EXCEEDED, detail="Nothing has changed for a long time.")
                 _tell(watch, Sight(record=newest, trouble=fault, is_over=True))
                 return
-            await asyncio.sleep(pause if watch.last and watch.last.trouble else self._pause())
+            await asyncio.sleep(pause if watch.last and watch.last.trouble else self._pause(watch))
 
-    def _pause(self) -> float:
+    def _pause(self, watch: _Watch) -> float:
         # A stream that has ended by itself is opened again at once; questions are spaced.
-        return _FIRST_PAUSE_SECONDS if self._has_events else self._poll_seconds
+        return _FIRST_PAUSE_SECONDS if self._has_events and watch.has_stream else self._poll_seconds
 
     async def _look(self, task_id: str, watch: _Watch) -> bool:
         """Follow the stream to its end, or ask once; return whether the task has ended."""
         if self._has_events:
+            watch.has_stream = True
             try:
                 async for record in self._door.events(task_id):
                     _see(watch, record)
                     if record.status.is_final:
                         return True
             except ApiError as error:
-                if error.fault.code is not FaultCode.ROUTE_UNKNOWN:
-                    raise
-                self._has_events = False
+                match error.fault.code:
+                    case FaultCode.ROUTE_UNKNOWN:
+                        self._has_events = False
+                    case FaultCode.TOO_MANY_LISTENERS:
+                        # Until there is room for one more.
+                        watch.has_stream = False
+                    case _:
+                        raise
             else:
                 return False
         record = await self._door.status(task_id)

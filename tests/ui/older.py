@@ -26,7 +26,7 @@ def _fault(code: str) -> dict[str, Any]:
 
 
 @contextmanager
-def older_api() -> Iterator[str]:
+def older_api(port: int = 0) -> Iterator[str]:
     """Serve it; yields its address."""
-    with serving(_Older) as url:
+    with serving(_Older, port) as url:
         yield url

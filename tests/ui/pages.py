@@ -1,17 +1,24 @@
-"""A page of one's own, beside the stack's: with other settings, or to be measured."""
+"""A page of one's own, beside the stack's: with other settings, to be measured, or without a browser."""
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
 import psutil
 
+from tests.ui.visitor import SAMPLES
 from tests.waiting import wait_until
+from ui_panel.controller import Controller
+from ui_panel.server import services_of
+from ui_panel.session import Services
+from ui_panel.settings import PageSettings
+from ui_panel.state import PageState
 
 
 @contextmanager
@@ -53,3 +60,24 @@ def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
+
+
+@asynccontextmanager
+async def at_the_page(api_url: str) -> AsyncIterator[tuple[PageState, Controller, Services]]:
+    """What a session has, in this process: nothing is drawn."""
+    services = services_of(PageSettings(api_base_url=api_url, samples=SAMPLES, poll_interval=0.1))
+    state = PageState()
+    spawned: set[asyncio.Task[None]] = set()
+
+    def spawn(work) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001  # a coroutine
+        spawned.add(asyncio.create_task(work))
+
+    async with services.door:
+        controller = Controller(
+            state, services.door, services.watchers, services.examples, services.offers, spawn=spawn
+        )
+        try:
+            yield state, controller, services
+        finally:
+            controller.close()
+            await asyncio.gather(*spawned, return_exceptions=True)

@@ -31,6 +31,7 @@ class Provider:
             "PANEL_OAUTH_TOKEN_URL": f"{self.url}/token",
             "PANEL_OAUTH_USER_URL": f"{self.url}/user",
             "LIPSWAP_PAGE_COOKIE_SECRET": "signs cookies",
+            "LIPSWAP_PAGE_EMAILS_VERIFIED": "true",
         }
 
 

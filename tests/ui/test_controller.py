@@ -1,9 +1,5 @@
 """What happens at the page, without a browser, before the real API."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 
 from gpu_tasks.contract.faults import FaultCode
@@ -11,14 +7,13 @@ from gpu_tasks.contract.options import SyncMode
 from gpu_tasks.contract.sentences import Language
 from tests.servers import RunningStack
 from tests.ui.older import older_api
-from tests.ui.visitor import SAMPLES
+from tests.ui.pages import at_the_page
 from tests.waiting import await_until
 from ui_panel import views_compose, views_frame
 from ui_panel.composing import compose, result_seconds
 from ui_panel.controller import Controller
 from ui_panel.media import Media, Slot, Span
 from ui_panel.server import services_of
-from ui_panel.session import Services
 from ui_panel.settings import PageSettings
 from ui_panel.state import PageState, Place, Preset, Route
 from ui_panel.text import language_of
@@ -26,26 +21,6 @@ from ui_panel.text import language_of
 VOICE = Media(key="uploads/audio/a.wav", name="a.wav", seconds=7.5)
 VIDEO = Media(key="uploads/video/t.mp4", name="t.mp4", seconds=4.0)
 FACE = Media(key="uploads/source/s.png", name="s.png")
-
-
-@asynccontextmanager
-async def at_the_page(api_url: str) -> AsyncIterator[tuple[PageState, Controller, Services]]:
-    services = services_of(PageSettings(api_base_url=api_url, samples=SAMPLES, poll_interval=0.1))
-    state = PageState()
-    spawned: set[asyncio.Task[None]] = set()
-
-    def spawn(work) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001  # a coroutine
-        spawned.add(asyncio.create_task(work))
-
-    async with services.door:
-        controller = Controller(
-            state, services.door, services.watchers, services.examples, services.offers, spawn=spawn
-        )
-        try:
-            yield state, controller, services
-        finally:
-            controller.close()
-            await asyncio.gather(*spawned, return_exceptions=True)
 
 
 async def test_an_example_becomes_a_result(stack: RunningStack) -> None:

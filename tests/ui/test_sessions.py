@@ -11,9 +11,8 @@ from playwright.async_api import Browser
 
 from gpu_tasks.contract.options import SyncMode
 from tests.servers import RunningStack
-from tests.ui.pages import free_port
+from tests.ui.pages import at_the_page, free_port
 from tests.ui.sockets import opened_page
-from tests.ui.test_controller import at_the_page
 from tests.ui.visitor import SAMPLES, visiting
 from tests.waiting import await_until
 from ui_panel.controller import Controller

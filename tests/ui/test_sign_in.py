@@ -93,6 +93,38 @@ def test_users_are_named_one_by_one_or_by_domain(users: str, name: str, comes_in
     assert settings.lets_in(name) is comes_in
 
 
+@pytest.mark.parametrize(
+    ("provider", "users", "tenant", "is_taken"),
+    [
+        ("generic", "@example.com", "", False),
+        ("generic", "jane, john@example.com", "", False),
+        ("generic", "jane", "", True),
+        ("auth0", "@example.com", "", False),
+        ("okta", "@example.com", "", False),
+        ("azurev2", "@example.com", "", False),
+        ("azurev2", "@example.com", "common", False),
+        ("azurev2", "@example.com", "0f9b7c1e", True),
+        ("google", "@example.com", "", True),
+        ("auth0", "*", "", True),
+    ],
+)
+def test_an_address_that_nobody_has_verified_opens_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    provider: str,
+    users: str,
+    tenant: str,
+    is_taken: bool,  # noqa: FBT001
+) -> None:
+    monkeypatch.setenv("AAD_TENANT_ID", tenant)
+    given = {"oauth_provider": provider, "cookie_secret": "x", "users": users}
+    if is_taken:
+        assert SignInSettings.model_validate(given).users == users
+    else:
+        with pytest.raises(ValidationError, match="LIPSWAP_PAGE_EMAILS_VERIFIED"):
+            SignInSettings.model_validate(given)
+        assert SignInSettings.model_validate({**given, "are_emails_verified": True}).lets_in("john@example.com")
+
+
 def test_settings_that_let_in_nobody_or_everybody_are_refused() -> None:
     with pytest.raises(ValidationError, match="not both"):
         SignInSettings(password=PASSWORD, oauth_provider="github", cookie_secret="x")

@@ -1,6 +1,7 @@
 """A task that runs while much happens to those who watch it."""
 
 import re
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -8,6 +9,8 @@ from playwright.async_api import Browser, expect
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.sentences import Language
 from tests.servers import RunningStack
+from tests.ui.older import older_api
+from tests.ui.pages import free_port, page_process
 from tests.ui.visitor import RUN_MS, SAMPLES, Visitor, visiting
 
 pytestmark = pytest.mark.ui
@@ -64,20 +67,21 @@ async def test_a_reload_and_a_new_server_change_nothing(visitor: Visitor, stack:
     assert visitor.task_id == task_id
 
 
-async def test_an_api_that_dies_is_told_and_found_again(visitor: Visitor, stack: RunningStack) -> None:
+async def test_an_api_that_is_away_is_told_and_found(browser: Browser, tmp_path: Path) -> None:
+    port = free_port()
+    with page_process(tmp_path, {"FF_API_BASE_URL": f"http://127.0.0.1:{port}"}) as (url, _):
+        async with visiting(browser, url) as someone:
+            await someone.open()
+            await expect(someone.page.get_by_text(someone.says("page.away"))).to_be_visible()
+            with older_api(port):
+                await expect(someone.page.get_by_text(someone.says("page.away"))).to_have_count(0)
+
+
+async def test_a_page_outlives_an_api_that_dies(visitor: Visitor, stack: RunningStack) -> None:
     await visitor.open()
     await visitor.give_word("Jane")
     stack.kill(ServiceName.API)
-    async with visitor.page.context.expect_page() as opening:
-        await visitor.page.evaluate("window.open(location.href)")
-    other = await opening.value
-    # A page that is opened meanwhile says so, and mends itself.
-    await expect(
-        other.get_by_text(visitor.says("page.away")).or_(other.get_by_text(visitor.says("run.missing")))
-    ).to_be_visible()
     stack.until_ready(ServiceName.API)
-    await expect(other.get_by_text(visitor.says("page.away"))).to_have_count(0)
-    await other.close()
     await visitor.give_samples(with_face=False)
     await expect(visitor.button("run.start")).to_be_enabled()
 
@@ -88,7 +92,7 @@ async def test_a_task_is_cancelled_after_a_question(visitor: Visitor) -> None:
     await visitor.button("task.cancel_no").click()
     await visitor.button("task.cancel").first.click()
     await visitor.page.get_by_role("dialog").get_by_role("button", name=visitor.says("task.cancel"), exact=True).click()
-    await expect(visitor.page.get_by_role("heading", name=re.compile("Cancelled|Done"))).to_be_visible()
+    await expect(visitor.page.get_by_role("heading", name=visitor.says("task.cancelled"), exact=True)).to_be_visible()
 
 
 async def test_an_unknown_task_is_told_in_words(japanese: Visitor) -> None:
@@ -182,6 +186,23 @@ async def test_an_address_of_a_result_that_has_run_out_is_signed_anew(visitor: V
     refused = await visitor.refuse_first("/outputs/")
     await visitor.page.reload()
     film = visitor.page.get_by_label(visitor.says("result.after"), exact=True)
+    await expect(film).to_have_js_property("readyState", 4)
+    assert len(refused) == 1
+
+
+async def test_an_address_of_an_input_may_run_out_more_than_once(visitor: Visitor) -> None:
+    await visitor.open()
+    await visitor.give("video", SAMPLES / "target.mp4")
+    await visitor.until_given("video", "target.mp4")
+    refused = await visitor.refuse_first("/uploads/video/")
+    await visitor.page.reload()
+    film = visitor.page.get_by_label(visitor.says("media.preview", name="target.mp4"), exact=True)
+    for _ in range(2):
+        await expect(film).to_have_js_property("readyState", 4)
+        assert len(refused) == 1
+        # It has played, and its new address runs out in turn.
+        refused.clear()
+        await film.evaluate("film => film.load()")
     await expect(film).to_have_js_property("readyState", 4)
     assert len(refused) == 1
 

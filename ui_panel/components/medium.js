@@ -55,13 +55,13 @@ function Shown({slot, current, span, t, send, isStored}) {
     if (isStored && seconds && !current.seconds) send({type: 'stored', slot, media: {key: current.key, name: current.name, size: current.size, media_type: current.media_type ?? '', seconds, width: player.current?.videoWidth || null, height: player.current?.videoHeight || null, url: current.url?.startsWith('blob:') ? null : current.url}});
   }, [isStored, seconds, current.seconds]);
   const on = {
-    onLoadedMetadata: event => learned(event.target.duration),
+    onLoadedMetadata: event => { hasAsked.current = false; learned(event.target.duration); },
     onTimeUpdate: event => {
       setAt(event.target.currentTime);
       if (span?.end && event.target.currentTime > span.end) { event.target.pause(); event.target.currentTime = span.start; }
     },
     onPlay: () => setPlaying(true), onPause: () => setPlaying(false),
-    // What the bucket does not give any more was signed long ago: asked for anew, once.
+    // What the bucket does not give any more was signed long ago: asked for anew, once until it plays.
     onError: () => { setCannot(true); if (current.url?.startsWith('http') && !hasAsked.current) { hasAsked.current = true; send({type: 'sign'}); } },
   };
   const toggle = () => { const film = player.current; if (film.paused) film.play().catch(() => {}); else film.pause(); };
