@@ -111,22 +111,28 @@ def _io_threads() -> ThreadPoolExecutor:
     return threads
 
 
+def _stop_at_signals(life: Life) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: life.stop())
+
+
 def serve(worker: InProcessWorker) -> NoReturn:
     """Let a worker work, and end the process on SIGTERM or Ctrl-C."""
     settings = worker.settings
     set_up_logs(settings.log_format)
     tracing.set_up("lipswap-orchestrator", settings.otel_endpoint)
     life = Life(worker, worker.start)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: life.stop())
+    _stop_at_signals(life)
     # Prefect's threads take two more seconds to end; whoever sent SIGTERM sends SIGKILL next.
     os._exit(0 if life.until_over() else 1)
 
 
 async def work_beside_signals(worker: InProcessWorker, work: Work) -> None:
-    """Let a worker work until this is cancelled, as Prefect's command line does on its signals."""
+    """Let a worker work until SIGTERM, Ctrl-C, or until this is cancelled; on the main thread."""
     tracing.set_up("lipswap-orchestrator", worker.settings.otel_endpoint)
     life = Life(worker, work)
+    # Prefect's command line turns both into a KeyboardInterrupt, which may come anywhere, and twice.
+    _stop_at_signals(life)
     over = asyncio.create_task(asyncio.to_thread(life.until_over))
     try:
         await asyncio.shield(over)

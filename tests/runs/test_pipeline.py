@@ -274,11 +274,15 @@ async def test_a_cancelled_run_stops_its_gpu_job_and_says_so(orchestra: Orchestr
 
 @pytest.mark.inprocess
 async def test_a_run_starts_within_a_second(orchestra: Orchestra, keys: dict[str, Any], first: TaskRecord) -> None:  # noqa: ARG001  # warm
-    record = await orchestra.run(keys)
-    run = await orchestra.flow_run(record.task_id)
-    assert run.start_time is not None
-    assert run.created is not None
-    assert (run.start_time - run.created).total_seconds() < 2.0
+    waits = []
+    for _ in range(3):
+        record = await orchestra.run(keys)
+        run = await orchestra.flow_run(record.task_id)
+        assert run.start_time is not None
+        assert run.created is not None
+        waits.append((run.start_time - run.created).total_seconds())
+    # Other tests take the processor now and then; a worker that only polls would be late each time.
+    assert min(waits) < 1.0
 
 
 async def test_a_run_goes_on_while_redis_is_away(
