@@ -26,13 +26,7 @@ from blocks.leases import LeaseError, Leases
 from blocks.settings import OrchestratorSettings
 from flows import handover
 from flows.admission import Lanes, admitted, is_quick
-from flows.inprocess_engine import (
-    ChoosyWorker,
-    Ending,
-    InProcessEngine,
-    InProcessResult,
-    NothingToConfigure,
-)
+from flows.inprocess_engine import ChoosyWorker, Ending, InProcessEngine, InProcessResult, NothingToConfigure
 from flows.leasing import LeaseKeeper, this_process
 from flows.listening import Ear
 from flows.orphans import Past, Reaper
