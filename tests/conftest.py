@@ -1,12 +1,15 @@
-"""What stays together when tests run side by side."""
+"""What stays together, and what begins first, when tests run side by side."""
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 # Folders without servers to share: their files may be spread.
 _SPREAD = frozenset({"contract", "engine", "facefusion", "media", "provenance", "quality", "samples", "weights"})
+# Those that take a minute or more: one of them that began last would keep a single process busy at the end.
+_FIRST = ("runs", "jobs", "wav2lip", "command_line", "api", "ui", "stack", "deploy", "runpod", "workers")
+_TESTS = Path(__file__).parent
 
 
 class ByFolder(LoadScopeScheduling):  # type: ignore[misc]  # no types published
@@ -18,5 +21,17 @@ class ByFolder(LoadScopeScheduling):  # type: ignore[misc]  # no types published
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFolder:
-    """Let `pytest -n` spread tests by folder."""
+    """Let `pytest -n` spread tests by folder, in the order in which they were collected."""
+    # Otherwise by their number, and the folder that takes longest has not the most of them.
+    config.option.loadscopereorder = False
     return ByFolder(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long folders first."""
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    folder = item.path.relative_to(_TESTS).parts[0]
+    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)

@@ -102,6 +102,11 @@ def variables_of(at: StackAddresses) -> dict[str, str]:
     }
 
 
+def to_the_bucket(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return those of a process's variables that lead to the bucket: all that a GPU worker is told of the servers."""
+    return {name: value for name, value in variables.items() if name.startswith("R2_")}
+
+
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[StackAddresses]:
     """A Valkey; `redis_url` of the result is its address, password included."""

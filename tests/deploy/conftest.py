@@ -12,7 +12,7 @@ from tests.deploy.account import RunningAccount, running_account
 from tests.deploy.examined import PAGE, examined
 from tests.provenance.parties import Party
 from tests.runpod.plane import API_KEY, RunningPlane, endpoint, plane_config, running_plane
-from tests.runs.orchestra import deploy, worker_process
+from tests.runs.orchestra import deploy, quick_deployments, worker_process
 from tests.servers import RunningStack, running_stack, variables_of
 from tests.waiting import wait_until
 
@@ -66,8 +66,8 @@ def production(
     }
     policy = BucketPolicy(origins=(PAGE,))
     Bucket(at.r2).prepare(policy)
-    deploy(environment)
-    with worker_process(environment, folder, "flows.worker"):
+    with quick_deployments(environment), worker_process(environment, folder, "flows.worker"):
+        deploy(environment)
         wait_until(
             lambda: examined(environment, folder)["orchestrator"][0] == "ok", seconds=90, what="a worker is seen"
         )

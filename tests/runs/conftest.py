@@ -1,7 +1,6 @@
-"""One stack for all runs (Postgres, Prefect, Valkey, bucket, real GPU workers), and a plane whose jobs end on cue."""
+"""One stack for all runs (Postgres, Prefect, Valkey, bucket, real GPU workers), and planes whose workers only wait."""
 
 import os
-import sys
 import wave
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,22 +8,19 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from pydantic import SecretStr
 
 from blocks.connections import close_shared
 from blocks.job_store import JobStore
-from blocks.runpod import RunPodEndpoint
 from blocks.settings import WorkerType
 from deployments.local.control_plane.settings import EndpointConfig
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
-from tests.runpod.plane import API_KEY, WORKERS, RunningPlane, plane_config, running_plane
-from tests.runs.jobs import Jobs
+from tests.runpod.plane import API_KEY, RunningPlane, plane_config, running_plane
 from tests.runs.long_footage import SAMPLES, Identities, identity_workers
 from tests.runs.orchestra import Orchestra, SharedWorker, deploy_if_other, quick_deployments
-from tests.servers import RunningStack, running_stack, variables_of
+from tests.servers import RunningStack, running_stack, to_the_bucket, variables_of
 from tests.simulation.commands import simulated
 
 # Its tests import them from here.
@@ -32,17 +28,25 @@ __all__ = ["SAMPLES"]
 
 # `make test-process` names Prefect's own worker here: the same tests of whole runs, on the other type.
 WORKER_TYPE = WorkerType(os.environ.get("LIPSWAP_WORKER_TYPE", WorkerType.INPROCESS.value))
-SCRIPTED = Path(__file__).parent / "workers" / "scripted.py"
+_FOLDER = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out on Prefect's own worker what does not depend on the worker, and what starts workers of its own."""
-    if WORKER_TYPE is WorkerType.INPROCESS:
-        return
-    fixtures = {item: getattr(item, "fixturenames", ()) for item in items}
-    kept = [item for item in items if "shared_worker" in fixtures[item] and "alone" not in fixtures[item]]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-    items[:] = kept
+    """Order the modules, and leave some tests out on Prefect's own worker.
+
+    Modules with workers of their own come last: the shared worker is not stopped and started again between them.
+    Prefect's own worker has nothing to say where nothing depends on the worker, and where tests start their own.
+    """
+    fixtures = {item: set(getattr(item, "fixturenames", ())) for item in items}
+    if WORKER_TYPE is not WorkerType.INPROCESS:
+        kept = [item for item in items if "shared_worker" in fixtures[item] and "alone" not in fixtures[item]]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
+    alone = {item.path for item in items if "alone" in fixtures[item]}
+    places = [place for place, item in enumerate(items) if item.path.parent == _FOLDER]
+    ordered = sorted((items[place] for place in places), key=lambda item: item.path in alone)
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
 
 
 @pytest.fixture(scope="package")
@@ -84,25 +88,12 @@ async def job_store(stack: RunningStack) -> AsyncIterator[JobStore]:
 
 
 @pytest.fixture(scope="package")
-def scripted_plane(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
-    r2 = {name: value for name, value in environment.items() if name.startswith("R2_")}
-    endpoint = EndpointConfig(
-        id="scripted", command=(sys.executable, str(SCRIPTED)), env=r2, min_workers=1, max_workers=1, idle_seconds=600
-    )
-    without_workers = EndpointConfig(id="empty", command=(sys.executable, str(SCRIPTED)), max_workers=0)
-    crashing = EndpointConfig(id="crashing", command=(sys.executable, str(WORKERS / "crashing.py")))
-    endpoints = (endpoint, without_workers, crashing)
-    with running_plane(plane_config(tmp_path_factory.mktemp("plane"), *endpoints)) as plane:
-        yield plane
-
-
-@pytest.fixture(scope="package")
 def simulated_plane(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[RunningPlane, dict[str, str]]]:
     """A plane whose workers only wait, and the variables with which runs go there."""
     folder = tmp_path_factory.mktemp("simulated")
-    bucket = {name: value for name, value in environment.items() if name.startswith("R2_")}
+    bucket = to_the_bucket(environment)
     scratch = {"LIPSWAP_SCRATCH_ROOT": str(folder / "scratch")}
     endpoints = [
         EndpointConfig(
@@ -129,22 +120,6 @@ def simulated_plane(
             "LIPSWAP_QUALITY_ENABLED": "false",
         }
         yield plane, environment | changes
-
-
-@pytest.fixture
-def scripted(scripted_plane: RunningPlane) -> RunPodEndpoint:
-    return RunPodEndpoint(
-        api_base=f"{scripted_plane.base_url}/v2",
-        api_key=SecretStr(API_KEY),
-        endpoint_id="scripted",
-        poll_interval_seconds=0.3,
-        job_timeout_seconds=60,
-    )
-
-
-@pytest.fixture
-def jobs(scripted: RunPodEndpoint, store: ArtifactStore, job_store: JobStore) -> Jobs:
-    return Jobs(scripted, store, job_store)
 
 
 @pytest.fixture(scope="package")

@@ -17,6 +17,7 @@ from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.storage import ArtifactStore
 from tests.media.footage import number_in, tone, write_sound, write_video
 from tests.runpod.plane import API_KEY, RunningPlane, plane_config, running_plane
+from tests.servers import to_the_bucket
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 FPS = Fraction(2)
@@ -84,12 +85,11 @@ def identity_workers(folder: Path, environment: dict[str, str], *, workers: int)
     """Run that many workers per stage."""
     script = folder / "script.json"
     script.write_text("{}", encoding="utf-8")
-    r2 = {name: value for name, value in environment.items() if name.startswith("R2_")}
     endpoints = [
         EndpointConfig(
             id=stage.value,
             command=(sys.executable, str(IDENTITY), stage.value, str(script)),
-            env=r2,
+            env=to_the_bucket(environment),
             min_workers=workers,
             max_workers=workers,
             idle_seconds=600,

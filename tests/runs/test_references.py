@@ -18,6 +18,7 @@ from tests.facefusion.clips import LEFT_PERSON, OTHER, RIGHT_PERSON, TARGET, Cli
 from tests.facefusion.standins import write_standins
 from tests.runpod.plane import API_KEY, plane_config, running_plane
 from tests.runs.orchestra import Orchestra, SharedWorker, deploy
+from tests.servers import to_the_bucket
 
 ROOT = Path(__file__).parents[2]
 # Where the left one of two people ends.
@@ -38,12 +39,12 @@ def recognising(
     weights = folder / "weights"
     weights.mkdir()
     write_standins(weights)
-    r2 = {name: value for name, value in environment.items() if name.startswith("R2_")}
     endpoint = EndpointConfig(
         id="recognising",
         command=(sys.executable, "-m", "tests.runs.workers.recognising"),
         cwd=ROOT,
-        env=r2 | {"LIPSWAP_WEIGHTS": str(weights), "LIPSWAP_SCRATCH_ROOT": str(folder / "scratch")},
+        env=to_the_bucket(environment)
+        | {"LIPSWAP_WEIGHTS": str(weights), "LIPSWAP_SCRATCH_ROOT": str(folder / "scratch")},
         min_workers=1,
         max_workers=1,
         idle_seconds=600,

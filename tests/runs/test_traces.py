@@ -14,6 +14,7 @@ from tests.api.collector import Collector, Span, collecting
 from tests.api.shim import shim_process
 from tests.runpod.plane import API_KEY, plane_config, running_plane
 from tests.runs.orchestra import deploy, worker_process
+from tests.servers import to_the_bucket
 from tests.simulation.options import own_options
 from tests.waiting import wait_until
 
@@ -39,12 +40,11 @@ def traced(
     """
     folder = tmp_path_factory.mktemp("traced")
     tells = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
-    bucket = {name: value for name, value in environment.items() if name.startswith("R2_")}
     places = {"LIPSWAP_SCRATCH_ROOT": str(folder / "scratch"), "LIPSWAP_WEIGHTS": str(folder)}
     lip_sync = EndpointConfig(
         id="traced-sync",
         command=(sys.executable, "-m", "gpu_tasks.wav2lip.worker"),
-        env=bucket | places | tells,
+        env=to_the_bucket(environment) | places | tells,
         min_workers=1,
         max_workers=1,
         idle_seconds=600,

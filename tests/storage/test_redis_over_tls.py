@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
 
 import pytest
@@ -38,10 +38,13 @@ async def encrypted(valkey_server: StackAddresses, authority: PrivateAuthority) 
         await close_shared()
 
 
-def _store(encrypted: tuple[str, int], *, host: str = "localhost", authority: Path | None = None) -> JobStore:
+def _store(
+    encrypted: tuple[str, int], *, host: str = "localhost", authority: Path | None = None, **options: str
+) -> JobStore:
+    """Return a store at this address; options are those of redis-py, which read them from the address."""
     password, port = encrypted
-    query = f"?ssl_ca_certs={quote(str(authority))}" if authority else ""
-    return JobStore(redis_url=SecretStr(f"rediss://:{quote(password)}@{host}:{port}/0{query}"), ttl_seconds=100)
+    query = urlencode(options | ({"ssl_ca_certs": str(authority)} if authority else {}))
+    return JobStore(redis_url=SecretStr(f"rediss://:{quote(password)}@{host}:{port}/0?{query}"), ttl_seconds=100)
 
 
 async def test_with_the_private_authority_records_are_written_read_and_pushed(
@@ -95,6 +98,8 @@ async def test_a_certificate_for_another_host_name_is_refused(
 
 async def test_what_speaks_no_tls_is_refused(valkey_server: StackAddresses, authority: PrivateAuthority) -> None:
     plain = urlsplit(valkey_server.redis_url.get_secret_value())
+    address = plain.password or "", plain.port or 0
+    # It waits for the rest of what it takes for a command: nothing but our patience ends this.
     with pytest.raises(JobStoreError):
-        await _store((plain.password or "", plain.port or 0), authority=authority.path).ping()
+        await _store(address, authority=authority.path, socket_connect_timeout="0.5").ping()
     await close_shared()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from api_shim.client import ApiError, Client
+from deployments.local.services import ServiceName
 from flows.request import PipelineRequest
 from gpu_tasks.acknowledgements import acknowledge
 from gpu_tasks.contract.manifest import manifest
@@ -38,7 +39,7 @@ def stack(checkpoint: Path) -> Iterator[RunningStack]:
     (data / "weights" / "yoloface_8n.onnx").unlink()
     for licence in manifest().licences:
         acknowledge(data / "weights", licence)
-    with running_stack(data_directory=data, discard=True) as running:
+    with running_stack(ServiceName.API, ServiceName.ORCHESTRATOR, data_directory=data, discard=True) as running:
         yield running
 
 

@@ -17,8 +17,8 @@ from gpu_tasks.contract.jobs import keys_of
 from gpu_tasks.contract.receipts import Receipt
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, StorageError, connect
+from tests.jobs.scripted import Jobs, dead_claim, scripted_job, set_faults
 from tests.runpod.plane import RunningPlane, comes_true
-from tests.runs.jobs import Jobs, dead_claim, scripted_job, set_faults
 
 
 @pytest.fixture(autouse=True)

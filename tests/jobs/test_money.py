@@ -22,8 +22,8 @@ from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob, keys_of
 from gpu_tasks.contract.receipts import AttemptEnd
 from gpu_tasks.storage import ArtifactStore
 from tests.command_line.terminal import typed
+from tests.jobs.scripted import Jobs, scripted_job, until_working
 from tests.runpod.plane import API_KEY, RunningPlane, comes_true
-from tests.runs.jobs import Jobs, scripted_job, until_working
 
 BURST = 20
 # What an attempt at one frame may take at most where nothing else limits it, and so what is reserved for it.
@@ -214,11 +214,10 @@ async def test_a_deadline_stops_the_job_and_is_what_runpod_is_told(jobs: Jobs) -
 
 
 async def test_the_command_line_lists_executions_with_cause_and_cost(
-    jobs: Jobs, environment: dict[str, str], tmp_path: Path
+    jobs: Jobs, bucket: dict[str, str], tmp_path: Path
 ) -> None:
     job = scripted_job("raise,good")
     await jobs.run(job, task_id="a-listed-run")
-    bucket = {name: value for name, value in environment.items() if name.startswith("R2_")}
     asked = ("ledger", "--task", "a-listed-run", "--since", "1h")
     table, told = await asyncio.gather(
         asyncio.to_thread(typed, tmp_path, *asked, **bucket),

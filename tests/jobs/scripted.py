@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -23,6 +24,9 @@ from gpu_tasks.contract.receipts import Claim
 from gpu_tasks.storage import ArtifactStore
 from tests.runpod.plane import API_KEY, RunningPlane
 from tests.waiting import await_until
+
+# The program of a worker that goes by them.
+SCRIPTED = Path(__file__).parent / "workers" / "scripted.py"
 
 
 def scripted_job(script: str) -> Wav2LipJob:

@@ -12,8 +12,8 @@ from flows.errors import JobError
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import keys_of
 from gpu_tasks.storage import ArtifactStore
+from tests.jobs.scripted import Jobs, dead_claim, scripted_job, set_faults, until_working
 from tests.runpod.plane import RunningPlane
-from tests.runs.jobs import Jobs, dead_claim, scripted_job, set_faults, until_working
 from tests.waiting import await_until
 
 

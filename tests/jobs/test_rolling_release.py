@@ -13,24 +13,22 @@ from deployments.local.control_plane.settings import EndpointConfig
 from flows.errors import JobError
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.storage import ArtifactStore
+from tests.jobs.scripted import SCRIPTED, Jobs, scripted_job
 from tests.runpod.plane import API_KEY, RunningPlane, plane_config, running_plane
-from tests.runs.jobs import Jobs, scripted_job
 
 RELEASED = Path(__file__).parent / "workers" / "released.py"
-SCRIPTED = Path(__file__).parent / "workers" / "scripted.py"
 OTHER_RELEASES = ("older", "newer")
 
 
 @pytest.fixture(scope="module")
-def release_plane(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
-    r2 = {name: value for name, value in environment.items() if name.startswith("R2_")}
+def release_plane(bucket: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
     scratch = {"LIPSWAP_SCRATCH_ROOT": str(tmp_path_factory.mktemp("scratch"))}
     workers = [("ours", SCRIPTED, "0"), ("older", RELEASED, "-1"), ("newer", RELEASED, "1")]
     endpoints = [
         EndpointConfig(
             id=name,
             command=(sys.executable, str(program)),
-            env=r2 | scratch | {"RELEASE_STEP": step},
+            env=bucket | scratch | {"RELEASE_STEP": step},
             min_workers=1,
             max_workers=1,
             idle_seconds=600,
