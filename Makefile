@@ -7,8 +7,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 UV_COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-annotate --no-strip-extras --python-version 3.11
 
-# Test folders that run side by side; each brings servers of its own.
-JOBS ?= 2
+# Test folders that run side by side, each with servers of its own; one more than cores, for they wait a lot.
+JOBS ?= 3
 
 # Of the images: YYYYMMDD-n. The bases are pinned by digest, which only a look at their registry tells (docs/deploy.md).
 TAG ?=

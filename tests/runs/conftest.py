@@ -19,7 +19,7 @@ from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
 from tests.runpod.plane import API_KEY, RunningPlane, plane_config, running_plane
 from tests.runs.long_footage import SAMPLES, Identities, identity_workers
-from tests.runs.orchestra import Orchestra, SharedWorker, deploy_if_other, quick_deployments
+from tests.runs.orchestra import LEAN, Orchestra, SharedWorker, deploy_if_other, quick_deployments
 from tests.servers import RunningStack, running_stack, to_the_bucket, variables_of
 from tests.simulation.commands import simulated
 
@@ -119,7 +119,7 @@ def simulated_plane(
             "RUNPOD_FACEFUSION_ENDPOINT": "quick-swap",
             "LIPSWAP_QUALITY_ENABLED": "false",
         }
-        yield plane, environment | changes
+        yield plane, environment | changes | LEAN
 
 
 @pytest.fixture(scope="package")

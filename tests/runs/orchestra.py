@@ -29,6 +29,8 @@ from tests.waiting import await_until
 _DEPLOYING = Path(__file__).parent / "workers" / "deploying.py"
 _RUN_SECONDS = 90.0
 
+# Of workers that a test starts for itself: each process for pixels costs seconds of imports.
+LEAN = {"LIPSWAP_CPU_PROCESSES": "1"}
 # What is run with `python -m`.
 COMMANDS = {
     WorkerType.INPROCESS: ("flows.worker",),

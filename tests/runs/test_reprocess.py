@@ -20,7 +20,7 @@ from gpu_tasks.contract.quality import Faces, Lengths, LipSync, QualityReport, V
 from gpu_tasks.contract.records import Status, TaskRecord
 from gpu_tasks.storage import ArtifactStore
 from tests.runs.long_footage import Identities, upload_footage
-from tests.runs.orchestra import Orchestra, Worker, deploy, edited, worker_process
+from tests.runs.orchestra import LEAN, Orchestra, Worker, deploy, edited, worker_process
 from tests.runs.workers.next_release import RELEASE
 from tests.waiting import await_until
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.inprocess
 
 @pytest.fixture(scope="module")
 def variables(environment: dict[str, str], identities: Identities) -> dict[str, str]:
-    return environment | identities.environment()
+    return environment | identities.environment() | LEAN
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
 from tests.runpod.plane import API_KEY, EndpointClient
 from tests.runs.long_footage import FPS, Identities, numbers_in, upload_footage
-from tests.runs.orchestra import Orchestra, SharedWorker, Worker, deploy, edited, worker_process
+from tests.runs.orchestra import LEAN, Orchestra, SharedWorker, Worker, deploy, edited, worker_process
 
 SECONDS = 42
 FRAMES = int(SECONDS * FPS)
@@ -303,7 +303,7 @@ async def test_a_run_that_dies_when_nearly_done_pays_only_for_what_is_left(
     worker.process.wait(4)
     paid = claims(store, nearly)
     house.identities.follow()
-    with worker_process(orchestrator, tmp_path, "flows.worker"):
+    with worker_process(orchestrator | LEAN, tmp_path, "flows.worker"):
         record = await house.orchestra.final(task_id)
     assert record.status is Status.COMPLETED, record.error
     assert record.attempts == 2

@@ -13,7 +13,7 @@ from deployments.local.control_plane.settings import EndpointConfig
 from tests.api.collector import Collector, Span, collecting
 from tests.api.shim import shim_process
 from tests.runpod.plane import API_KEY, plane_config, running_plane
-from tests.runs.orchestra import deploy, worker_process
+from tests.runs.orchestra import LEAN, deploy, worker_process
 from tests.servers import to_the_bucket
 from tests.simulation.options import own_options
 from tests.waiting import wait_until
@@ -56,7 +56,7 @@ def traced(
             "RUNPOD_WAV2LIP_ENDPOINT": "traced-sync",
             "LIPSWAP_QUALITY_ENABLED": "false",
         }
-        changed = environment | runpod | tells
+        changed = environment | runpod | tells | LEAN
         deploy(changed)
         with worker_process(changed, folder, "flows.worker"), shim_process(changed, Path(folder)) as (url, _):
             yield url

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import StateType
 
 from gpu_tasks.contract.records import Status
 from tests.chaos.auditing import leaked_leases
-from tests.runs.orchestra import Orchestra, deploy_if_other, worker_process
+from tests.runs.orchestra import LEAN, Orchestra, deploy_if_other, worker_process
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -25,7 +25,7 @@ async def test_a_worker_that_is_stopped_hands_its_run_back_with_its_gpu_job(
 ) -> None:
     deploy_if_other(environment)
     request = keys | {"wav2lip": {"blending": 50}, "facefusion": {"face_enhancer_blend": 50}}
-    with worker_process(environment, tmp_path, "flows.worker") as stopped:
+    with worker_process(environment | LEAN, tmp_path, "flows.worker") as stopped:
         task_id = await orchestra.send(request)
         seen = await orchestra.until(task_id, lambda record: record.details.get("facefusion_status") == "IN_PROGRESS")
         before = await orchestra.started_jobs()
@@ -33,7 +33,7 @@ async def test_a_worker_that_is_stopped_hands_its_run_back_with_its_gpu_job(
         assert stopped.wait(4) == 0
     # Nobody has to wait until its leases are over.
     assert not await leaked_leases(environment["JOBSTORE_REDIS_URL"], orchestra.job_store.prefix)
-    with worker_process(environment, tmp_path, "flows.worker"):
+    with worker_process(environment | LEAN, tmp_path, "flows.worker"):
         record = await orchestra.final(task_id)
     assert record.status is Status.COMPLETED
     assert record.attempts == 2
@@ -69,7 +69,7 @@ async def test_a_run_whose_worker_was_killed_goes_on_with_another_and_its_gpu_jo
     orchestra: Orchestra, keys: dict[str, Any], environment: dict[str, str], tmp_path: Path
 ) -> None:
     deploy_if_other(environment)
-    with worker_process(environment, tmp_path, "flows.worker") as killed:
+    with worker_process(environment | LEAN, tmp_path, "flows.worker") as killed:
         # The draft lip-sync gives equal bytes for any blending: other swap options make the face swap a new job, too.
         changes = {"wav2lip": {"blending": 52}, "facefusion": {"face_enhancer_blend": 52}}
         task_id = await orchestra.send(keys | changes)
@@ -78,7 +78,7 @@ async def test_a_run_whose_worker_was_killed_goes_on_with_another_and_its_gpu_jo
         killed.kill()
         killed.wait(4)
     assert (await orchestra.flow_run(task_id)).state_type is StateType.RUNNING
-    with worker_process(environment, tmp_path, "flows.worker"):
+    with worker_process(environment | LEAN, tmp_path, "flows.worker"):
         record = await orchestra.final(task_id)
     assert record.status is Status.COMPLETED, record.error
     assert record.attempts == 2
