@@ -274,7 +274,7 @@ async def test_a_cancelled_run_stops_its_gpu_job_and_says_so(
     async def cancelled() -> bool:
         return (await orchestra.flow_run(task_id)).state_name == "Cancelled"
 
-    await comes_true(cancelled, seconds=20, what="Prefect says Cancelled")
+    await comes_true(cancelled, seconds=5, what="Prefect says Cancelled")
     assert await orchestra.job_status("wav2lip", working.details["wav2lip_job_id"]) == "CANCELLED"
     assert record.details["wav2lip_stopped"] is True
     # What was stopped has been paid for all the same.
