@@ -119,17 +119,3 @@ def object_store() -> Iterator[StackAddresses]:
     """A SeaweedFS with an empty bucket; the `s3_*` fields of the result say how to reach it."""
     with running_stack(ServiceName.OBJECT_STORE) as stack:
         yield stack.addresses
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[StackAddresses]:
-    """A Postgres with the empty database `prefect`; `postgres_url` of the result is its address."""
-    with running_stack(ServiceName.POSTGRES) as stack:
-        yield stack.addresses
-
-
-@pytest.fixture(scope="session")
-def prefect_api() -> Iterator[StackAddresses]:
-    """A Prefect server on a Postgres of its own; `prefect_api_url` of the result is its address (8 to 15 s)."""
-    with running_stack(ServiceName.PREFECT_SERVER) as stack:
-        yield stack.addresses
