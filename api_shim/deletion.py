@@ -7,11 +7,11 @@ done again by asking again: the run in Prefect, by which all is found, goes last
 import asyncio
 
 from api_shim.callers import Caller
+from api_shim.inputs import inputs_of
 from api_shim.owners import Owners
 from api_shim.records import Records
 from api_shim.run_lists import RunLists
 from api_shim.runs import Runs
-from api_shim.tags import inputs_of
 from api_shim.wire import Deleted, Kept, KeptReason
 from blocks.audit import AuditLog
 from blocks.job_store import JobStore
@@ -63,7 +63,7 @@ class Deletion:
 
         outputs = await asyncio.to_thread(self._outputs, record, request)
         wanted = await self._lists.used_by_others(outputs, run.id, only_unfinished=True)
-        uploads = [key for key in inputs_of(request) if key.startswith(UPLOADS)]
+        uploads = [key for key in dict.fromkeys(inputs_of(request).values()) if key.startswith(UPLOADS)]
         shared = await self._lists.used_by_others(uploads, run.id)
 
         gone = [key for key, is_ours in outputs.items() if is_ours and key not in wanted]

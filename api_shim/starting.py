@@ -9,8 +9,8 @@ from api_shim.callers import Caller
 from api_shim.door import check_objects, check_request, check_webhook, declare
 from api_shim.gaps import check_endpoints
 from api_shim.idempotency import Idempotency
+from api_shim.inputs import inputs_of
 from api_shim.services import Services
-from api_shim.tags import inputs_of
 from api_shim.wire import RunBody
 from flows.request import PipelineRequest
 from gpu_tasks.contract.consent import DeclaredConsent
@@ -43,7 +43,11 @@ async def taken_in(services: Services, body: RunBody, caller: Caller, *, is_decl
         return request
     await check_objects(body.as_request(audio_key=None), services.bucket, services.settings)
     stored = await services.uploads.store(
-        BytesIO(audio), prefix="uploads/audio", filename=None, content_type="application/octet-stream"
+        BytesIO(audio),
+        field="audio_base64",
+        prefix="uploads/audio",
+        filename=None,
+        content_type="application/octet-stream",
     )
     return body.as_request(audio_key=stored.key)
 
