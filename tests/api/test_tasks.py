@@ -251,6 +251,15 @@ async def test_a_deleted_task_is_gone_with_what_only_it_needed(
     assert AuditLog(bucket).verify_chain().is_whole
 
 
+async def test_many_who_delete_one_task_at_once_are_told_that_it_is_gone(
+    http: httpx.AsyncClient, flow: PlayedFlow, body: Body
+) -> None:
+    task_id = await completed(http, flow, body)
+    answers = await asyncio.gather(*(http.delete(f"/tasks/{task_id}") for _ in range(6)))
+    assert {answer.status_code for answer in answers} <= {200, 404}, [answer.text for answer in answers]
+    assert (await http.get(f"/status/{task_id}")).status_code == 404
+
+
 async def test_a_result_that_an_unfinished_task_reads_stays(
     http: httpx.AsyncClient, flow: PlayedFlow, bucket: ArtifactStore, body: Body
 ) -> None:
