@@ -78,10 +78,10 @@ async def test_a_flow_that_crashed_is_not_waited_for(
     assert (answer.status_code, answer.json()["error"]) == (503, "orchestrator_unavailable")
 
 
+@pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize("is_begun", [False, True])
 async def test_a_caller_is_not_kept_for_ever_and_nobody_begins_what_nobody_waits_for(
     environment: Environment,
-    keys: dict[str, str],
     prefect: PrefectClient,
     flow: PlayedFlow,
     before: set[UUID],
@@ -91,7 +91,7 @@ async def test_a_caller_is_not_kept_for_ever_and_nobody_begins_what_nobody_waits
     settings = settings_of({**environment, "LIPSWAP_API_MAX_ANSWER_SECONDS": "1.5"})
     with shim_thread(settings) as url:
         async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-            asking = asyncio.create_task(http.post("/verify", json={"key": keys["target_key"]}))
+            asking = asyncio.create_task(http.post("/verify", json={"key": "uploads/video/t.mp4"}))
             run_id = await new_run(prefect, before)
             if is_begun:
                 await flow.start(str(run_id))
