@@ -1,8 +1,11 @@
 """The boto3 client as every S3 store accepts it, and what its errors mean."""
 
+import gzip
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -15,7 +18,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
     ResponseStreamingError,
 )
-from botocore.loaders import Loader
+from botocore.loaders import JSONFileLoader, Loader
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.settings import R2Settings
@@ -28,6 +31,7 @@ BODY_BROKE_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 _POOL_CONNECTIONS = 32
 _ADDRESSES = "endpoints"
+_MANUAL = "documentation"
 # What is left of the table: every name of a region is one, and us-east-1 is nowhere in particular to S3.
 _ANYWHERE = {
     "partition": "aws",
@@ -48,14 +52,32 @@ class StorageError(FaultError):
     """The bucket does not have the object, has another one, or does not answer."""
 
 
+class _FilesWithoutManual(JSONFileLoader):
+    """Leaves out the manual of S3 that stands between the lines: 2 MB in memory that nobody reads."""
+
+    def load_file(self, file_path: str) -> dict[str, Any] | None:
+        for path, opened in ((Path(f"{file_path}.json"), Path.open), (Path(f"{file_path}.json.gz"), gzip.open)):
+            if path.is_file():
+                with opened(path, "rb") as file:
+                    told: dict[str, Any] = json.loads(file.read(), object_pairs_hook=_without_manual)
+                return told
+        return None
+
+
 class _LoaderWithoutAddresses(Loader):
     """Leaves out the table of all of Amazon's addresses, 7 MB in memory: where the bucket is, the settings say."""
+
+    FILE_LOADER_CLASS = _FilesWithoutManual
 
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
         if name == _ADDRESSES:
             return {"partitions": [_ANYWHERE]}, f"{self.BUILTIN_DATA_PATH}/{name}"
         found: tuple[Any, str] = super().load_data_with_path(name)
         return found
+
+
+def _without_manual(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: told for name, told in pairs if name != _MANUAL or not isinstance(told, str)}
 
 
 def make_client(settings: R2Settings, *, attempts: int, connect_seconds: float, read_seconds: float) -> "S3Client":
