@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
 
+Model = TypeVar("Model", bound=BaseModel)
 # What stands in place of a field when all of a body is meant.
 _BODY = "body"
 _MOST_OF_A_PATH = 200
@@ -20,9 +22,22 @@ def strictly(kind: type[BaseModel]) -> Callable[[Request], Awaitable[None]]:
     async def check(request: Request) -> None:
         body = await request.body()
         _read(body)
-        kind.model_validate_json(body, strict=True)
+        parsed(body, kind)
 
     return check
+
+
+def parsed(body: bytes, kind: type[Model]) -> Model:
+    """Return a body as `kind`; no value is coerced.
+
+    Raises:
+        RequestValidationError: It is none.
+    """
+    try:
+        return kind.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        # Told apart from one that is our own making, which is no fault of the caller.
+        raise RequestValidationError(error.errors()) from error
 
 
 async def changes(request: Request) -> dict[str, Any]:

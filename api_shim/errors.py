@@ -13,7 +13,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from api_shim.wire import ErrorAnswer
@@ -163,7 +162,6 @@ def add_error_handlers(app: FastAPI) -> None:
     """Let every error leave as the one body; nothing of a traceback reaches a client."""
     app.add_exception_handler(FaultError, _on_fault)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(ValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_unexpected)
 
@@ -185,7 +183,7 @@ def fault_response(error: FaultError) -> JSONResponse:
 
 
 async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError | ValidationError)  # noqa: S101  # the same
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # the same
     errors = list(error.errors())
     fault = FaultError(FaultCode.REQUEST_INVALID, named_fields(errors)).fault
     return error_response(fault, named={"field": _field(errors[0]) if errors else None})
