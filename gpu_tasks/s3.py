@@ -77,7 +77,8 @@ class _LoaderWithoutAddresses(Loader):
 
 
 def _without_manual(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: told for name, told in pairs if name != _MANUAL or not isinstance(told, str)}
+    # Botocore looks for the word, not at the text.
+    return {name: "" if name == _MANUAL and isinstance(told, str) else told for name, told in pairs}
 
 
 def make_client(settings: R2Settings, *, attempts: int, connect_seconds: float, read_seconds: float) -> "S3Client":
