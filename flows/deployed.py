@@ -8,6 +8,10 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.flows import load_flow_from_entrypoint
 
+from blocks.r2 import R2Bucket
+from blocks.registry import RESULT_STORAGE
+from flows.documents import results_block
+
 
 class DeployedFlows:
     """Flows of deployments, each loaded once: another version of the code is another process."""
@@ -30,4 +34,8 @@ class DeployedFlows:
             self._flows[run.deployment_id] = load_flow_from_entrypoint(
                 deployment.entrypoint, use_placeholder_flow=False
             )
-        return self._flows[run.deployment_id]
+        flow = self._flows[run.deployment_id]
+        if flow.result_storage == RESULT_STORAGE or isinstance(flow.result_storage, R2Bucket):
+            # By its name Prefect would read it for each run, with a client that it never closes.
+            flow.result_storage = await results_block()
+        return flow

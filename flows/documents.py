@@ -1,7 +1,11 @@
-"""The block documents of a run, as they are when it begins: operators may have edited them a moment ago."""
+"""The block documents of a run, as they are when it begins: operators may have edited them a moment ago.
+
+Runs that begin together read them together, and all that run have the same ones as long as nobody has edited them.
+"""
 
 import asyncio
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Generic, NamedTuple, TypeVar
 
 from prefect.client.orchestration import get_client
 
@@ -14,6 +18,36 @@ from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
 from blocks.runpod import RunPodEndpoint
 from gpu_tasks.provenance.settings import SigningSettings
+
+D = TypeVar("D")
+
+
+class Documents(Generic[D]):
+    """What is read from Prefect for each run, and is the same object until it has changed there.
+
+    Args:
+        read: Reads it.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[D]]) -> None:
+        self._read = read
+        self._joint = JointReads(self._newest)
+        self._known: D | None = None
+
+    async def get(self) -> D:
+        """Return what is there now, or raise what reading it raises."""
+        return await self._joint.get(None)
+
+    async def aclose(self) -> None:
+        """Leave whoever still waits without an answer."""
+        await self._joint.aclose()
+
+    async def _newest(self, asked: list[None]) -> list[D]:
+        found = await self._read()
+        # Hundreds of runs that wait would have hundreds of copies, 20 kB each (measured).
+        if self._known is None or found != self._known:
+            self._known = found
+        return [self._known for _ in asked]
 
 
 class Blocks(NamedTuple):
@@ -28,14 +62,13 @@ class Blocks(NamedTuple):
 
     @classmethod
     async def load(cls) -> "Blocks":
-        """Return the documents as they are now; runs that begin together read them together."""
-        joint = shared("blocks of a run", lambda: JointReads(cls._read))
-        return await joint.get(None)
+        """Return the documents as they are now."""
+        return await shared("blocks of a run", lambda: Documents(cls._read)).get()
 
     @classmethod
-    async def _read(cls, asked: list[None]) -> list["Blocks"]:
+    async def _read(cls) -> "Blocks":
         async with get_client() as client:
-            blocks = cls(
+            return cls(
                 *await asyncio.gather(
                     R2Bucket.aload(registry.MEDIA, client=client),
                     JobStore.aload(registry.JOBS, client=client),
@@ -45,7 +78,16 @@ class Blocks(NamedTuple):
                     ProvenancePolicy.aload(registry.PROVENANCE, client=client),
                 )
             )
-        return [blocks for _ in asked]
+
+
+async def results_block() -> R2Bucket:
+    """Return where tasks keep their results, as it is now."""
+
+    async def read() -> R2Bucket:
+        async with get_client() as client:
+            return await R2Bucket.aload(registry.TASK_RESULTS, client=client)
+
+    return await shared("block of results", lambda: Documents(read)).get()
 
 
 def signing_of(policy: ProvenancePolicy) -> SigningSettings:

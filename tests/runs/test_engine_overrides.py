@@ -65,13 +65,26 @@ def test_a_crash_and_a_cancellation_are_still_told_apart_by_the_overridden_metho
     assert inspect.iscoroutinefunction(AsyncFlowRunEngine.handle_cancellation)
 
 
-@pytest.mark.parametrize("name", ["_get_scheduled_flow_runs", "_submit_run", "_give_worker_labels_to_flow_run"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_get_scheduled_flow_runs",
+        "_submit_run",
+        "_give_worker_labels_to_flow_run",
+        "_emit_flow_run_submitted_event",
+    ],
+)
 def test_what_is_private_to_prefects_worker_is_overridden_in_one_place_as_it_is_called(name: str) -> None:
     assert name in ChoosyWorker.__dict__
     assert name not in InProcessWorker.__dict__
     theirs, ours = (inspect.signature(getattr(kind, name)).parameters for kind in (BaseWorker, ChoosyWorker))
     assert list(theirs) == list(ours)
-    assert inspect.iscoroutinefunction(getattr(BaseWorker, name))
+    is_awaited = [inspect.iscoroutinefunction(getattr(kind, name)) for kind in (BaseWorker, ChoosyWorker)]
+    assert len(set(is_awaited)) == 1
+
+
+def test_prefects_worker_tells_of_a_runs_end_only_if_it_told_of_its_beginning() -> None:
+    assert "if submitted_event:" in inspect.getsource(BaseWorker)
 
 
 @pytest.mark.parametrize(
