@@ -27,6 +27,17 @@ _STAGES: Final = (
     RecordStage.PUBLISH,
 )
 _MESSAGES_SHOWN: Final = 60
+# What the flow and the workers tell of their progress, and how the page says it.
+MESSAGES: Final[Mapping[str, str]] = {
+    "Queued.": "task.stage_queued",
+    "Completed.": "status.completed",
+    "Cancelled.": "status.cancelled",
+    "fetching inputs": "task.fetching",
+    "loading models": "task.loading_models",
+    "finding faces": "task.finding",
+    "changing frames": "task.changing",
+    "storing the result": "task.storing",
+}
 # A frame of 25 a second: less is not seen.
 _SEEN_LAG_MS: Final = 40
 _UNSAFE: Final = re.compile(r"[^\w.\- ]+")
@@ -104,11 +115,10 @@ def curl(request: dict[str, Any], api_url: str) -> str:
 
 
 def _message(entry: ProgressEntry, said: Mapping[str, str]) -> str:
-    """What is told at every step in the reader's language; what a worker says of its work as it is."""
+    """What is told at every step in the reader's language; what only another version of us says as it is."""
     if entry.message == f"Entered {entry.stage}.":
         return said[f"task.stage_{entry.stage.value}"]
-    known = {"Queued.": "task.stage_queued", "Completed.": "status.completed", "Cancelled.": "status.cancelled"}
-    return said[known[entry.message]] if entry.message in known else entry.message
+    return said[MESSAGES[entry.message]] if entry.message in MESSAGES else entry.message
 
 
 def _trouble_of(sight: Sight, language: Language) -> str | None:
@@ -156,11 +166,26 @@ def _error(record: TaskRecord, language: Language) -> Shown | None:
     if error is None:
         return None
     fault = Fault(code=error.error, detail=error.detail, stage=error.stage)
+    sentence, blamed = advice(fault, language), _blamed(record, error.detail, words(language))
     return {
-        "sentence": advice(fault, language),
+        "sentence": f"{blamed}: {sentence}" if blamed else sentence,
         "code": error.error.value,
         "is_retryable": error.retryable,
     }
+
+
+def _blamed(record: TaskRecord, detail: str, said: Mapping[str, str]) -> str:
+    """What the page calls the file whose key a fault names; empty when it names none of the task's."""
+    request = record.request
+    titles = {
+        request.get("target_key"): said["video.title"],
+        request.get("audio_key"): said["voice.title"],
+        **{
+            key: said["faces.source"].format(number=number)
+            for number, key in enumerate(request.get("source_keys") or (), start=1)
+        },
+    }
+    return next((title for key, title in titles.items() if key and key in detail), "")
 
 
 def _log(record: TaskRecord) -> str:

@@ -110,9 +110,15 @@ async def test_a_task_that_fails_says_why_and_what_to_do(japanese: Visitor, visi
     await give_what_is_no_film(japanese, name)
     task_id = await japanese.start()
     await expect(japanese.page.get_by_role("heading", name=japanese.says("task.failed"))).to_be_visible()
-    await expect(japanese.page.get_by_text("この種類のメディアには対応していません。", exact=True)).to_be_visible()
+    await expect(
+        japanese.page.get_by_text(
+            re.compile("^動画: この種類のメディアには対応していません。.*保存し直してください。$")
+        )
+    ).to_be_visible()
     await visitor.open(f"?task={task_id}")
-    await expect(visitor.page.get_by_text("This kind of media is not supported.").first).to_be_visible()
+    await expect(
+        visitor.page.get_by_text(re.compile("^Video: This kind of media is not supported; save it as MP4")).first
+    ).to_be_visible()
     await expect(visitor.page.get_by_text(name)).to_be_visible()
     await visitor.button("page.history").click()
     await expect(visitor.page.get_by_text(name, exact=True).first).to_be_visible()
