@@ -155,7 +155,9 @@ async def transferred(visitor: Visitor) -> dict[str, int]:
     network.on("Network.webSocketCreated", lambda told: addresses.update({told["requestId"]: told["url"]}))
 
     def count(request_id: str, size: int) -> None:
-        came[addresses.get(request_id, request_id)] += size
+        # blob: and data: addresses lie in the page already.
+        if (url := addresses.get(request_id, "")).startswith(("http:", "ws:")):
+            came[url] += size
 
     network.on("Network.loadingFinished", lambda told: count(told["requestId"], int(told["encodedDataLength"])))
     network.on(
