@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from flows.footage import Footage, Whole
@@ -108,7 +109,7 @@ def _spoken(tracks: TracksReader, inspected: Inspected) -> Callable[[int], Float
 
     def middle(index: int) -> Floats | None:
         faces = speaker(index) if index < inspected.timeline.frame_count else ()
-        return faces[0].mesh_468[:, :2].mean(axis=0) if faces else None
+        return np.asarray(faces[0].mesh_468[:, :2].mean(axis=0), np.float32) if faces else None
 
     return middle
 
