@@ -18,7 +18,7 @@ CUDA_BASE ?=
 MODELS ?=
 ACKNOWLEDGED_LICENCES ?=
 
-.PHONY: demo test test-ui test-images test-ha test-conformance test-crashes test-process check bench bench-scale fuzz chaos up clean lock images
+.PHONY: demo test test-ui screenshots test-images test-ha test-conformance test-crashes test-process check bench bench-scale fuzz chaos up clean lock images
 
 demo: $(VENV)/local
 	$(BIN)/lipswap demo $(ARGS)
@@ -38,9 +38,13 @@ test-process: $(VENV)/torch
 	LIPSWAP_WORKER_TYPE=process $(BIN)/pytest \
 		-m "not inprocess and not crash and not bench and not scale and not fuzz and not ui and not images and not ha" $(ARGS) tests/runs
 
-# The page in a real Chromium (apt-get install chromium): all of it, with the screenshots of the documentation.
+# The page in a real Chromium (apt-get install chromium): all of it.
 test-ui: $(VENV)/torch
 	$(BIN)/pytest -m "not bench and not scale and not fuzz" $(ARGS) tests/ui
+
+# The pictures of the documentation, made anew by the tests that look at the page.
+screenshots: $(VENV)/torch
+	$(BIN)/pytest --pictures docs/screenshots $(ARGS) tests/ui/test_screenshots.py tests/ui/test_operators_pages.py
 
 check: $(VENV)/torch
 	$(BIN)/ruff format --check .

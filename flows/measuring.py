@@ -5,10 +5,12 @@ The first half runs in a process of the pool and imports no Prefect; the second 
 
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from flows.footage import Footage, Whole
@@ -18,11 +20,15 @@ from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Timeline
 from gpu_tasks.contract.quality import QualityPolicy, QualityReport
 from gpu_tasks.draft.models import face_models
+from gpu_tasks.faces.arrays import Floats
+from gpu_tasks.faces.finding import chosen_faces
+from gpu_tasks.faces.selection import speaker_at
+from gpu_tasks.faces.trackfile import TracksReader
 from gpu_tasks.quality.inspection import inspect_video
 from gpu_tasks.settings import R2Settings
 
 # Raise it when equal files get other figures.
-_MEASURE_REVISION: Final = 1
+_MEASURE_REVISION: Final = 2
 
 _logger = logging.getLogger(__name__)
 
@@ -37,11 +43,13 @@ class Inspected(BaseModel):
     audio: Artifact | None
     sources: tuple[Artifact, ...]
     timeline: Timeline
+    tracks: Artifact
+    speaker: int | None
     policy: QualityPolicy
     measure_revision: int = _MEASURE_REVISION
 
 
-def inspected_of(footage: Footage, whole: Whole, policy: QualityPolicy) -> Inspected:
+def inspected_of(footage: Footage, whole: Whole, policy: QualityPolicy, speaker: int | None) -> Inspected:
     """Return what the figures of a run are taken from."""
     return Inspected(
         result=whole.artifact,
@@ -49,6 +57,8 @@ def inspected_of(footage: Footage, whole: Whole, policy: QualityPolicy) -> Inspe
         audio=footage.audio,
         sources=footage.sources,
         timeline=footage.timeline,
+        tracks=footage.tracks,
+        speaker=speaker,
         policy=policy,
     )
 
@@ -65,7 +75,8 @@ def inspect(inspected: Inspected, r2: R2Settings) -> QualityReport:
         if time.monotonic() - began > inspected.policy.most_seconds:
             raise FaultError(FaultCode.DEADLINE_EXCEEDED, f"Measuring took over {inspected.policy.most_seconds:g} s.")
 
-    with scratch() as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch())
 
         def fetched(artifact: Artifact) -> Path:
             # Named by digest: a picture given twice is fetched once.
@@ -74,6 +85,9 @@ def inspect(inspected: Inspected, r2: R2Settings) -> QualityReport:
                 store.fetch(artifact, path)
             return path
 
+        spoken: Callable[[int], Floats | None] | None = None
+        if inspected.audio:
+            spoken = _spoken(stack.enter_context(TracksReader(fetched(inspected.tracks))), inspected)
         return inspect_video(
             fetched(inspected.result),
             face_models().detector,
@@ -84,8 +98,20 @@ def inspect(inspected: Inspected, r2: R2Settings) -> QualityReport:
             thresholds=inspected.policy,
             judge_lips=inspected.audio is not None,
             most_frames=inspected.policy.most_frames,
+            spoken=spoken,
             checkpoint=checkpoint,
         ).report
+
+
+def _spoken(tracks: TracksReader, inspected: Inspected) -> Callable[[int], Floats | None]:
+    """Tell whose lips were moved: what is measured beside them, another face, would be a bad result."""
+    speaker = chosen_faces(tracks, inspected.timeline, speaker_at(inspected.speaker))
+
+    def middle(index: int) -> Floats | None:
+        faces = speaker(index) if index < inspected.timeline.frame_count else ()
+        return np.asarray(faces[0].mesh_468[:, :2].mean(axis=0), np.float32) if faces else None
+
+    return middle
 
 
 async def told_of(measuring: Awaitable[QualityReport]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ async def measured(run: Run, footage: Footage, whole: Whole) -> AsyncIterator[No
 
     async def note() -> None:
         if policy.enabled:
-            report = inspect(run, measuring.inspected_of(footage, whole, policy))
+            report = inspect(run, measuring.inspected_of(footage, whole, policy, run.request.wav2lip.speaker))
             await run.note(details={"quality": await measuring.told_of(report)})
 
     noting = asyncio.create_task(note())

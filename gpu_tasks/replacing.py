@@ -1,4 +1,4 @@
-"""Files that several processes write: one at a time, and never half."""
+"""Files that others read while they are written: by one at a time, and never half."""
 
 import fcntl
 import os
@@ -29,6 +29,20 @@ def exclusive(lock: Path, *, seconds: float) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def appearing_whole(path: Path) -> Iterator[Path]:
+    """Give a name to write to, beside `path`; it becomes `path` when the block succeeds and is removed otherwise.
+
+    A reader never finds half a file under the real name. Two that write the same `path` at once write the same draft.
+    """
+    draft = path.with_name(f"{path.name}.partial")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def replace_text(path: Path, text: str) -> None:

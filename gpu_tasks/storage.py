@@ -6,7 +6,7 @@ One synchronous class for workers, blocks, flows and shim; async callers wrap it
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -20,6 +20,7 @@ from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.multipart import Multipart
 from gpu_tasks.presigning import DIGEST_NAME, Presigner
+from gpu_tasks.replacing import appearing_whole
 from gpu_tasks.s3 import BODY_BROKE_OFF, StorageError, answered, make_client, status_of
 from gpu_tasks.settings import R2Settings
 
@@ -94,7 +95,7 @@ class ArtifactStore(Presigner):
             StorageError: OBJECT_MISSING, OBJECT_CORRUPT or STORAGE_UNAVAILABLE.
             OSError: The local disk is full or broken.
         """
-        with _partial(destination) as partial:
+        with appearing_whole(destination) as partial:
             fetched = self._download(artifact.key, partial, max_bytes=None)
             if (fetched.sha256, fetched.size_bytes) != (artifact.sha256, artifact.size_bytes):
                 raise StorageError(FaultCode.OBJECT_CORRUPT, f"Key: {artifact.key}.")
@@ -109,7 +110,7 @@ class ArtifactStore(Presigner):
                 there is another version now.
             OSError: The local disk is full or broken.
         """
-        with _partial(destination) as partial:
+        with appearing_whole(destination) as partial:
             return self._download(key, partial, max_bytes=max_bytes, etag=etag)
 
     def put_file(self, path: Path, key: str, media_type: str, *, if_absent: bool = False) -> Artifact:
@@ -317,17 +318,6 @@ class _First:
 
     def write(self, chunk: bytes) -> None:
         self.kept += chunk[: self._wanted - len(self.kept)]
-
-
-@contextmanager
-def _partial(destination: Path) -> Iterator[Path]:
-    """Give a name to write to; it becomes `destination` on success and is removed otherwise."""
-    partial = destination.with_name(f"{destination.name}.partial")
-    try:
-        yield partial
-        partial.replace(destination)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _digest(

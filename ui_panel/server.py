@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import secrets
 import signal
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +22,7 @@ from ui_panel.offers import Offers
 from ui_panel.packing import Packed
 from ui_panel.session import Services, Session
 from ui_panel.settings import PageSettings
-from ui_panel.signing_in import way_in
+from ui_panel.signing_in import signing_secret, way_in
 from ui_panel.state import PageState, Place
 from ui_panel.text import language_of
 from ui_panel.uploads import (
@@ -65,9 +64,7 @@ def server_of(services: Services) -> Server:
     settings, sign_in = services.settings, services.settings.sign_in
     ways_in: dict[str, Any] = {}
     if sign_in.is_required:
-        # Without a secret of its own everybody is signed out when the server starts again.
-        cookie_secret = sign_in.cookie_secret.get_secret_value() if sign_in.cookie_secret else secrets.token_hex(32)
-        ways_in = {"cookie_secret": cookie_secret, "auth_provider": way_in(sign_in)}
+        ways_in = {"cookie_secret": signing_secret(sign_in), "auth_provider": way_in(sign_in)}
     interrupted = signal.getsignal(signal.SIGINT)
     server: Server = get_server(
         {"/": lambda: _open(services)},

@@ -1,6 +1,7 @@
 """The ways in: one password for everybody, or an OAuth provider, with pages of our own around them."""
 
 import hmac
+import secrets
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any
@@ -24,6 +25,17 @@ def way_in(settings: SignInSettings) -> BasicAuthProvider | None:
         pn.config.oauth_provider = settings.oauth_provider
         return OwnOAuthProvider(settings.lets_in)
     return None
+
+
+def signing_secret(settings: SignInSettings) -> str:
+    """Return what signs the cookie that says who is signed in, as hexadecimal digits.
+
+    A password is part of it: whoever came in by an older one is asked again. Without a cookie secret everybody is
+    signed out when the server starts again.
+    """
+    secret = settings.cookie_secret.get_secret_value() if settings.cookie_secret else secrets.token_hex(32)
+    password = settings.password.get_secret_value() if settings.password else ""
+    return hmac.digest(secret.encode(), password.encode(), "sha256").hex()
 
 
 class _OwnPages(BasicAuthProvider):

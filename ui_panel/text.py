@@ -31,6 +31,7 @@ _ADVICE: Final[Mapping[Language, Mapping[FaultCode, str]]] = MappingProxyType(
             FaultCode.LICENCE_NOT_ACKNOWLEDGED: "A model's licence was not accepted here. Choose another quality.",
             FaultCode.OBJECT_MISSING: "A file is no longer there. Remove it and add it again.",
             FaultCode.TASK_UNKNOWN: "There is no such task. It may have been deleted.",
+            FaultCode.BUDGET_EXCEEDED: "The budget for GPU time is used up. Ask whoever runs this service, or come back tomorrow.",
             FaultCode.UNAUTHORIZED: "The page may not use the service. Tell whoever runs it: FF_API_SECRET is wrong.",
         },
         Language.JAPANESE: {
@@ -45,6 +46,7 @@ _ADVICE: Final[Mapping[Language, Mapping[FaultCode, str]]] = MappingProxyType(
             FaultCode.LICENCE_NOT_ACKNOWLEDGED: "モデルのライセンスが承認されていません。別の品質を選んでください。",
             FaultCode.OBJECT_MISSING: "ファイルが見つかりません。取り除いて、もう一度追加してください。",
             FaultCode.TASK_UNKNOWN: "この作業は見つかりません。削除された可能性があります。",
+            FaultCode.BUDGET_EXCEEDED: "GPU の予算を使い切りました。管理者にご連絡いただくか、明日またお試しください。",
             FaultCode.UNAUTHORIZED: "このページからサービスを使えません。管理者にご連絡ください（FF_API_SECRET）。",
         },
     }

@@ -18,7 +18,7 @@ from ui_panel.door import Door
 from ui_panel.media import Slot
 from ui_panel.offers import Offers
 from ui_panel.text import advice
-from ui_panel.views_task import filename_of
+from ui_panel.views_result import filename_of
 
 Asked = TypeVar("Asked", bound=BaseModel)
 

@@ -111,9 +111,12 @@ def _sync(state: PageState) -> Shown:
     whole = state.video.seconds if state.video else None
     video = state.span.seconds_of(whole) if whole is not None else None
     longest = max((seconds for seconds in (voice, video) if seconds), default=0.0)
+    # Of a file that this browser cannot read, the service still tells what comes of the choice.
+    answer = state.estimates.get(state.preset)
+    told = answer.duration_sec if isinstance(answer, Estimate) else None
     modes = []
     for mode in SyncMode:
-        result = result_seconds(mode, voice, video) if voice and video else None
+        result = result_seconds(mode, voice, video) if voice and video else told if mode is state.sync_mode else None
         modes.append(
             {
                 "value": mode.value,

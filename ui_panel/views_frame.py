@@ -8,7 +8,7 @@ from ui_panel.media import Media
 from ui_panel.showing import length
 from ui_panel.state import PageState, Place, Route, Work
 from ui_panel.text import advice, words
-from ui_panel.views_task import name_of
+from ui_panel.views_result import name_of
 
 Shown = dict[str, Any]
 

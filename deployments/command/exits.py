@@ -54,7 +54,9 @@ def settings_of(kind: type[Settings]) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise SettingsUnusableError(f"{field}: {first['msg']}".removeprefix(": ")) from error
+        # A person sets variables: an alias is one already, a field's own name stands behind the prefix.
+        variable = f"{kind.model_config.get('env_prefix', '')}{field}".upper() if field in kind.model_fields else field
+        raise SettingsUnusableError(f"{variable}: {first['msg']}".removeprefix(": ")) from error
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deployments.command.exits import settings_of
+from deployments.command.exits import SettingsUnusableError, settings_of
 from deployments.local.addresses import running_addresses
 from gpu_tasks.settings import R2Settings
 
@@ -14,4 +14,11 @@ def bucket_of(data: Path) -> R2Settings:
         SettingsUnusableError: A value of the environment is missing or does not fit.
     """
     local = running_addresses(data)
-    return settings_of(R2Settings) if local is None else local.r2
+    if local is not None:
+        return local.r2
+    try:
+        return settings_of(R2Settings)
+    except SettingsUnusableError as error:
+        raise SettingsUnusableError(
+            f"{error}. No local stack runs in {data} either; start one with `lipswap up`, or set R2_* (docs/deploy.md)."
+        ) from error

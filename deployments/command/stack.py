@@ -102,8 +102,8 @@ async def _demo(settings: StackSettings, output: Path, told: Told, *, fresh: boo
         for path in (report.result, output / "record.json", report.compare):
             if path:
                 told.say(Message.WROTE, path=path)
-        told.addresses(stack.addresses)
         if keep:
+            told.addresses(stack.addresses)
             told.say(Message.KEPT)
             raise await stack.until_gave_up()
     return report

@@ -125,8 +125,10 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.KEY_NOT_ALLOWED: FaultMeaning("The object key is not one that clients may use.", retryable=False),
     FaultCode.OPTION_UNSUPPORTED: FaultMeaning("This option is not supported yet.", retryable=False),
     FaultCode.OBJECT_MISSING: FaultMeaning("There is no object under this key; upload it first.", retryable=False),
-    FaultCode.OBJECT_EMPTY: FaultMeaning("The uploaded object has zero bytes.", retryable=False),
-    FaultCode.OBJECT_TOO_LARGE: FaultMeaning("The object is larger than allowed.", retryable=False),
+    FaultCode.OBJECT_EMPTY: FaultMeaning("The uploaded object has zero bytes; upload it again.", retryable=False),
+    FaultCode.OBJECT_TOO_LARGE: FaultMeaning(
+        "The object is larger than allowed; shorten it or compress it.", retryable=False
+    ),
     FaultCode.OBJECT_CORRUPT: FaultMeaning("The stored object does not match its digest.", retryable=True),
     FaultCode.OBJECT_CHANGED: FaultMeaning(
         "The object was overwritten while the task began; send the request again.", retryable=False
@@ -134,8 +136,12 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.OUTPUT_EXISTS: FaultMeaning(
         "Another task already wrote this output key; choose a new one.", retryable=False
     ),
-    FaultCode.MEDIA_UNREADABLE: FaultMeaning("The file could not be read as media.", retryable=False),
-    FaultCode.MEDIA_UNSUPPORTED: FaultMeaning("This kind of media is not supported.", retryable=False),
+    FaultCode.MEDIA_UNREADABLE: FaultMeaning(
+        "The file could not be read as media; check that it plays to its end and export it anew.", retryable=False
+    ),
+    FaultCode.MEDIA_UNSUPPORTED: FaultMeaning(
+        "This kind of media is not supported; save it as MP4, WAV or JPEG with common settings.", retryable=False
+    ),
     FaultCode.MEDIA_TOO_LONG: FaultMeaning("The clip is longer than allowed; shorten it.", retryable=False),
     FaultCode.MEDIA_TOO_COSTLY: FaultMeaning(
         "Reading the file takes more time or memory than allowed; save it anew with common settings.", retryable=False
@@ -143,8 +149,12 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.PICTURE_TOO_LARGE: FaultMeaning(
         "The picture has more pixels than allowed; scale it down.", retryable=False
     ),
-    FaultCode.NO_VIDEO_STREAM: FaultMeaning("The target has no video in it.", retryable=False),
-    FaultCode.NO_AUDIO_STREAM: FaultMeaning("The driving audio has no sound in it.", retryable=False),
+    FaultCode.NO_VIDEO_STREAM: FaultMeaning(
+        "The target has no video in it; choose a file with moving pictures.", retryable=False
+    ),
+    FaultCode.NO_AUDIO_STREAM: FaultMeaning(
+        "The driving audio has no sound in it; choose a file with a voice.", retryable=False
+    ),
     FaultCode.NO_FACE_IN_SOURCE: FaultMeaning(
         "No face was found in a source image; use a clear frontal picture.", retryable=False
     ),
@@ -155,7 +165,9 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
     FaultCode.SEVERAL_FACES_IN_REFERENCE: FaultMeaning(
         "A reference picture shows several faces; cut it to the person who is meant.", retryable=False
     ),
-    FaultCode.CONTENT_REFUSED: FaultMeaning("The target shows content that may not be changed here.", retryable=False),
+    FaultCode.CONTENT_REFUSED: FaultMeaning(
+        "The target shows content that may not be changed here; use other footage.", retryable=False
+    ),
     FaultCode.RUNPOD_NOT_CONFIGURED: FaultMeaning(
         "RunPod is not set up here; set RUNPOD_API_KEY and RUNPOD_WAV2LIP_ENDPOINT.", retryable=False
     ),
@@ -187,7 +199,9 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
         "RUNPOD_QUEUE_TIMEOUT and RUNPOD_JOB_TIMEOUT.",
         retryable=True,
     ),
-    FaultCode.BUDGET_EXCEEDED: FaultMeaning("The GPU budget does not allow it.", retryable=False),
+    FaultCode.BUDGET_EXCEEDED: FaultMeaning(
+        "The GPU budget does not allow it; wait for the next day or raise it, see docs/operate.md.", retryable=False
+    ),
     FaultCode.PRICE_UNKNOWN: FaultMeaning(
         "No price is known for the endpoint's GPU; set RUNPOD_WAV2LIP_GPU and RUNPOD_FACEFUSION_GPU to types of the "
         "price table, see docs/operate.md.",

@@ -33,20 +33,24 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.KEY_NOT_ALLOWED: "このオブジェクトキーは使えません。",
     FaultCode.OPTION_UNSUPPORTED: "このオプションにはまだ対応していません。",
     FaultCode.OBJECT_MISSING: "このキーのオブジェクトがありません。先にアップロードしてください。",
-    FaultCode.OBJECT_EMPTY: "アップロードされたファイルが空です。",
-    FaultCode.OBJECT_TOO_LARGE: "ファイルが上限より大きいです。",
+    FaultCode.OBJECT_EMPTY: "アップロードされたファイルが空です。もう一度アップロードしてください。",
+    FaultCode.OBJECT_TOO_LARGE: "ファイルが上限より大きいです。短くするか、圧縮してください。",
     FaultCode.OBJECT_CORRUPT: "保存されたオブジェクトがダイジェストと一致しません。",
     FaultCode.OBJECT_CHANGED: "開始中にオブジェクトが上書きされました。もう一度リクエストしてください。",
     FaultCode.OUTPUT_EXISTS: "この出力キーは別のタスクが使っています。別のキーを指定してください。",
-    FaultCode.MEDIA_UNREADABLE: "ファイルをメディアとして読み取れません。",
-    FaultCode.MEDIA_UNSUPPORTED: "この種類のメディアには対応していません。",
+    FaultCode.MEDIA_UNREADABLE: (
+        "ファイルをメディアとして読み取れません。最後まで再生できるか確かめ、書き出し直してください。"
+    ),
+    FaultCode.MEDIA_UNSUPPORTED: (
+        "この種類のメディアには対応していません。一般的な設定の MP4・WAV・JPEG で保存し直してください。"
+    ),
     FaultCode.MEDIA_TOO_LONG: "長さが上限を超えています。短くしてください。",
     FaultCode.MEDIA_TOO_COSTLY: (
         "ファイルの読み取りに時間かメモリがかかりすぎます。一般的な設定で保存し直してください。"
     ),
     FaultCode.PICTURE_TOO_LARGE: "画像の画素数が上限を超えています。縮小してください。",
-    FaultCode.NO_VIDEO_STREAM: "対象のファイルに映像がありません。",
-    FaultCode.NO_AUDIO_STREAM: "音声ファイルに音がありません。",
+    FaultCode.NO_VIDEO_STREAM: "対象のファイルに映像がありません。動画のファイルを選んでください。",
+    FaultCode.NO_AUDIO_STREAM: "音声ファイルに音がありません。声の入ったファイルを選んでください。",
     FaultCode.NO_FACE_IN_SOURCE: "元画像に顔が見つかりません。正面を向いた鮮明な画像を使ってください。",
     FaultCode.NO_FACE_IN_REFERENCE: (
         "参照画像に顔が見つかりません。対象の人物が正面を向いた鮮明な画像を使ってください。"
@@ -54,7 +58,7 @@ _JAPANESE: Mapping[FaultCode, str] = {
     FaultCode.SEVERAL_FACES_IN_REFERENCE: (
         "参照画像に複数の顔が写っています。対象の人物だけが写るように切り抜いてください。"
     ),
-    FaultCode.CONTENT_REFUSED: "対象の動画に、ここでは加工できない内容が含まれています。",
+    FaultCode.CONTENT_REFUSED: "対象の動画に、ここでは加工できない内容が含まれています。別の動画を使ってください。",
     FaultCode.RUNPOD_NOT_CONFIGURED: (
         "RunPod が設定されていません。RUNPOD_API_KEY と RUNPOD_WAV2LIP_ENDPOINT を設定してください。"
     ),
@@ -83,7 +87,10 @@ _JAPANESE: Mapping[FaultCode, str] = {
         "ジョブの有効期間が過ぎたため、RunPod が破棄しました。RunPod コンソールでワーカー数を増やすか、"
         "RUNPOD_QUEUE_TIMEOUT と RUNPOD_JOB_TIMEOUT を長くしてください。"
     ),
-    FaultCode.BUDGET_EXCEEDED: "GPU の予算を超えるため、実行できません。",
+    FaultCode.BUDGET_EXCEEDED: (
+        "GPU の予算を超えるため、実行できません。翌日まで待つか、予算を増やしてください。"
+        "詳しくは docs/operate.md をご覧ください。"
+    ),
     FaultCode.PRICE_UNKNOWN: (
         "エンドポイントの GPU の料金がわかりません。RUNPOD_WAV2LIP_GPU と RUNPOD_FACEFUSION_GPU に料金表にある種類を"
         "設定してください。詳しくは docs/operate.md をご覧ください。"

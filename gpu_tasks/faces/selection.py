@@ -85,6 +85,11 @@ class Speaker:
         return chosen
 
 
+def speaker_at(position: int | None) -> "Rule":
+    """Return who speaks: the face at a position from the left, or the most prominent one where none is asked for."""
+    return Speaker() if position is None else Selected(FaceSelection(mode="one", position=position))
+
+
 class Selected:
     """The faces that a caller selected; one that was chosen by its place is kept while it is seen."""
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.media.errors import MediaError
-from gpu_tasks.media.opening import is_media
+from gpu_tasks.media.facts import pixel_shape
+from gpu_tasks.media.opening import is_media, open_media, video_stream
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.media.still import read_image
 
@@ -60,9 +61,17 @@ def _seconds(path: Path) -> Fraction:
 
 
 def _frames(path: Path, times: Sequence[Fraction]) -> list[NDArray[np.uint8]]:
+    with open_media(path) as container:
+        shape = pixel_shape(video_stream(container))
     with VideoReader(path) as reader:
         indices = [min(int(time * reader.info.fps), reader.info.frame_count - 1) for time in times]
-        return [next(reader.frames(index, index + 1)).pixels for index in indices]
+        return [_as_shown(next(reader.frames(index, index + 1)).pixels, shape) for index in indices]
+
+
+def _as_shown(frame: NDArray[np.uint8], shape: Fraction) -> NDArray[np.uint8]:
+    """Give a frame square pixels, as players do: results have them, and targets need not."""
+    size = (round(frame.shape[1] * shape), frame.shape[0])
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _strip(label: str, frames: Sequence[NDArray[np.uint8]], height_px: int) -> NDArray[np.uint8]:

@@ -149,7 +149,7 @@ def examine_video(file: Examined) -> VideoFacts:
             codec=codec,
             width=frame.width,
             height=frame.height,
-            pixel_shape=_pixel_shape(stream),
+            pixel_shape=pixel_shape(stream),
             pixel_bits=max((component.bits for component in frame.format.components), default=_LEAST_PIXEL_BITS),
             orientation=Orientation.of(frame),
             transfer=int(frame.color_trc),
@@ -215,7 +215,7 @@ def _picture(container: InputContainer, stream: VideoStream) -> PictureFacts:
     return PictureFacts(place=pictures.index(stream), of=len(pictures))
 
 
-def _pixel_shape(stream: VideoStream) -> Fraction:
+def pixel_shape(stream: VideoStream) -> Fraction:
     """Width of a pixel over its height; 1 where it is not told."""
     shape = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or _UNTOLD_RATIO
     if shape <= 0:

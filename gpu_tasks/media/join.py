@@ -22,6 +22,7 @@ from gpu_tasks.media.audio import hear, resampled, starts_with_its_clock
 from gpu_tasks.media.errors import MediaError, reading, writing
 from gpu_tasks.media.opening import audio_stream, open_media, video_stream
 from gpu_tasks.media.probe import probe
+from gpu_tasks.replacing import appearing_whole
 
 # In quotes: Packet is generic to the type checker only.
 AnyPacket: TypeAlias = "Packet[VideoStream] | Packet[AudioStream]"
@@ -81,9 +82,7 @@ def join(  # noqa: PLR0913  # what lies where, each by name
         raise MediaError(
             FaultCode.RESULT_MISSING, f"{frame_count} frames are not {duration_seconds:.3f} seconds of video."
         )
-    # A reader must never find half a file under the real name.
-    partial = destination.with_name(f"{destination.name}.partial")
-    try:
+    with appearing_whole(destination) as partial:
         with writing():
             sound = None if audio_from is None else _Sound(audio_from, audio_start_seconds, frame_count / fps, 1 / fps)
             _write(found, partial, fps, sound)
@@ -91,9 +90,6 @@ def join(  # noqa: PLR0913  # what lies where, each by name
         result = probe(partial)
         if audio_from is not None and (result.audio is None or not result.audio.duration_seconds):
             raise MediaError(FaultCode.AUDIO_MERGE_FAILED)
-        partial.replace(destination)
-    finally:
-        partial.unlink(missing_ok=True)
     return result
 
 

@@ -28,6 +28,7 @@ from gpu_tasks.media.probe import probe, sound_of
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.media.tone import ToneMapper, Transfer
 from gpu_tasks.media.writer import VideoWriter
+from gpu_tasks.replacing import appearing_whole
 
 # In quotes where it stands with Packet, which is generic to the type checker only.
 StreamT = TypeVar("StreamT", VideoStream, AudioStream)
@@ -193,24 +194,20 @@ def _fitted(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.ui
 
 def _lay_sound(picture: Path, recipe: VideoRecipe, *, has_gaps: bool) -> None:
     """Put the sound beside the picture, at the time that it has in the source."""
-    partial = recipe.destination.with_suffix(".partial")
-    try:
-        with (
-            open_media(picture) as seen,
-            open_media(recipe.source) as heard,
-            writing(),
-            av.open(f"file:{partial.resolve()}", "w", format="mp4", options={"movflags": "+faststart"}) as output,
-        ):
-            tracks: list[Iterator[AnyPacket]] = [
-                _copied(seen, video_stream(seen), output, start=Fraction(0)),
-                _sound(heard, output, has_gaps=has_gaps),
-            ]
-            # In order of decoding, so that the muxer never has to hold one track back for the other.
-            for packet in heapq.merge(*tracks, key=lambda packet: (packet.dts or 0) * packet.time_base):
-                output.mux(packet)
-        partial.replace(recipe.destination)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        appearing_whole(recipe.destination) as partial,
+        open_media(picture) as seen,
+        open_media(recipe.source) as heard,
+        writing(),
+        av.open(f"file:{partial.resolve()}", "w", format="mp4", options={"movflags": "+faststart"}) as output,
+    ):
+        tracks: list[Iterator[AnyPacket]] = [
+            _copied(seen, video_stream(seen), output, start=Fraction(0)),
+            _sound(heard, output, has_gaps=has_gaps),
+        ]
+        # In order of decoding, so that the muxer never has to hold one track back for the other.
+        for packet in heapq.merge(*tracks, key=lambda packet: (packet.dts or 0) * packet.time_base):
+            output.mux(packet)
 
 
 def _sound(heard: InputContainer, output: OutputContainer, *, has_gaps: bool) -> Iterator[AnyPacket]:
@@ -265,22 +262,18 @@ def normalise_audio(recipe: AudioRecipe) -> MediaInfo:
     Raises:
         MediaError: MEDIA_UNREADABLE when the source is damaged, DISK_FULL when there is no space left.
     """
-    partial = recipe.destination.with_suffix(".partial")
-    try:
-        with (
-            open_media(recipe.source) as heard,
-            writing(),
-            av.open(f"file:{partial.resolve()}", "w", format="wav") as output,
-        ):
-            sound = audio_stream(heard)
-            if sound is None:
-                raise MediaError(FaultCode.NO_AUDIO_STREAM)
-            track = output.add_stream("pcm_s24le", rate=recipe.sample_rate, layout=recipe.layout)
-            for packet in _encoded(heard, sound, track):
-                output.mux(packet)
-        partial.replace(recipe.destination)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        appearing_whole(recipe.destination) as partial,
+        open_media(recipe.source) as heard,
+        writing(),
+        av.open(f"file:{partial.resolve()}", "w", format="wav") as output,
+    ):
+        sound = audio_stream(heard)
+        if sound is None:
+            raise MediaError(FaultCode.NO_AUDIO_STREAM)
+        track = output.add_stream("pcm_s24le", rate=recipe.sample_rate, layout=recipe.layout)
+        for packet in _encoded(heard, sound, track):
+            output.mux(packet)
     return check_audio(CheckedFile(path=recipe.destination)).info
 
 

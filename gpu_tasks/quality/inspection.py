@@ -57,6 +57,7 @@ def inspect_video(  # noqa: PLR0913  # everything that a result can be compared 
     judge_lips: bool = True,
     most_frames: int | None = None,
     embedder: Embedder | None = None,
+    spoken: Callable[[int], Floats | None] | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> Inspection:
     """Measure a result, alone or against what it was made of.
@@ -75,6 +76,7 @@ def inspect_video(  # noqa: PLR0913  # everything that a result can be compared 
         judge_lips: Whether the lips were to follow the voice.
         most_frames: Look at so many frames of a longer result, in pieces spread over it.
         embedder: What tells identities apart; None is `Gradients`, which needs no weights.
+        spoken: Where in a frame the face lies that was to speak, as `look` takes it.
         checkpoint: Called at every frame; what it raises ends the inspection.
 
     Raises:
@@ -93,7 +95,7 @@ def inspect_video(  # noqa: PLR0913  # everything that a result can be compared 
         noted.append(Reason.SOURCE_WITHOUT_FACE)
     meters = Meters(FlickerMeter(), OutsideMeter(), LikenessMeter(embedder, known) if known and played else None)
     pieces = pieces_of(info.frame_count, info.fps, most_frames)
-    seen = look(result, played, detector, meters, pieces, checkpoint=checkpoint)
+    seen = look(result, played, detector, meters, pieces, spoken=spoken, checkpoint=checkpoint)
 
     heard = own if own is not None else driving
     voice = listen(heard, info.fps, info.frame_count) if heard is not None else None

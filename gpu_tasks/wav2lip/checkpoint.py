@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
+from gpu_tasks.replacing import appearing_whole
 from gpu_tasks.wav2lip.network import Unit, Wav2Lip
 
 # Checkpoints were saved from a network spread over several GPUs.
@@ -51,9 +52,8 @@ def load_network(path: Path, name: str) -> Wav2Lip:
 
 def save_network(network: Wav2Lip, destination: Path) -> None:
     """Write a loaded network as safetensors: 145 MB instead of a checkpoint's 436, and no code in it."""
-    partial = destination.with_name(f"{destination.name}.partial")
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, partial, metadata=_KIND)
-    partial.replace(destination)
+    with appearing_whole(destination) as partial:
+        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, partial, metadata=_KIND)
 
 
 def _state_of(path: Path, name: str) -> dict[str, Tensor]:

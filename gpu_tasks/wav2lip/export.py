@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from gpu_tasks.contract.faults import FaultError
+from gpu_tasks.replacing import appearing_whole
 from gpu_tasks.wav2lip.checkpoint import load_network, save_network
 from gpu_tasks.wav2lip.network import SIZE, Unit, Wav2Lip
 
@@ -36,9 +37,8 @@ def export(checkpoint: Path, destination: Path) -> None:
     if destination.suffix == ".safetensors":
         save_network(network, destination)
         return
-    partial = destination.with_name(f"{destination.name}.partial")
-    onnx.save(_Graph().of(network), partial)
-    partial.replace(destination)
+    with appearing_whole(destination) as partial:
+        onnx.save(_Graph().of(network), partial)
 
 
 class _Graph:

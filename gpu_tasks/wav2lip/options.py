@@ -20,8 +20,8 @@ from typing import Final
 
 from gpu_tasks.contract.jobs import Quality, Wav2LipJob
 from gpu_tasks.contract.manifest import ModelRole, manifest
-from gpu_tasks.contract.options import FaceSelection, SyncMode
-from gpu_tasks.faces.selection import Rule, Selected, Speaker
+from gpu_tasks.contract.options import SyncMode
+from gpu_tasks.faces.selection import Rule, speaker_at
 from gpu_tasks.runtime.unsupported import refuse
 from gpu_tasks.wav2lip.loading import LIP_SYNCERS
 
@@ -68,8 +68,7 @@ def check(job: Wav2LipJob) -> None:
 
 def speaker_of(job: Wav2LipJob) -> Rule:
     """Return who speaks."""
-    place = job.options.speaker
-    return Speaker() if place is None else Selected(FaceSelection(mode="one", position=place))
+    return speaker_at(job.options.speaker)
 
 
 def is_portrait(job: Wav2LipJob) -> bool:

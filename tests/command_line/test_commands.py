@@ -70,6 +70,14 @@ def test_settings_that_do_not_fit_are_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_bucket_that_nobody_names_is_asked_for(tmp_path: Path) -> None:
+    done = typed(tmp_path, "ledger", R2_ENDPOINT="")
+
+    assert done.returncode == FAILED
+    assert "R2_ENDPOINT: Field required" in done.stderr
+    assert "lipswap up" in done.stderr
+
+
 def test_help_lists_every_command(tmp_path: Path) -> None:
     done = typed(tmp_path, "--help", language="ja")
 

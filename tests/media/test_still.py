@@ -1,7 +1,9 @@
 import struct
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -111,3 +113,18 @@ def test_a_contact_sheet_shows_rows_of_simultaneous_frames(tmp_path: Path) -> No
     # Four times of two seconds at their middles: frames 6, 18, 31 and 43.
     lit = [[bool(first[8, 164 * column + 16 * bit + 8].mean() > 125) for bit in range(10)] for column in range(4)]
     assert [sum(1 << bit for bit, on in enumerate(row) if on) for row in lit] == [6, 18, 31, 43]
+
+
+def test_a_contact_sheet_shows_pixels_as_wide_as_players_do(tmp_path: Path) -> None:
+    clip = tmp_path / "narrow.mp4"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(3, 2)
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((96, 160, 3), np.uint8), format="bgr24")))
+        container.mux(stream.encode(None))
+    contact_sheet([("target", clip)], columns=1, height_px=96, destination=tmp_path / "sheet.png")
+    pixels = cv2.imread(str(tmp_path / "sheet.png"))
+    assert pixels is not None
+    assert pixels.shape[1] == 160 * 3 // 2 + 4

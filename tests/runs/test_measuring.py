@@ -1,11 +1,13 @@
 """Measuring beside a run: what is told when it cannot be done, and that the run never minds."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import PrefectClient
 
+from deployments.samples.catalogue import Sample, make_sample
 from flows.footage import Whole
 from flows.measuring import Inspected, inspect, told_of
 from gpu_tasks.contract.artifacts import Artifact
@@ -13,6 +15,9 @@ from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import Timeline
 from gpu_tasks.contract.quality import QualityPolicy, QualityReport
 from gpu_tasks.contract.records import Status
+from gpu_tasks.draft.models import face_models
+from gpu_tasks.draft.one_pass import DraftOrder, render_draft
+from gpu_tasks.faces.tracks import track_faces
 from gpu_tasks.media.probe import probe
 from gpu_tasks.settings import QualitySettings, R2Settings
 from gpu_tasks.storage import ArtifactStore
@@ -34,6 +39,9 @@ def inspected(store: ArtifactStore) -> Inspected:
         audio=None,
         sources=(source, source),
         timeline=timeline,
+        # Without a voice nobody is looked for in them.
+        tracks=target,
+        speaker=None,
         policy=QualityPolicy(most_frames=60),
     )
 
@@ -45,6 +53,37 @@ def test_files_of_the_bucket_are_measured_in_pieces(inspected: Inspected, r2: R2
     assert report.outside.psnr_db == 99
     assert report.identity is not None
     assert report.identity.toward_source == 0
+
+
+def test_lips_are_judged_in_the_face_that_speaks(store: ArtifactStore, r2: R2Settings, tmp_path: Path) -> None:
+    made, tracks, result = (tmp_path / name for name in ("target.mp4", "tracks", "result.mp4"))
+    make_sample(Sample.TWO_FACES, made, SAMPLES)
+    models = face_models()
+    track_faces(made, tracks, models.detector, models.mesh)
+    video = probe(made).video
+    assert video is not None
+    timeline = Timeline(fps=video.fps, frame_count=video.frame_count, target_frame_count=video.frame_count)
+    order = DraftOrder(target=made, timeline=timeline, tracks=tracks, driving_audio=SAMPLES / "speech.wav")
+    render_draft(order, result, models)
+    inspected = Inspected(
+        result=store.put_file(result, "work/ingest/two-result", "video/mp4"),
+        target=store.put_file(made, "work/ingest/two-target", "video/mp4"),
+        audio=store.put_file(SAMPLES / "speech.wav", "work/ingest/two-voice", "audio/wav"),
+        sources=(),
+        timeline=timeline,
+        tracks=store.put_file(tracks, "work/ingest/two-tracks", "application/octet-stream"),
+        speaker=None,
+        policy=QualityPolicy(),
+    )
+    followed = [
+        report.lip_sync.correlation
+        for speaker in (None, 0, 1)
+        if (report := inspect(inspected.model_copy(update={"speaker": speaker}), r2)).lip_sync
+    ]
+    # The most prominent face was moved, which is one of the two; the other one follows nothing.
+    assert len(followed) == 3
+    assert followed[0] == max(followed) > 0.7
+    assert min(followed) < 0.3
 
 
 async def told(inspected: Inspected, r2: R2Settings) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How the page looks and reads: light and dark, wide and narrow, by key and by ear; and what it may load."""
 
 import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -127,18 +128,48 @@ async def test_the_whole_form_is_reached_by_key(visitor: Visitor) -> None:
 
 
 @pytest.mark.ui
-async def test_a_second_visit_asks_for_no_large_file_again(visitor: Visitor) -> None:
-    for _ in range(2):
-        await visitor.open()
-        await visitor.until_ready()
-    async with httpx.AsyncClient() as http:
-        kept = {}
-        for url in {url for url in visitor.requests if url.startswith(f"{visitor.url}/")}:
-            answer = await http.get(url)
-            if len(answer.content) > 100_000:
-                kept[url] = answer.headers.get("cache-control", "")
-    assert len(kept) >= 4
-    assert [url for url, said in kept.items() if "max-age=31" not in said] == []
+async def test_a_second_visit_transfers_what_is_shown_and_no_file_again(visitor: Visitor) -> None:
+    context = visitor.page.context
+    first = await transferred(Visitor(await context.new_page(), visitor.language, visitor.url))
+    again = await transferred(Visitor(await context.new_page(), visitor.language, visitor.url))
+    assert sum(first.values()) > 500_000
+    # What the page shows comes by its websocket at every visit.
+    shown = sum(size for url, size in again.items() if url.startswith("ws:"))
+    assert 50_000 < shown < 250_000
+    assert sum(again.values()) - shown < 50_000, again
+    # Neither is any large file asked about: a question costs the time of an answer.
+    large = {url for url, size in first.items() if size > 20_000 and not url.startswith("ws:")}
+    assert len(large) >= 4
+    assert [url for url in large if again.get(url, 0) > 0] == []
+
+
+async def transferred(visitor: Visitor) -> dict[str, int]:
+    """Open the page and close it; return the bytes that came over the wire, headers included, by address.
+
+    What came from the browser's own memory counts as 0; messages of a websocket count as long as they are.
+    """
+    came: dict[str, int] = defaultdict(int)
+    addresses: dict[str, str] = {}
+    network = await visitor.page.context.new_cdp_session(visitor.page)
+    network.on("Network.requestWillBeSent", lambda told: addresses.update({told["requestId"]: told["request"]["url"]}))
+    network.on("Network.webSocketCreated", lambda told: addresses.update({told["requestId"]: told["url"]}))
+
+    def count(request_id: str, size: int) -> None:
+        # blob: and data: addresses lie in the page already.
+        if (url := addresses.get(request_id, "")).startswith(("http:", "ws:")):
+            came[url] += size
+
+    network.on("Network.loadingFinished", lambda told: count(told["requestId"], int(told["encodedDataLength"])))
+    network.on(
+        "Network.webSocketFrameReceived",
+        lambda told: count(told["requestId"], len(told["response"]["payloadData"])),
+    )
+    await network.send("Network.enable")
+    await visitor.open()
+    await visitor.until_ready()
+    await visitor.page.wait_for_load_state("networkidle")
+    await visitor.page.close()
+    return came
 
 
 @pytest.mark.ui

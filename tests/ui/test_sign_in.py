@@ -10,7 +10,7 @@ from playwright.async_api import Browser, expect
 from pydantic import ValidationError
 
 from gpu_tasks.contract.sentences import Language
-from tests.ui.pages import page_process
+from tests.ui.pages import free_port, page_process
 from tests.ui.provider import SECRET, oauth_provider
 from tests.ui.visitor import visiting
 from ui_panel.settings import PageSettings, SignInSettings
@@ -41,6 +41,26 @@ async def test_who_knows_the_password_comes_in(browser: Browser, tmp_path: Path)
             assert someone.strangers() == set()
             await someone.page.get_by_role("link", name=someone.says("page.sign_out")).click()
             await expect(someone.page.get_by_text("You are signed out.")).to_be_visible()
+
+
+@pytest.mark.ui
+async def test_a_new_password_signs_out_who_came_in_by_the_old_one(browser: Browser, tmp_path: Path) -> None:
+    settings = {"LIPSWAP_PAGE_COOKIE_SECRET": "stays", "FF_API_BASE_URL": NO_API}
+    port = free_port()
+    asked = {"slot": "video", "name": "a", "size": 1}
+    async with visiting(browser, f"http://127.0.0.1:{port}") as someone:
+        for password, is_known in ((PASSWORD, False), (PASSWORD, True), ("a new one", False)):
+            with page_process(tmp_path, settings | {"LIPSWAP_PAGE_PASSWORD": password}, port=port):
+                await someone.page.goto(someone.url)
+                if is_known:
+                    await someone.page.get_by_role("navigation").wait_for()
+                    continue
+                headers = {"X-Lipswap-Page": "1"}
+                refused = await someone.page.request.post(f"{someone.url}/door/uploads", headers=headers, data=asked)
+                assert refused.status == httpx.codes.UNAUTHORIZED
+                await someone.page.get_by_label("Password").fill(password)
+                await someone.page.get_by_role("button", name="Sign in").click()
+                await someone.page.get_by_role("navigation").wait_for()
 
 
 @pytest.mark.ui

@@ -10,6 +10,7 @@ import ui_panel
 from gpu_tasks.contract.sentences import Language
 from gpu_tasks.contract.tracks import FaceWarning
 from ui_panel.text import TEXTS
+from ui_panel.views_task import MESSAGES
 
 ROOM = Path(ui_panel.__file__ or "").parent
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
@@ -76,3 +77,10 @@ def test_whatever_the_service_warns_of_is_said_in_both_languages() -> None:
     codes = {*NOTICES.findall(flows), *FaceWarning}
     assert len(codes) > len(FaceWarning)
     assert {f"warning.{code}" for code in codes} - set(TEXTS[Language.ENGLISH]) == set()
+
+
+def test_what_is_told_of_progress_is_what_flow_and_workers_say() -> None:
+    rooms = (ROOM.parent / name for name in ("blocks", "flows", "gpu_tasks"))
+    told = "\n".join(path.read_text(encoding="utf-8") for room in rooms for path in room.rglob("*.py"))
+    assert [message for message in MESSAGES if f'"{message}"' not in told] == []
+    assert all(named in TEXTS[language] for named in MESSAGES.values() for language in Language)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.sentences import Language
@@ -12,6 +12,7 @@ from tests.servers import RunningStack
 from tests.ui.older import older_api
 from tests.ui.pages import free_port, page_process
 from tests.ui.visitor import RUN_MS, SAMPLES, Visitor, visiting
+from tests.waiting import await_until
 
 pytestmark = pytest.mark.ui
 
@@ -109,9 +110,15 @@ async def test_a_task_that_fails_says_why_and_what_to_do(japanese: Visitor, visi
     await give_what_is_no_film(japanese, name)
     task_id = await japanese.start()
     await expect(japanese.page.get_by_role("heading", name=japanese.says("task.failed"))).to_be_visible()
-    await expect(japanese.page.get_by_text("この種類のメディアには対応していません。", exact=True)).to_be_visible()
+    await expect(
+        japanese.page.get_by_text(
+            re.compile("^動画: この種類のメディアには対応していません。.*保存し直してください。$")
+        )
+    ).to_be_visible()
     await visitor.open(f"?task={task_id}")
-    await expect(visitor.page.get_by_text("This kind of media is not supported.").first).to_be_visible()
+    await expect(
+        visitor.page.get_by_text(re.compile("^Video: This kind of media is not supported; save it as MP4")).first
+    ).to_be_visible()
     await expect(visitor.page.get_by_text(name)).to_be_visible()
     await visitor.button("page.history").click()
     await expect(visitor.page.get_by_text(name, exact=True).first).to_be_visible()
@@ -188,6 +195,28 @@ async def test_an_address_of_a_result_that_has_run_out_is_signed_anew(visitor: V
     film = visitor.page.get_by_label(visitor.says("result.after"), exact=True)
     await expect(film).to_have_js_property("readyState", 4)
     assert len(refused) == 1
+
+
+async def test_a_target_that_is_gone_leaves_the_result_its_own_tries(visitor: Visitor) -> None:
+    await begun(visitor, "lips", mode="cut_off")
+    await visitor.until_done()
+    asked: list[str] = []
+
+    async def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        await route.fulfill(status=404, headers={"Access-Control-Allow-Origin": "*"}, body="<Code>NoSuchKey</Code>")
+
+    await visitor.page.route(re.compile(r"/uploads/video/.*X-Amz-Signature"), answer)
+    await visitor.page.reload()
+    film = visitor.page.get_by_label(visitor.says("result.after"), exact=True)
+    await expect(film).to_have_js_property("readyState", 4)
+    await await_until(lambda: len(asked) == 3, seconds=60, what="the target is asked for twice more")
+    refused = await visitor.refuse_first("/outputs/")
+    for _ in range(3):
+        refused.clear()
+        await film.evaluate("film => film.load()")
+        await await_until(lambda: len(refused) == 1, seconds=60, what="the result's address has run out")
+        await expect(film).to_have_js_property("readyState", 4)
 
 
 async def test_an_address_of_an_input_may_run_out_more_than_once(visitor: Visitor) -> None:

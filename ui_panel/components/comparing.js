@@ -3,6 +3,21 @@ import {html, clock, useEffect, useRef, useState, Icon} from './base.js';
 
 // Further apart than two frames is seen.
 const APART = 0.08;
+// Of a media element's errors: what the bucket does not give, midway or from the start.
+const NOT_GIVEN = new Set([MediaError.MEDIA_ERR_NETWORK, MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED]);
+const MOST_RENEWALS = 2;
+
+/** Asks for a new address when a film's own has run out; until it plays only so often: a broken one would ask for ever. */
+function useRenewal(onExpired) {
+  const asked = useRef(0);
+  const hasPlayed = () => { asked.current = 0; };
+  const hasFailed = ({target}) => {
+    if (!NOT_GIVEN.has(target.error?.code) || asked.current >= MOST_RENEWALS) return;
+    asked.current += 1;
+    onExpired();
+  };
+  return {hasPlayed, hasFailed};
+}
 
 export function Compare({before, after, startsAt, t, onExpired}) {
   const [wipe, setWipe] = useState(50);
@@ -15,6 +30,8 @@ export function Compare({before, after, startsAt, t, onExpired}) {
   const front = useRef(null);
   const back = useRef(null);
   const board = useRef(null);
+  // A target that is gone must not use up what the result has.
+  const [ofResult, ofTarget] = [useRenewal(onExpired), useRenewal(onExpired)];
 
   useEffect(() => { if (front.current) front.current.playbackRate = speed; if (back.current) back.current.playbackRate = speed; }, [speed, before]);
   const follow = () => {
@@ -42,11 +59,11 @@ export function Compare({before, after, startsAt, t, onExpired}) {
           onLoadedMetadata=${event => { setSeconds(event.target.duration); setShape(`${event.target.videoWidth} / ${event.target.videoHeight}`); }}
           onTimeUpdate=${event => { setAt(event.target.currentTime); follow(); }} onSeeked=${follow}
           onPlay=${() => setPlaying(true)} onPause=${() => { setPlaying(false); back.current?.pause(); }} onEnded=${() => setPlaying(false)}
-          onError=${event => { if (event.target.error?.code !== 1) onExpired(); }}></video>
+          onLoadedData=${ofResult.hasPlayed} onError=${ofResult.hasFailed}></video>
         ${before && html`
           <input class="veiled" type="range" min="0" max="100" value=${wipe} aria-label=${t('result.wipe')} aria-valuetext=${`${wipe}%`} onInput=${event => setWipe(Number(event.target.value))} />
-          <video ref=${back} src=${before} playsinline preload="auto" muted aria-label=${t('result.before')} style=${`clip-path:inset(0 ${100 - wipe}% 0 0)`} onLoadedData=${follow}
-            onError=${event => { if (event.target.error?.code !== 1) onExpired(); }}></video>
+          <video ref=${back} src=${before} playsinline preload="auto" muted aria-label=${t('result.before')} style=${`clip-path:inset(0 ${100 - wipe}% 0 0)`} 
+            onLoadedData=${() => { ofTarget.hasPlayed(); follow(); }} onError=${ofTarget.hasFailed}></video>
           <span class="cut" style=${`left:${wipe}%`} aria-hidden="true"></span>
           <span class="flag left" aria-hidden="true">${t('result.before')}</span><span class="flag right" aria-hidden="true">${t('result.after')}</span>`}
       </div>

@@ -1,10 +1,11 @@
 // Everything around choosing a file: is it one that fits, how long is it, and a drop zone for mouse, keyboard and paste.
 import {html, useEffect, useRef, useState, Icon} from './base.js';
 
+// `never`: what the service refuses after the upload (gpu_tasks/contract/sniffing.py) is refused before it.
 const KINDS = {
-  voice: {type: 'audio/', accept: 'audio/*,.m4a,.aac,.wma,.opus,.flac', names: /\.(wav|mp3|m4a|aac|ogg|oga|opus|flac|wma|aiff?|webm|mp4|mka)$/i},
-  video: {type: 'video/', accept: 'video/*,.mkv', names: /\.(mp4|m4v|mov|webm|mkv|avi|mpe?g|ts|mts|wmv|3gp)$/i},
-  faces: {type: 'image/', accept: 'image/jpeg,image/png,image/webp,image/heic,image/heif,image/avif,.heic,.heif', names: /\.(jpe?g|png|webp|heic|heif|avif|bmp|tiff?)$/i},
+  voice: {type: 'audio/', accept: 'audio/*,.m4a,.aac,.opus,.flac', names: /\.(wav|mp3|m4a|aac|ogg|oga|opus|flac|webm|mp4|mov|mka)$/i, never: /wma|aiff|amr|midi|basic/},
+  video: {type: 'video/', accept: 'video/*,.mkv', names: /\.(mp4|m4v|mov|webm|mkv|avi|ts|mts|3gp)$/i, never: /\/mpeg$|ms-|flv/},
+  faces: {type: 'image/', accept: 'image/jpeg,image/png,image/webp,image/heic,image/heif,image/avif,.heic,.heif', names: /\.(jpe?g|png|webp|heic|heif|avif|bmp)$/i, never: /svg|tiff/},
 };
 export const accepts = slot => KINDS[slot].accept;
 
@@ -12,8 +13,11 @@ export const accepts = slot => KINDS[slot].accept;
 export function refusal(slot, file) {
   const kind = KINDS[slot];
   if (file.size === 0) return 'upload.empty';
-  const fits = file.type ? file.type.startsWith(kind.type) || (slot === 'voice' && /^video\/(webm|mp4|ogg)/.test(file.type)) : kind.names.test(file.name);
-  return fits && !file.type.includes('svg') ? null : `upload.wrong_${slot}`;
+  // A browser may call a film by the name of its container, or not know it at all: then its own name decides.
+  const isKnown = /^(audio|video|image|text)\//.test(file.type);
+  const isSpoken = slot === 'voice' && /^video\/(webm|mp4|ogg|quicktime)/.test(file.type);
+  const fits = isKnown ? file.type.startsWith(kind.type) || isSpoken : kind.names.test(file.name);
+  return fits && !kind.never.test(file.type) ? null : `upload.wrong_${slot}`;
 }
 
 /** What the browser can tell of a file by itself; nothing where it cannot read it. */

@@ -77,13 +77,10 @@ function Progress({shown, t, on, isOpen}) {
 
 function Result({shown, t, send, on}) {
   const {result, badge, quality} = shown;
-  // A signed address that has run out is asked for anew, once: a file that is broken would ask for ever.
-  const asked = useRef(0);
-  const expired = () => { if (asked.current < 2) { asked.current += 1; send({type: 'look', task_id: shown.task_id}); } };
   return html`
     <section class="card result" aria-labelledby="result">
       <div class="line wrap between"><h2 id="result">${t('result.title')}</h2><span class="soft">${shown.name} · ${result.length}</span></div>
-      <${Compare} before=${result.target_url} after=${result.url} startsAt=${result.starts_at} t=${t} onExpired=${expired} />
+      <${Compare} before=${result.target_url} after=${result.url} startsAt=${result.starts_at} t=${t} onExpired=${on('look')} />
       ${result.target_url && html`<p class="soft tiny">${t('result.compare_hint')}</p>`}
       <div class="line wrap">
         <a class="button main large" href=${new URL(result.download, document.baseURI)} download=${result.filename}>${t('result.download')}</a>
