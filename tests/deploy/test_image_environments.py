@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(1800)]
 
-IMAGES = [image for image in dockerfiles() if all((ROOT / lock).exists() for lock in image.requirements)]
+IMAGES = dockerfiles()
 each_image = pytest.mark.parametrize("image", IMAGES, ids=[image.name for image in IMAGES], indirect=True)
 # Megabytes without weights: issue's figures for api and page.
 LARGEST = {"api": 900, "ui": 500}
@@ -172,7 +173,7 @@ def _installed(image: Dockerfile, folder: Path) -> Environment:
             target = source / destination / each if destination == "./" else target
             target.parent.mkdir(parents=True, exist_ok=True)
             if (ROOT / each).is_dir():
-                shutil.copytree(ROOT / each, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+                shutil.copytree(ROOT / each, target, ignore=_not_sent(image))
             else:
                 shutil.copy2(ROOT / each, target)
     uv = str(Path(sys.executable).with_name("uv"))
@@ -213,6 +214,20 @@ def _installed(image: Dockerfile, folder: Path) -> Environment:
     # From here on nothing but what was installed is there.
     shutil.rmtree(source)
     return Environment(image.name, venv / "bin" / "python", seconds)
+
+
+def _not_sent(image: Dockerfile) -> Callable[[str, list[str]], set[str]]:
+    """Return what `copytree` leaves out: files that the build is not sent."""
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        paths = {name: Path(folder, name) for name in names}
+        return {
+            name
+            for name, path in paths.items()
+            if name == "__pycache__" or (path.is_file() and not image.is_sent(path.relative_to(ROOT).as_posix()))
+        }
+
+    return ignored
 
 
 def _from(lock: Path, folder: Path) -> list[str]:
