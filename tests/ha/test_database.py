@@ -1,4 +1,4 @@
-"""Blocks of a database that has begun without a key of its own go over to one, by the commands of docs/deploy.md."""
+"""What a release does to the database of Prefect: tables and blocks are taken over, and a key it has begun without."""
 
 import re
 import subprocess
@@ -7,18 +7,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography.fernet import Fernet
 
 from deployments.local.addresses import StackAddresses
 from deployments.local.postgres_place import installed_package
 from deployments.local.services import ServiceName
 from tests.deploy.commands import lipswap_process
-from tests.ha.fleet import LOGIN, Fleet, free_ports, server_environment, until_up
+from tests.ha.fleet import COMPOSE, LOGIN, Fleet, free_ports, server_environment, until_up
 from tests.servers import running_stack
 
 pytestmark = [pytest.mark.ha, pytest.mark.timeout(600)]
 
+MIGRATE = [
+    str(word)
+    for word in yaml.safe_load((COMPOSE / "compose.yaml").read_text(encoding="utf-8"))["services"]["migrate"]["command"]
+][1:]
 DOCS = Path(__file__).parents[2] / "docs" / "deploy.md"
+# Two of Prefect's own migrations before the last one that it has today.
+EARLIER = "50737cdaee36"
+# The block of an earlier release: without what came later, and with what nobody asks for any more.
+OF_AN_EARLIER_RELEASE = """
+from prefect.blocks.core import Block
+class RunPodEndpoint(Block):
+    _block_type_name = "Lipswap RunPod endpoint"
+    _block_type_slug = "lipswap-runpod-endpoint"
+    endpoint_id: str = ""
+    no_longer_asked_for: int = 1
+"""
+OF_TODAY = "from blocks.runpod import RunPodEndpoint"
 SAVE = "from prefect.blocks.system import Secret; Secret(value='hidden').save('kept', overwrite=True)"
 LOAD = "from prefect.blocks.system import Secret; print(Secret.load('kept').get())"
 
@@ -33,7 +50,7 @@ class Server:
     """One Prefect server after the other on the same database, each with a key or without."""
 
     def __init__(self, at: StackAddresses, fleet: Fleet) -> None:
-        self._at, self._fleet, self._started = at, fleet, 0
+        self._at, self._fleet, self._started, self._commands = at, fleet, 0, 0
         (self._port,) = free_ports(1)
 
     def restart(self, key: str) -> None:
@@ -46,13 +63,18 @@ class Server:
         )
         command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self._port), "--no-services"]
         if self._started == 1:
-            self._fleet.run("migrate", ["prefect", "server", "database", "upgrade", "--yes"], environment)
+            self.prefect(*MIGRATE)
         self._fleet.start(name, command, environment)
         until_up(self._fleet, name, f"http://127.0.0.1:{self._port}/api/health")
 
     @property
     def address(self) -> dict[str, str]:
         return {"PREFECT_API_URL": f"http://127.0.0.1:{self._port}/api", "PREFECT_API_AUTH_STRING": LOGIN}
+
+    def prefect(self, *words: str) -> None:
+        """Run one of Prefect's commands on the database, beside the server, to its end."""
+        self._commands += 1
+        self._fleet.run(f"command-{self._commands}", ["prefect", *words], server_environment(self._at))
 
     def python(self, code: str) -> str:
         done = subprocess.run(
@@ -100,6 +122,34 @@ def test_a_database_that_began_without_a_key_goes_over_to_one(server: Server, se
 
     server.restart(Fernet.generate_key().decode())
     assert encryption(server, servers, key) == ("problem", "the server cannot decrypt its blocks")
+
+
+def test_tables_of_an_earlier_prefect_are_migrated_with_what_they_hold(server: Server) -> None:
+    server.restart(Fernet.generate_key().decode())
+    server.python(SAVE)
+    server.prefect("server", "database", "downgrade", "--yes", "--revision", EARLIER)
+    assert server.sql("select version_num from alembic_version") == EARLIER
+
+    server.prefect(*MIGRATE)
+
+    assert server.sql("select version_num from alembic_version") not in {EARLIER, ""}
+    assert server.python(LOAD) == "hidden"
+
+
+def test_a_block_of_an_earlier_release_is_read_by_todays_and_the_other_way_round(server: Server) -> None:
+    server.restart(Fernet.generate_key().decode())
+
+    def save(kind: str) -> None:
+        server.python(f"{kind}\nRunPodEndpoint(endpoint_id='abc').save('rolled', overwrite=True)")
+
+    def load(kind: str) -> str:
+        return server.python(f"{kind}\nprint(RunPodEndpoint.load('rolled').endpoint_id)")
+
+    save(OF_AN_EARLIER_RELEASE)
+    assert load(OF_TODAY) == "abc"
+    save(OF_TODAY)
+    assert load(OF_AN_EARLIER_RELEASE) == "abc"
+    assert load(OF_TODAY) == "abc"
 
 
 def encryption(server: Server, at: StackAddresses, key: str) -> tuple[str, str]:
