@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from api_shim.settings import ShimSettings
+from deployments.bucket.keys import CloudflareSettings
 from deployments.cli import command_line
 from deployments.fleet.settings import AccountSettings
 from gpu_tasks.contract.sentences import Language
+from gpu_tasks.facefusion.settings import FaceSwapSettings
 from gpu_tasks.provenance.settings import SigningSettings
 from gpu_tasks.settings import WeightSettings, WorkerSettings
 from tests.deploy.variables import variables_of
@@ -23,7 +25,10 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "samples").glob("*.md")))
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=[str(each.relative_to(ROOT)) for each in DOCUMENTS])
 OURS = ("api_shim", "blocks", "deployments", "flows", "gpu_tasks", "tests", "ui_panel")
-SETTINGS = (ShimSettings, SigningSettings, WeightSettings, WorkerSettings, PageSettings, AccountSettings)
+SETTINGS = (
+    *(ShimSettings, SigningSettings, WeightSettings, WorkerSettings),
+    *(FaceSwapSettings, PageSettings, AccountSettings, CloudflareSettings),
+)
 VARIABLE = re.compile(
     r"\b(?:AAD|CLOUDFLARE|FF|JOBSTORE|LIPSWAP|OTEL|PANEL|PREFECT|R2|RUNPOD)_[A-Z0-9_]*[A-Z0-9]\b(?!_)"
 )
@@ -90,7 +95,7 @@ def test_make_has_the_targets(document: Path) -> None:
 
 @each_document
 def test_modules_that_are_to_be_run_are_there(document: Path) -> None:
-    found = re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)*)", document.read_text(encoding="utf-8"))
+    found = re.findall(r"python -m ([a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)", document.read_text(encoding="utf-8"))
 
     assert [name for name in found if find_spec(name) is None] == []
 

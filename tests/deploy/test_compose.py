@@ -166,7 +166,7 @@ def test_the_key_of_the_blocks_is_one_that_prefect_takes(tmp_path: Path) -> None
 @pytest.mark.parametrize("service", OURS)
 def test_every_secret_that_is_named_is_mounted(service: str) -> None:
     said = ONE_HOST["services"][service]
-    paths = re.findall(r"/run/secrets/([a-z_]+)", " ".join(said["environment"].values()))
+    paths = re.findall(r"/run/secrets/([a-z0-9_]+)", " ".join(said["environment"].values()))
 
     assert paths
     assert set(paths) <= set(said["secrets"])

@@ -110,7 +110,7 @@ def test_a_database_that_began_without_a_key_goes_over_to_one(server: Server, se
     server.restart("")
     server.python(SAVE)
     key = server.sql(take)
-    assert Fernet(key)
+    assert Fernet(key).encrypt(b"a block")
 
     server.restart(key)
     server.sql(forget)
