@@ -8,6 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import prefect.settings
 import pytest
 import yaml
 from cryptography.fernet import Fernet
@@ -153,6 +154,17 @@ def test_every_process_of_prefects_server_has_the_key_of_the_blocks() -> None:
 
     assert servers == {"migrate", "prefect-api", "prefect-services"}
     assert all("PREFECT_SERVER_ENCRYPTION_KEY_FILE" in merged[name] for name in servers)
+
+
+def test_prefect_knows_the_variables_that_it_is_given() -> None:
+    environments = [said.get("environment", {}) for file in (ONE_HOST, HA) for said in file["services"].values()]
+    given = {name.removesuffix("_FILE") for environment in environments for name in environment}
+    # Read by the server past its settings (tests/ha/test_database.py), and by prefect-redis (tests/ha/test_ha.py).
+    known_elsewhere = {"PREFECT_SERVER_ENCRYPTION_KEY", "PREFECT_REDIS_MESSAGING_URL"}
+
+    asked = {name for name in given if name.startswith("PREFECT_")} - known_elsewhere
+    assert {name for name in asked if not hasattr(prefect.settings, name)} == set()
+    assert not hasattr(prefect.settings, "PREFECT_SERVER_NO_SUCH_THING")
 
 
 def test_the_key_of_the_blocks_is_one_that_prefect_takes(tmp_path: Path) -> None:

@@ -75,3 +75,12 @@ def test_what_doctor_says_of_ten_planted_faults(production: dict[str, str], tmp_
     assert BLOCKS[1].splitlines()[0] == "$ lipswap doctor --production --file mine.yaml"
     assert sum(line.lstrip().startswith("problem ") for line in plain.splitlines()) >= 10
     assert answer.returncode == 1
+
+
+def test_the_worked_example_of_a_day_is_what_plan_says() -> None:
+    text = (ROOT / "docs" / "capacity.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```console\n\$ lipswap (plan .*)\n((?:.*\n)*?)```", text)
+
+    answer = lipswap(*example[0].split())
+
+    assert [line.rstrip() for line in answer.stdout.splitlines()] == example[1].splitlines()
