@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.deploy.dockerfiles import ROOT, Dockerfile, dockerfiles
 from tests.waiting import wait_until
@@ -21,6 +22,7 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.images, pytest.mark.timeout(1800)]
 
 IMAGES = dockerfiles()
+COMPOSE = ROOT / "deployments" / "compose"
 each_image = pytest.mark.parametrize("image", IMAGES, ids=[image.name for image in IMAGES], indirect=True)
 # Megabytes without weights: issue's figures for api and page.
 LARGEST = {"api": 900, "ui": 500}
@@ -138,6 +140,33 @@ def test_every_module_that_it_holds_of_us_can_be_imported(image: Environment) ->
     tried = image.run("-c", "import api_shim.app, flows.worker, flows.serving, deployments.deploy, deployments.cli")
 
     assert tried.returncode == 0, tried.stderr[-2000:]
+
+
+@each_image
+def test_every_program_that_the_compose_files_run_in_it_is_there(image: Environment) -> None:
+    files = [
+        yaml.safe_load((COMPOSE / name).read_text(encoding="utf-8")) for name in ("compose.yaml", "compose.ha.yaml")
+    ]
+    services = [said for file in files for said in file["services"].values()]
+    programs = {
+        said["command"][0]
+        for said in services
+        if "command" in said and f"lipswap-{image.name}:" in said.get("image", "")
+    }
+
+    assert image.name != "api" or programs == {"lipswap", "prefect", "python"}
+    assert {name for name in programs if not os.access(image.python.with_name(name), os.X_OK)} == set()
+
+
+@each_image
+def test_doctor_looks_at_production_in_the_image_that_is_to_do_it(image: Environment) -> None:
+    if image.name != "api":
+        pytest.skip("compose.yaml's doctor runs in the API's image")
+
+    told = image.run("-m", "deployments.images.start", str(image.python.with_name("lipswap")), "doctor", "--production")
+
+    assert told.returncode == 1
+    assert "R2_ENDPOINT: Field required" in told.stderr + told.stdout
 
 
 @each_image

@@ -165,11 +165,11 @@ async def test_todays_worker_refuses_a_job_of_contract_2_in_words_that_its_flow_
     policy = JobPolicy(execution_seconds=60, life_seconds=120)
     job_id = await client.submit("today", {"job": job}, policy=policy)
 
-    async def ended() -> list[JobView]:
+    async def ended() -> JobView | None:
         view = await client.status("today", job_id)
-        return [view] if view and view.status.is_final else []
+        return view if view and view.status.is_final else None
 
-    (answer,) = await await_until(ended, seconds=60, what="today's worker has answered")
+    answer: JobView = await await_until(ended, seconds=60, what="today's worker has answered")
     assert answer.status is JobStatus.COMPLETED
     understood = await asyncio.to_thread(old.python, READS, to_json(answer.output).decode())
     assert understood.startswith("contract_mismatch: ")
