@@ -23,12 +23,11 @@ from api_shim.calling import (
     partial_file,
     upload_call,
 )
-from api_shim.calls import ApiError, ApiUnreachableError, TaskQuery
+from api_shim.calls import ApiError, ApiUnreachableError, Model, TaskQuery
 from api_shim.hearing import SILENCE_SECONDS, EventReader
 from api_shim.wire import (
     Deleted,
     DeliveryAnswer,
-    DeliveryList,
     FacesAnswer,
     Intent,
     PartsAnswer,
@@ -71,11 +70,11 @@ class AsyncClient:
 
     async def run(self, request: PipelineRequest, *, idempotency_key: str | None = None) -> RunSummary:
         """See Client.run."""
-        return calls.parsed(await self._send(calls.run_call(request, idempotency_key)), RunSummary)
+        return await self._ask(calls.run_call(request, idempotency_key))
 
     async def status(self, task_id: str, *, wait_seconds: float | None = None) -> TaskRecord:
         """See Client.status."""
-        return calls.parsed_record(await self._send(calls.status_call(task_id, wait_seconds)))
+        return await self._ask(calls.status_call(task_id, wait_seconds))
 
     async def wait(self, task_id: str, *, timeout: float) -> TaskRecord:  # noqa: ASYNC109  # as in Client
         """See Client.wait."""
@@ -107,16 +106,16 @@ class AsyncClient:
 
     async def cancel(self, task_id: str) -> RunSummary:
         """See Client.cancel."""
-        return calls.parsed(await self._send(calls.cancel_call(task_id)), RunSummary)
+        return await self._ask(calls.cancel_call(task_id))
 
     async def upload(self, path: Path, *, kind: Kind) -> UploadAnswer:
         """See Client.upload."""
         with await asyncio.to_thread(path.open, "rb") as stream:
-            return calls.parsed(await self._send(upload_call(stream, path, kind)), UploadAnswer)
+            return await self._ask(upload_call(stream, path, kind))
 
     async def presign(self, asked: PresignRequest) -> PresignAnswer:
         """See Client.presign."""
-        return calls.parsed(await self._send(calls.presign_call(asked)), PresignAnswer)
+        return await self._ask(calls.presign_call(asked))
 
     async def download(self, key: str, destination: Path) -> None:
         """See Client.download."""
@@ -133,55 +132,55 @@ class AsyncClient:
 
     async def verify(self, key: str) -> Verdict:
         """See Client.verify."""
-        return calls.parsed(await self._send(calls.verify_call(key)), Verdict)
+        return await self._ask(calls.verify_call(key))
 
     async def list_tasks(self, asked: TaskQuery | None = None) -> TaskPage:
         """See Client.list_tasks."""
-        return calls.parsed(await self._send(calls.list_call(asked or TaskQuery())), TaskPage)
+        return await self._ask(calls.list_call(asked or TaskQuery()))
 
     async def rerun(self, task_id: str, changes: Mapping[str, Any]) -> RunSummary:
         """See Client.rerun."""
-        return calls.parsed(await self._send(calls.rerun_call(task_id, changes)), RunSummary)
+        return await self._ask(calls.rerun_call(task_id, changes))
 
     async def delete(self, task_id: str) -> Deleted:
         """See Client.delete."""
-        return calls.parsed(await self._send(calls.delete_call(task_id)), Deleted)
+        return await self._ask(calls.delete_call(task_id))
 
     async def find_faces(self, target_key: str, *, at_seconds: float | None = None) -> FacesAnswer:
         """See Client.find_faces."""
-        return calls.parsed(await self._send(calls.faces_call(target_key, at_seconds)), FacesAnswer)
+        return await self._ask(calls.faces_call(target_key, at_seconds))
 
     async def estimate(self, request: PipelineRequest) -> Estimate:
         """See Client.estimate."""
-        return calls.parsed(await self._send(calls.estimate_call(request)), Estimate)
+        return await self._ask(calls.estimate_call(request))
 
     async def preview(self, request: PipelineRequest, kind: PreviewKind, at_seconds: float) -> PreviewAnswer:
         """See Client.preview."""
-        return calls.parsed(await self._send(calls.preview_call(request, kind, at_seconds)), PreviewAnswer)
+        return await self._ask(calls.preview_call(request, kind, at_seconds))
 
     async def deliveries(self, task_id: str) -> tuple[DeliveryAnswer, ...]:
         """See Client.deliveries."""
-        return calls.parsed(await self._send(calls.deliveries_call(task_id)), DeliveryList).deliveries
+        return (await self._ask(calls.deliveries_call(task_id))).deliveries
 
     async def replay(self, task_id: str, delivery_id: str) -> DeliveryAnswer:
         """See Client.replay."""
-        return calls.parsed(await self._send(calls.replay_call(task_id, delivery_id)), DeliveryAnswer)
+        return await self._ask(calls.replay_call(task_id, delivery_id))
 
     async def begin_upload(self, asked: UploadBegin) -> UploadBegun:
         """See Client.begin_upload."""
-        return calls.parsed(await self._send(calls.begin_upload_call(asked)), UploadBegun)
+        return await self._ask(calls.begin_upload_call(asked))
 
     async def upload_parts(self, upload_id: str, asked: PartsRequest) -> PartsAnswer:
         """See Client.upload_parts."""
-        return calls.parsed(await self._send(calls.upload_parts_call(upload_id, asked)), PartsAnswer)
+        return await self._ask(calls.upload_parts_call(upload_id, asked))
 
     async def complete_upload(self, upload_id: str, asked: UploadComplete) -> UploadAnswer:
         """See Client.complete_upload."""
-        return calls.parsed(await self._send(calls.complete_upload_call(upload_id, asked)), UploadAnswer)
+        return await self._ask(calls.complete_upload_call(upload_id, asked))
 
     async def abandon_upload(self, upload_id: str) -> None:
         """See Client.abandon_upload."""
-        calls.raise_for_error(await self._send(calls.abandon_upload_call(upload_id)))
+        await self._ask(calls.abandon_upload_call(upload_id))
 
     async def send_parts(self, path: Path, begun: UploadBegun) -> UploadAnswer:
         """See Client.send_parts."""
@@ -205,8 +204,7 @@ class AsyncClient:
 
     async def ready(self) -> Readiness:
         """See Client.ready."""
-        with answered_by(self.base_url):
-            return Readiness.model_validate_json((await self._http.get("/health/ready")).content)
+        return await self._ask(calls.ready_call())
 
     async def _pushed(self, task_id: str, seen: int | None, deadline: float) -> AsyncIterator[TaskRecord]:
         """See Client._pushed."""
@@ -224,6 +222,6 @@ class AsyncClient:
                     if heard is not None and heard.record is not None:
                         yield heard.record
 
-    async def _send(self, call: calls.Call) -> httpx.Response:
+    async def _ask(self, call: calls.Call[Model]) -> Model:
         with answered_by(self.base_url):
-            return await self._http.request(call.method, call.path, **call.options())
+            return calls.parsed(call, await self._http.request(call.method, call.path, **call.options()))

@@ -2,12 +2,18 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 
 from gpu_tasks.contract.faults import FaultCode, FaultError
+
+Model = TypeVar("Model", bound=BaseModel)
+# What stands in place of a field when all of a body is meant.
+_BODY = "body"
+_MOST_OF_A_PATH = 200
 
 
 def strictly(kind: type[BaseModel]) -> Callable[[Request], Awaitable[None]]:
@@ -16,9 +22,22 @@ def strictly(kind: type[BaseModel]) -> Callable[[Request], Awaitable[None]]:
     async def check(request: Request) -> None:
         body = await request.body()
         _read(body)
-        kind.model_validate_json(body, strict=True)
+        parsed(body, kind)
 
     return check
+
+
+def parsed(body: bytes, kind: type[Model]) -> Model:
+    """Return a body as `kind`; no value is coerced.
+
+    Raises:
+        RequestValidationError: It is none.
+    """
+    try:
+        return kind.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        # Told apart from one that is our own making, which is no fault of the caller.
+        raise RequestValidationError(error.errors()) from error
 
 
 async def changes(request: Request) -> dict[str, Any]:
@@ -30,7 +49,7 @@ async def changes(request: Request) -> dict[str, Any]:
     body = await request.body()
     value = _read(body) if body else {}
     if not isinstance(value, dict):
-        raise FaultError(FaultCode.REQUEST_INVALID, "The body is an object with the changed fields.")
+        raise FaultError(FaultCode.REQUEST_INVALID, "The body is an object with the changed fields.", field=_BODY)
     return value
 
 
@@ -38,7 +57,7 @@ def _read(body: bytes) -> Any:  # noqa: ANN401  # any JSON
     try:
         value = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise FaultError(FaultCode.REQUEST_INVALID, "The body is not JSON.") from error
+        raise FaultError(FaultCode.REQUEST_INVALID, "The body is not JSON.", field=_BODY) from error
     _check_storable(value)
     return value
 
@@ -49,13 +68,16 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _check_storable(value: Any) -> None:  # noqa: ANN401  # any JSON
     """Raise when a text holds NUL or half a surrogate pair: neither Postgres nor UTF-8 can store it."""
-    pending = [value]
+    pending: list[tuple[str, Any]] = [("", value)]
     while pending:
-        part = pending.pop()
+        path, part = pending.pop()
         if isinstance(part, dict):
-            pending.extend(part.keys())
-            pending.extend(part.values())
+            # Names first: what stands under a bad one is told of under its parent.
+            pending.extend((f"{path}.{name}", inner) for name, inner in part.items())
+            pending.extend((path, name) for name in part)
         elif isinstance(part, list):
-            pending.extend(part)
+            pending.extend((f"{path}.{place}", inner) for place, inner in enumerate(part))
         elif isinstance(part, str) and ("\0" in part or any("\ud800" <= letter <= "\udfff" for letter in part)):
-            raise FaultError(FaultCode.REQUEST_INVALID, "A text in the body holds a character that cannot be stored.")
+            field = path.lstrip(".")[:_MOST_OF_A_PATH] or _BODY
+            detail = f"{field}: a text holds a character that cannot be stored."
+            raise FaultError(FaultCode.REQUEST_INVALID, detail, field=field)

@@ -3,9 +3,11 @@
 import asyncio
 import hmac
 import logging
+import math
 import time
-from collections import OrderedDict
-from contextlib import suppress
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -56,12 +58,15 @@ class Callers:
         ring: Where API keys are kept.
         secret: The original service's shared secret; None: there is none.
         needs_key: Refuse whoever brings neither, even where there is no secret.
+        look_seconds: How often the keys of those who stay are read again.
     """
 
-    def __init__(self, ring: KeyRing, *, secret: SecretStr | None, needs_key: bool) -> None:
+    def __init__(self, ring: KeyRing, *, secret: SecretStr | None, needs_key: bool, look_seconds: float) -> None:
         self._ring = ring
         self._secret = secret
         self._is_open = secret is None and not needs_key
+        self._look_seconds = look_seconds
+        self._staying: Counter[str] = Counter()
         self._known: OrderedDict[str, tuple[float, ApiKey | None]] = OrderedDict()
         self._noted: dict[str, float] = {}
         self._few_at_once = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
@@ -82,6 +87,36 @@ class Callers:
             return EVERYBODY
         raise FaultError(FaultCode.UNAUTHORIZED)
 
+    @contextmanager
+    def staying(self, caller: Caller) -> Iterator[None]:
+        """Keep an eye on a caller's key as long as the block lasts: it may be revoked while its request goes on."""
+        if caller.key is None:
+            yield
+            return
+        self._staying[caller.key.id] += 1
+        try:
+            yield
+        finally:
+            self._staying[caller.key.id] -= 1
+            if not self._staying[caller.key.id]:
+                del self._staying[caller.key.id]
+
+    def is_revoked(self, caller: Caller) -> bool:
+        """Tell whether the last that was heard of a caller's key is its end; nothing is asked."""
+        if caller.key is None:
+            return False
+        _, known = self._known.get(caller.key.id, (0.0, caller.key))
+        return known is None or known.revoked_at is not None
+
+    async def look_after(self) -> None:
+        """Read the keys of those who stay again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(self._look_seconds)
+            for key_id in list(self._staying):
+                # A bucket that is away: what was last known holds.
+                with suppress(StorageError):
+                    await self._find(key_id, known_seconds=self._look_seconds)
+
     async def _opened(self, told: Told) -> ApiKey:
         key = await self._find(told.id)
         if key is None or not key.is_opened_by(told.secret):
@@ -89,10 +124,10 @@ class Callers:
         self._note_use(key.id)
         return key
 
-    async def _find(self, key_id: str) -> ApiKey | None:
+    async def _find(self, key_id: str, *, known_seconds: float = _KNOWN_SECONDS) -> ApiKey | None:
         now = time.monotonic()
-        looked, known = self._known.get(key_id, (-_KNOWN_SECONDS, None))
-        if now - looked < _KNOWN_SECONDS:
+        looked, known = self._known.get(key_id, (-math.inf, None))
+        if now - looked < known_seconds:
             return known
         async with self._few_at_once:
             found = await asyncio.to_thread(self._ring.find, key_id)

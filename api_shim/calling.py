@@ -11,6 +11,7 @@ import httpx
 from pydantic import SecretStr
 
 from api_shim import calls
+from api_shim.wire import UploadAnswer
 
 Kind = Literal["audio", "video", "source"]
 # How often `follow` looks for progress; the end is pushed and comes at once.
@@ -24,7 +25,7 @@ def authorization(secret: SecretStr | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret.get_secret_value()}"} if secret else {}
 
 
-def upload_call(stream: IO[bytes], path: Path, kind: Kind) -> calls.Call:
+def upload_call(stream: IO[bytes], path: Path, kind: Kind) -> calls.Call[UploadAnswer]:
     """Return the call that stores a file of a kind."""
     content_type = guess_type(path.name)[0] or "application/octet-stream"
     return calls.upload_call(stream, filename=path.name, prefix=f"uploads/{kind}", content_type=content_type)

@@ -11,15 +11,35 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import PurePath
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from api_shim.wire import ErrorAnswer, PartsRequest, PresignRequest, UploadBegin, UploadComplete
+from api_shim.wire import (
+    Deleted,
+    DeliveryAnswer,
+    DeliveryList,
+    ErrorAnswer,
+    FacesAnswer,
+    PartsAnswer,
+    PartsRequest,
+    PresignAnswer,
+    PresignRequest,
+    PreviewAnswer,
+    Readiness,
+    RunSummary,
+    TaskPage,
+    UploadAnswer,
+    UploadBegin,
+    UploadBegun,
+    UploadComplete,
+)
 from flows.request import PipelineRequest, PreviewKind
+from gpu_tasks.contract.credentials import Verdict
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
+from gpu_tasks.contract.looks import Estimate
 from gpu_tasks.contract.records import Status, TaskRecord
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -88,12 +108,19 @@ class TaskQuery:
     created_before: datetime | None = None
 
 
+class Nothing(BaseModel):
+    """The answer of a call that only succeeds or fails."""
+
+
 @dataclass(frozen=True)
-class Call:
-    """One HTTP request."""
+class Call(Generic[Model]):
+    """One HTTP request, and what is answered to it."""
 
     method: str
     path: str
+    answer: type[Model]
+    # Statuses besides the successful ones that come with the answer.
+    answered_with: frozenset[HTTPStatus] = frozenset()
     params: Sequence[tuple[str, str]] = ()
     json: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -113,54 +140,63 @@ class Call:
         }
 
 
-def run_call(request: PipelineRequest, idempotency_key: str | None) -> Call:
+def run_call(request: PipelineRequest, idempotency_key: str | None) -> Call[RunSummary]:
     """POST /run."""
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-    return Call("POST", "/run", json=_body_of(request), headers=headers)
+    return Call("POST", "/run", RunSummary, json=_body_of(request), headers=headers)
 
 
-def status_call(task_id: str, wait_seconds: float | None) -> Call:
+def status_call(task_id: str, wait_seconds: float | None) -> Call[TaskRecord]:
     """GET /status/{task_id}; with `wait_seconds` the answer comes when the task ends, at the latest then."""
     if wait_seconds is None:
-        return Call("GET", f"/status/{_quoted(task_id)}")
+        return Call("GET", f"/status/{_quoted(task_id)}", TaskRecord)
     params = ("wait", "true"), ("timeout", f"{wait_seconds:.3f}")
-    return Call("GET", f"/status/{_quoted(task_id)}", params=params, seconds=wait_seconds + _ANSWER_SECONDS)
+    return Call(
+        "GET",
+        f"/status/{_quoted(task_id)}",
+        TaskRecord,
+        # The record so far.
+        answered_with=frozenset({HTTPStatus.GATEWAY_TIMEOUT}),
+        params=params,
+        seconds=wait_seconds + _ANSWER_SECONDS,
+    )
 
 
-def cancel_call(task_id: str) -> Call:
+def cancel_call(task_id: str) -> Call[RunSummary]:
     """POST /cancel/{task_id}."""
-    return Call("POST", f"/cancel/{_quoted(task_id)}")
+    return Call("POST", f"/cancel/{_quoted(task_id)}", RunSummary)
 
 
-def upload_call(stream: IO[bytes], *, filename: str, prefix: str, content_type: str) -> Call:
+def upload_call(stream: IO[bytes], *, filename: str, prefix: str, content_type: str) -> Call[UploadAnswer]:
     """POST /storage/upload."""
     name = PurePath(filename).name
     return Call(
         "POST",
         "/storage/upload",
+        UploadAnswer,
         form={"prefix": prefix, "filename": name},
         files={"file": (name, stream, content_type)},
         seconds=UPLOAD_SECONDS,
     )
 
 
-def presign_call(asked: PresignRequest) -> Call:
+def presign_call(asked: PresignRequest) -> Call[PresignAnswer]:
     """POST /storage/presign."""
-    return Call("POST", "/storage/presign", json=asked.model_dump(mode="json", exclude_none=True))
+    return Call("POST", "/storage/presign", PresignAnswer, json=asked.model_dump(mode="json", exclude_none=True))
 
 
-def verify_call(key: str) -> Call:
+def verify_call(key: str) -> Call[Verdict]:
     """POST /verify; a large file is fetched and read before the answer comes."""
-    return Call("POST", "/verify", json={"key": key}, seconds=LOOK_SECONDS)
+    return Call("POST", "/verify", Verdict, json={"key": key}, seconds=LOOK_SECONDS)
 
 
-def events_call(task_id: str, seen: int | None) -> Call:
+def events_call(task_id: str, seen: int | None) -> Call[Nothing]:
     """GET /events/{task_id}; `seen` is the revision after which the stream goes on."""
     headers = {} if seen is None else {"Last-Event-ID": str(seen)}
-    return Call("GET", f"/events/{_quoted(task_id)}", headers=headers)
+    return Call("GET", f"/events/{_quoted(task_id)}", Nothing, headers=headers)
 
 
-def list_call(asked: TaskQuery) -> Call:
+def list_call(asked: TaskQuery) -> Call[TaskPage]:
     """GET /tasks."""
     times = {"created_after": asked.created_after, "created_before": asked.created_before}
     params = [("limit", str(asked.limit))]
@@ -168,86 +204,86 @@ def list_call(asked: TaskQuery) -> Call:
     params += [("status", status.value) for status in asked.statuses]
     params += [("label", f"{name}:{value}") for name, value in asked.labels.items()]
     params += [(name, moment.isoformat()) for name, moment in times.items() if moment is not None]
-    return Call("GET", "/tasks", params=params)
+    return Call("GET", "/tasks", TaskPage, params=params)
 
 
-def rerun_call(task_id: str, changes: Mapping[str, Any]) -> Call:
+def rerun_call(task_id: str, changes: Mapping[str, Any]) -> Call[RunSummary]:
     """POST /tasks/{task_id}/rerun."""
-    return Call("POST", f"/tasks/{_quoted(task_id)}/rerun", json=dict(changes))
+    return Call("POST", f"/tasks/{_quoted(task_id)}/rerun", RunSummary, json=dict(changes))
 
 
-def delete_call(task_id: str) -> Call:
+def delete_call(task_id: str) -> Call[Deleted]:
     """DELETE /tasks/{task_id}."""
-    return Call("DELETE", f"/tasks/{_quoted(task_id)}")
+    return Call("DELETE", f"/tasks/{_quoted(task_id)}", Deleted)
 
 
-def faces_call(target_key: str, at_seconds: float | None) -> Call:
+def faces_call(target_key: str, at_seconds: float | None) -> Call[FacesAnswer]:
     """POST /faces."""
     told = {} if at_seconds is None else {"at_seconds": at_seconds}
-    return Call("POST", "/faces", json={"target_key": target_key, **told}, seconds=LOOK_SECONDS)
+    return Call("POST", "/faces", FacesAnswer, json={"target_key": target_key, **told}, seconds=LOOK_SECONDS)
 
 
-def estimate_call(request: PipelineRequest) -> Call:
+def estimate_call(request: PipelineRequest) -> Call[Estimate]:
     """POST /estimate."""
-    return Call("POST", "/estimate", json=_body_of(request), seconds=LOOK_SECONDS)
+    return Call("POST", "/estimate", Estimate, json=_body_of(request), seconds=LOOK_SECONDS)
 
 
-def preview_call(request: PipelineRequest, kind: PreviewKind, at_seconds: float) -> Call:
+def preview_call(request: PipelineRequest, kind: PreviewKind, at_seconds: float) -> Call[PreviewAnswer]:
     """POST /preview."""
     body = {"request": _body_of(request), "kind": kind.value, "at_seconds": at_seconds}
-    return Call("POST", "/preview", json=body, seconds=LOOK_SECONDS)
+    return Call("POST", "/preview", PreviewAnswer, json=body, seconds=LOOK_SECONDS)
 
 
-def begin_upload_call(asked: UploadBegin) -> Call:
+def begin_upload_call(asked: UploadBegin) -> Call[UploadBegun]:
     """POST /storage/uploads."""
-    return Call("POST", "/storage/uploads", json=asked.model_dump(mode="json", exclude_none=True))
+    return Call("POST", "/storage/uploads", UploadBegun, json=asked.model_dump(mode="json", exclude_none=True))
 
 
-def upload_parts_call(upload_id: str, asked: PartsRequest) -> Call:
+def upload_parts_call(upload_id: str, asked: PartsRequest) -> Call[PartsAnswer]:
     """POST /storage/uploads/{upload_id}/parts."""
-    return Call("POST", f"/storage/uploads/{_quoted(upload_id)}/parts", json=asked.model_dump(mode="json"))
+    return Call("POST", f"/storage/uploads/{_quoted(upload_id)}/parts", PartsAnswer, json=asked.model_dump(mode="json"))
 
 
-def complete_upload_call(upload_id: str, asked: UploadComplete) -> Call:
+def complete_upload_call(upload_id: str, asked: UploadComplete) -> Call[UploadAnswer]:
     """POST /storage/uploads/{upload_id}/complete; what came is read again before the answer comes."""
     path = f"/storage/uploads/{_quoted(upload_id)}/complete"
-    return Call("POST", path, json=asked.model_dump(mode="json"), seconds=UPLOAD_SECONDS)
+    return Call("POST", path, UploadAnswer, json=asked.model_dump(mode="json"), seconds=UPLOAD_SECONDS)
 
 
-def abandon_upload_call(upload_id: str) -> Call:
+def abandon_upload_call(upload_id: str) -> Call[Nothing]:
     """DELETE /storage/uploads/{upload_id}."""
-    return Call("DELETE", f"/storage/uploads/{_quoted(upload_id)}")
+    return Call("DELETE", f"/storage/uploads/{_quoted(upload_id)}", Nothing)
 
 
-def deliveries_call(task_id: str) -> Call:
+def deliveries_call(task_id: str) -> Call[DeliveryList]:
     """GET /webhooks/{task_id}."""
-    return Call("GET", f"/webhooks/{_quoted(task_id)}")
+    return Call("GET", f"/webhooks/{_quoted(task_id)}", DeliveryList)
 
 
-def replay_call(task_id: str, delivery_id: str) -> Call:
+def replay_call(task_id: str, delivery_id: str) -> Call[DeliveryAnswer]:
     """POST /webhooks/{task_id}/{delivery_id}/replay."""
-    return Call("POST", f"/webhooks/{_quoted(task_id)}/{_quoted(delivery_id)}/replay")
+    return Call("POST", f"/webhooks/{_quoted(task_id)}/{_quoted(delivery_id)}/replay", DeliveryAnswer)
 
 
-def parsed(answer: httpx.Response, kind: type[Model]) -> Model:
-    """Return the answer as `kind`.
-
-    Raises:
-        ApiError: The service answered with an error, or with something that is no `kind`.
-    """
-    raise_for_error(answer)
-    return _read(answer, kind)
+def ready_call() -> Call[Readiness]:
+    """GET /health/ready; `unready` is an answer, too."""
+    return Call("GET", "/health/ready", Readiness, answered_with=frozenset({HTTPStatus.SERVICE_UNAVAILABLE}))
 
 
-def parsed_record(answer: httpx.Response) -> TaskRecord:
-    """Return the record in the answer, the one that has not ended in time (504) included.
+def parsed(call: Call[Model], answer: httpx.Response) -> Model:
+    """Return what a call was answered.
 
     Raises:
-        ApiError: The service answered with an error.
+        ApiError: The service answered with an error, or with something else than this call's answer.
     """
-    if answer.status_code != HTTPStatus.GATEWAY_TIMEOUT:
+    if answer.status_code not in call.answered_with:
         raise_for_error(answer)
-    return _read(answer, TaskRecord)
+    told = b"{}" if answer.status_code == HTTPStatus.NO_CONTENT else answer.content
+    try:
+        return call.answer.model_validate_json(told)
+    except ValidationError as error:
+        fault = Fault(code=FaultCode.INTERNAL, detail="The answer is none of this service; is the address right?")
+        raise ApiError(fault, status=answer.status_code) from error
 
 
 def ended(record: TaskRecord, seconds: float) -> TaskRecord:
@@ -292,11 +328,3 @@ def _body_of(request: PipelineRequest) -> dict[str, Any]:
 
 def _quoted(name: str) -> str:
     return quote(name, safe="")
-
-
-def _read(answer: httpx.Response, kind: type[Model]) -> Model:
-    try:
-        return kind.model_validate_json(answer.content)
-    except ValidationError as error:
-        fault = Fault(code=FaultCode.INTERNAL, detail="The answer is none of this service; is the address right?")
-        raise ApiError(fault, status=answer.status_code) from error

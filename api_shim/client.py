@@ -12,7 +12,7 @@ with Client("http://127.0.0.1:8000") as client:
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,13 +32,12 @@ from api_shim.calling import (
     partial_file,
     upload_call,
 )
-from api_shim.calls import ApiError, ApiUnreachableError, ClientError, NotEndedError, TaskQuery
+from api_shim.calls import ApiError, ApiUnreachableError, ClientError, Model, NotEndedError, TaskQuery
 from api_shim.hearing import SILENCE_SECONDS, EventReader
 from api_shim.webhook_verification import WebhookVerificationError, verify_webhook
 from api_shim.wire import (
     Deleted,
     DeliveryAnswer,
-    DeliveryList,
     FacesAnswer,
     Intent,
     PartsAnswer,
@@ -100,11 +99,11 @@ class Client:
 
     def run(self, request: PipelineRequest, *, idempotency_key: str | None = None) -> RunSummary:
         """Start a task. With `idempotency_key` a repeated call gives the same task."""
-        return calls.parsed(self._send(calls.run_call(request, idempotency_key)), RunSummary)
+        return self._ask(calls.run_call(request, idempotency_key))
 
     def status(self, task_id: str, *, wait_seconds: float | None = None) -> TaskRecord:
         """Return the record now, or as soon as the task ends and at the latest after `wait_seconds`."""
-        return calls.parsed_record(self._send(calls.status_call(task_id, wait_seconds)))
+        return self._ask(calls.status_call(task_id, wait_seconds))
 
     def wait(self, task_id: str, *, timeout: float) -> TaskRecord:
         """Return the final record.
@@ -144,23 +143,23 @@ class Client:
 
     def cancel(self, task_id: str) -> RunSummary:
         """Ask for the end of a task."""
-        return calls.parsed(self._send(calls.cancel_call(task_id)), RunSummary)
+        return self._ask(calls.cancel_call(task_id))
 
     def upload(self, path: Path, *, kind: Kind) -> UploadAnswer:
         """Store a file for use in a request."""
         with path.open("rb") as stream:
-            return calls.parsed(self._send(upload_call(stream, path, kind)), UploadAnswer)
+            return self._ask(upload_call(stream, path, kind))
 
     def presign(self, asked: PresignRequest) -> PresignAnswer:
         """Return a URL for direct transfer to or from the bucket."""
-        return calls.parsed(self._send(calls.presign_call(asked)), PresignAnswer)
+        return self._ask(calls.presign_call(asked))
 
     def download(self, key: str, destination: Path) -> None:
         """Fetch an object, directly from the bucket; `destination` appears only when it is complete."""
         presigned = self.presign(PresignRequest(intent=Intent.DOWNLOAD, key=key))
         # Not with our own client: the bucket is not given the secret.
         with (
-            self._answered(),
+            answered_by(self.base_url),
             partial_file(destination) as partial,
             httpx.stream("GET", presigned.url, timeout=calls.REQUEST_SECONDS) as answer,
             partial.open("wb") as file,
@@ -171,55 +170,55 @@ class Client:
 
     def verify(self, key: str) -> Verdict:
         """Return whose credential a stored file carries, and whether picture, sound and index are as signed."""
-        return calls.parsed(self._send(calls.verify_call(key)), Verdict)
+        return self._ask(calls.verify_call(key))
 
     def list_tasks(self, asked: TaskQuery | None = None) -> TaskPage:
         """Return a page of tasks, newest first; its `next_cursor` asks for the next."""
-        return calls.parsed(self._send(calls.list_call(asked or TaskQuery())), TaskPage)
+        return self._ask(calls.list_call(asked or TaskQuery()))
 
     def rerun(self, task_id: str, changes: Mapping[str, Any]) -> RunSummary:
         """Start a task like an earlier one, with some fields of its request changed."""
-        return calls.parsed(self._send(calls.rerun_call(task_id, changes)), RunSummary)
+        return self._ask(calls.rerun_call(task_id, changes))
 
     def delete(self, task_id: str) -> Deleted:
         """Delete a task that has ended, with what only it refers to."""
-        return calls.parsed(self._send(calls.delete_call(task_id)), Deleted)
+        return self._ask(calls.delete_call(task_id))
 
     def find_faces(self, target_key: str, *, at_seconds: float | None = None) -> FacesAnswer:
         """Return the faces of a target, for choosing who is changed."""
-        return calls.parsed(self._send(calls.faces_call(target_key, at_seconds)), FacesAnswer)
+        return self._ask(calls.faces_call(target_key, at_seconds))
 
     def estimate(self, request: PipelineRequest) -> Estimate:
         """Return how long a request would take and what it would cost."""
-        return calls.parsed(self._send(calls.estimate_call(request)), Estimate)
+        return self._ask(calls.estimate_call(request))
 
     def preview(self, request: PipelineRequest, kind: PreviewKind, at_seconds: float) -> PreviewAnswer:
         """Return a frame or three seconds of the result as the draft engine makes it."""
-        return calls.parsed(self._send(calls.preview_call(request, kind, at_seconds)), PreviewAnswer)
+        return self._ask(calls.preview_call(request, kind, at_seconds))
 
     def deliveries(self, task_id: str) -> tuple[DeliveryAnswer, ...]:
         """Return what was told of a task to its webhook, and what could not be told."""
-        return calls.parsed(self._send(calls.deliveries_call(task_id)), DeliveryList).deliveries
+        return self._ask(calls.deliveries_call(task_id)).deliveries
 
     def replay(self, task_id: str, delivery_id: str) -> DeliveryAnswer:
         """Deliver a webhook again."""
-        return calls.parsed(self._send(calls.replay_call(task_id, delivery_id)), DeliveryAnswer)
+        return self._ask(calls.replay_call(task_id, delivery_id))
 
     def begin_upload(self, asked: UploadBegin) -> UploadBegun:
         """Announce a large file; `send_parts` sends it."""
-        return calls.parsed(self._send(calls.begin_upload_call(asked)), UploadBegun)
+        return self._ask(calls.begin_upload_call(asked))
 
     def upload_parts(self, upload_id: str, asked: PartsRequest) -> PartsAnswer:
         """Return where parts go, and which have come."""
-        return calls.parsed(self._send(calls.upload_parts_call(upload_id, asked)), PartsAnswer)
+        return self._ask(calls.upload_parts_call(upload_id, asked))
 
     def complete_upload(self, upload_id: str, asked: UploadComplete) -> UploadAnswer:
         """Put the parts together."""
-        return calls.parsed(self._send(calls.complete_upload_call(upload_id, asked)), UploadAnswer)
+        return self._ask(calls.complete_upload_call(upload_id, asked))
 
     def abandon_upload(self, upload_id: str) -> None:
         """Forget an upload and its parts."""
-        calls.raise_for_error(self._send(calls.abandon_upload_call(upload_id)))
+        self._ask(calls.abandon_upload_call(upload_id))
 
     def send_parts(self, path: Path, begun: UploadBegun) -> UploadAnswer:
         """Send what has not come yet of a large file; called again after an interruption it goes on where it was."""
@@ -230,7 +229,7 @@ class Client:
             for numbers in large_files.missing(begun, sent):
                 for part in self.upload_parts(begun.upload_id, PartsRequest(part_numbers=numbers)).parts:
                     chunk = large_files.read(file, begun, part)
-                    with self._answered():
+                    with answered_by(self.base_url):
                         sent.append(large_files.taken(bucket.put(part.url, content=chunk, headers=part.headers), part))
         return self.complete_upload(begun.upload_id, large_files.complete(sent))
 
@@ -245,15 +244,14 @@ class Client:
 
     def ready(self) -> Readiness:
         """Return which dependencies of the service answer; `unready` is an answer, too."""
-        with self._answered():
-            return Readiness.model_validate_json(self._http.get("/health/ready").content)
+        return self._ask(calls.ready_call())
 
     def _pushed(self, task_id: str, seen: int | None, deadline: float) -> Iterator[TaskRecord]:
         """Yield what is pushed before the deadline; a stream that says nothing is left a little later."""
         call, reader = calls.events_call(task_id, seen), EventReader()
         silence = httpx.Timeout(next_wait(deadline, self._silence_seconds), connect=calls.CONNECT_SECONDS)
         with (
-            self._answered(),
+            answered_by(self.base_url),
             self._http.stream("GET", call.path, headers=dict(call.headers), timeout=silence) as answer,
         ):
             if not answer.is_success:
@@ -266,11 +264,6 @@ class Client:
                 if heard is not None and heard.record is not None:
                     yield heard.record
 
-    def _send(self, call: calls.Call) -> httpx.Response:
-        with self._answered():
-            return self._http.request(call.method, call.path, **call.options())
-
-    @contextmanager
-    def _answered(self) -> Iterator[None]:
+    def _ask(self, call: calls.Call[Model]) -> Model:
         with answered_by(self.base_url):
-            yield
+            return calls.parsed(call, self._http.request(call.method, call.path, **call.options()))

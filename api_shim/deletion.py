@@ -5,21 +5,23 @@ done again by asking again: the run in Prefect, by which all is found, goes last
 """
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from api_shim.callers import Caller
+from api_shim.inputs import inputs_in
 from api_shim.owners import Owners
 from api_shim.records import Records
 from api_shim.run_lists import RunLists
 from api_shim.runs import Runs
-from api_shim.tags import inputs_of
 from api_shim.wire import Deleted, Kept, KeptReason
 from blocks.audit import AuditLog
 from blocks.job_store import JobStore
-from flows.request import PipelineRequest
 from gpu_tasks.contract.artifacts import OUTPUTS, UPLOADS
 from gpu_tasks.contract.audit import ANONYMOUS, AuditEvent, AuditFact
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.lineage import lineage_key
+from gpu_tasks.contract.options import Wav2LipOptions
 from gpu_tasks.contract.ownership import OutputOwner, marker_of
 from gpu_tasks.contract.records import TaskRecord
 from gpu_tasks.storage import ArtifactStore
@@ -59,11 +61,11 @@ class Deletion:
         # Redis has to forget as well: a record that came back with it would be one of a task that is not there. Asked
         # before anything is removed.
         await self._store.ping()
-        request = PipelineRequest.model_validate(run.parameters["request"])
+        request = run.parameters["request"]
 
         outputs = await asyncio.to_thread(self._outputs, record, request)
         wanted = await self._lists.used_by_others(outputs, run.id, only_unfinished=True)
-        uploads = [key for key in inputs_of(request) if key.startswith(UPLOADS)]
+        uploads = [key for key in dict.fromkeys(inputs_in(request).values()) if key.startswith(UPLOADS)]
         shared = await self._lists.used_by_others(uploads, run.id)
 
         gone = [key for key, is_ours in outputs.items() if is_ours and key not in wanted]
@@ -77,16 +79,17 @@ class Deletion:
         kept += [Kept(key=key, reason=KeptReason.NOT_OURS) for key, ours in outputs.items() if not ours]
         return Deleted(task_id=task_id, outputs=tuple(gone), uploads=tuple(free), kept=tuple(kept))
 
-    def _outputs(self, record: TaskRecord, request: PipelineRequest) -> dict[str, bool]:
+    def _outputs(self, record: TaskRecord, request: Mapping[str, Any]) -> dict[str, bool]:
         """Return the objects that lie where this task's results go, each with whether this task has put it there."""
         result = record.result
         told = (
             [result.output_key, *(entry.output_key for entry in (result.intermediate or {}).values())] if result else []
         )
         told += [entry.output_key for entry in record.intermediate.values()]
-        asked = [request.output_key, request.wav2lip_output_key]
+        asked = [request.get("output_key"), request.get("wav2lip_output_key")]
         # A task that failed while it published has told nothing.
-        made = [f"{OUTPUTS}{record.task_id}/result.mp4", f"{request.wav2lip.output_prefix}/{record.task_id}.mp4"]
+        prefix = request.get("wav2lip", {}).get("output_prefix", Wav2LipOptions().output_prefix)
+        made = [f"{OUTPUTS}{record.task_id}/result.mp4", f"{prefix}/{record.task_id}.mp4"]
         found = {}
         for key in dict.fromkeys(key for key in (*told, *asked, *made) if key is not None and key.startswith(OUTPUTS)):
             if self._bucket.head(key) is None:

@@ -2,7 +2,9 @@
 
 import asyncio
 
+from api_shim.inputs import inputs_of
 from api_shim.settings import ShimSettings
+from api_shim.uploads import check_size
 from blocks import webhook_address
 from blocks.audit import AuditLog
 from flows.request import PipelineRequest, beyond, unsupported
@@ -30,9 +32,11 @@ def check_request(request: PipelineRequest, settings: ShimSettings, *, is_declar
             MODEL_MISSING or LICENCE_NOT_ACKNOWLEDGED.
     """
     if not request.wants_lip_sync and not request.wants_face_swap:
-        raise FaultError(FaultCode.MISSING_AUDIO_KEY)
+        raise FaultError(FaultCode.MISSING_AUDIO_KEY, field="audio_key")
     if request.output_key is not None and request.output_key == request.wav2lip_output_key:
-        raise FaultError(FaultCode.REQUEST_INVALID, "output_key and wav2lip_output_key are the same.")
+        raise FaultError(
+            FaultCode.REQUEST_INVALID, "output_key and wav2lip_output_key are the same.", field="output_key"
+        )
     if (refusal := unsupported(request)) is not None:
         raise refusal
     if (reason := configuration_gap(settings)) is not None:
@@ -104,19 +108,18 @@ async def check_objects(request: PipelineRequest, store: ArtifactStore, settings
     Raises:
         FaultError: OBJECT_MISSING, OBJECT_EMPTY, OBJECT_TOO_LARGE, OUTPUT_EXISTS or STORAGE_UNAVAILABLE.
     """
-    inputs = [("target_key", request.target_key, settings.max_video_bytes)]
-    if request.audio_key is not None:
+    # All others are pictures.
+    max_bytes = {
+        "target_key": settings.max_video_bytes,
         # A video may bring the sound, so the larger cap holds.
-        inputs.append(("audio_key", request.audio_key, max(settings.max_audio_bytes, settings.max_video_bytes)))
-    inputs += [(f"source_keys.{place}", key, settings.max_image_bytes) for place, key in enumerate(request.source_keys)]
-    references = [("face_selection.reference_key", request.face_selection.reference_key)]
-    references += [
-        (f"face_map.{place}.reference_key", entry.reference_key) for place, entry in enumerate(request.face_map)
-    ]
-    inputs += [(field, key, settings.max_image_bytes) for field, key in references if key is not None]
+        "audio_key": max(settings.max_audio_bytes, settings.max_video_bytes),
+    }
     outputs = [("output_key", request.output_key), ("wav2lip_output_key", request.wav2lip_output_key)]
 
-    checks = [check_stored(store, field, key, max_bytes) for field, key, max_bytes in inputs]
+    checks = [
+        check_stored(store, field, key, max_bytes.get(field, settings.max_image_bytes))
+        for field, key in inputs_of(request).items()
+    ]
     checks += [_check_output(store, field, key) for field, key in outputs if key is not None]
     # All are asked at once; of several faults the first in the order of the fields is told.
     for found in await asyncio.gather(*checks, return_exceptions=True):
@@ -133,10 +136,7 @@ async def check_stored(store: ArtifactStore, field: str, key: str, max_bytes: in
     head = await asyncio.to_thread(store.head, key)
     if head is None:
         raise FaultError(FaultCode.OBJECT_MISSING, f"{field}: {key}.", field=field)
-    if head.size_bytes == 0:
-        raise FaultError(FaultCode.OBJECT_EMPTY, f"{field}: {key}.", field=field)
-    if head.size_bytes > max_bytes:
-        raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"{field}: the limit is {max_bytes} bytes.", field=field)
+    check_size(field, head.size_bytes, max_bytes)
 
 
 async def _check_output(store: ArtifactStore, field: str, key: str) -> None:

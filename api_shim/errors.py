@@ -13,7 +13,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from api_shim.wire import ErrorAnswer
@@ -106,6 +105,8 @@ BODY_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 _RETRY_AFTER_SECONDS = 5
 _COME_AGAIN = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 _MAX_NAMED_FIELDS = 8
+# What stands in place of a field when all of a body is meant.
+_BODY = "body"
 
 
 def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
@@ -161,7 +162,6 @@ def add_error_handlers(app: FastAPI) -> None:
     """Let every error leave as the one body; nothing of a traceback reaches a client."""
     app.add_exception_handler(FaultError, _on_fault)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(ValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_unexpected)
 
@@ -183,10 +183,10 @@ def fault_response(error: FaultError) -> JSONResponse:
 
 
 async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError | ValidationError)  # noqa: S101  # the same
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # the same
     errors = list(error.errors())
     fault = FaultError(FaultCode.REQUEST_INVALID, named_fields(errors)).fault
-    return error_response(fault, named={"field": _path(errors[0]["loc"]) if errors else None})
+    return error_response(fault, named={"field": _field(errors[0]) if errors else None})
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -197,7 +197,9 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
         answer.headers.update(error.headers or {})
         return answer
     # What is left comes from reading a body: broken JSON, a broken form.
-    return error_response(FaultError(FaultCode.REQUEST_INVALID, "The body could not be read.").fault)
+    return error_response(
+        FaultError(FaultCode.REQUEST_INVALID, "The body could not be read.").fault, named={"field": _BODY}
+    )
 
 
 async def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -208,17 +210,18 @@ async def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
 def named_fields(errors: Iterable[Mapping[str, Any]]) -> str:
     """Say which fields are wrong and why, without repeating what the caller sent."""
     listed = list(errors)
-    sentences = [f"{_path(error['loc'])}: {_reason(error)}" for error in listed[:_MAX_NAMED_FIELDS]]
+    sentences = [f"{_field(error)}: {_reason(error)}" for error in listed[:_MAX_NAMED_FIELDS]]
     if len(listed) > _MAX_NAMED_FIELDS:
         sentences.append(f"and {len(listed) - _MAX_NAMED_FIELDS} more")
     return "; ".join(sentences) + "."
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    parts = [str(part) for part in location]
+def _field(error: Mapping[str, Any]) -> str:
+    # Of what is no JSON the place is a number of letters.
+    parts = [str(part) for part in error["loc"]] if error["type"] != "json_invalid" else []
     if parts[:1] in (["body"], ["query"], ["path"], ["header"]) and len(parts) > 1:
         parts = parts[1:]
-    return ".".join(parts)[:200] or "body"
+    return ".".join(parts)[:200] or _BODY
 
 
 def _reason(error: Mapping[str, Any]) -> str:

@@ -9,8 +9,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api_shim.callers import EVERYBODY, Caller
-from api_shim.records import Records
-from api_shim.watching import Watched, Watching
+from api_shim.services import Services
+from api_shim.watching import Watched
 from api_shim.wire import RunSummary
 from gpu_tasks.contract.records import TaskRecord
 
@@ -22,42 +22,32 @@ _HEARTBEAT: Final = b": still here\n\n"
 class EventStream(Response):
     """The answer of `GET /events/{task_id}`. A slow listener gets fewer records, never an older one.
 
+    It ends without its `end` when the task is deleted or the listener's key is revoked: who comes back is told why.
+
     Args:
-        watching: Where the task is watched.
-        records: Signs URLs.
+        services: Where the task is watched, URLs are signed and keys are known.
         task_id: Of a task that exists.
-        heartbeat_seconds: The longest silence.
         seen: The revision after which the listener goes on, -1 to begin with what is.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self,
-        watching: Watching,
-        records: Records,
-        task_id: str,
-        *,
-        heartbeat_seconds: float,
-        seen: int,
-    ) -> None:
+    def __init__(self, services: Services, task_id: str, *, seen: int) -> None:
         # nginx would collect the events before it passes them on.
         super().__init__(headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
         # Its length is not known.
         del self.headers["Content-Length"]
-        self._watching = watching
-        self._records = records
+        self._services = services
         self._task_id = task_id
         self._seen = seen
-        self._heartbeat_seconds = heartbeat_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller: Caller = scope.get("caller", EVERYBODY)
         # Whoever finds no place is told so by a status.
-        with self._watching.stream(caller.key_id):
-            await self._stream(receive, send)
+        with self._services.watching.stream(caller.key_id), self._services.callers.staying(caller):
+            await self._stream(caller, receive, send)
 
-    async def _stream(self, receive: Receive, send: Send) -> None:
+    async def _stream(self, caller: Caller, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         leaving = asyncio.create_task(_left(receive))
         with suppress(TimeoutError):
@@ -68,30 +58,31 @@ class EventStream(Response):
 
                 leaving.add_done_callback(end)
                 try:
-                    await self._push(send)
+                    await self._push(caller, send)
                 finally:
                     leaving.remove_done_callback(end)
                     leaving.cancel()
 
-    async def _push(self, send: Send) -> None:
-        async for chunk in self._chunks():
+    async def _push(self, caller: Caller, send: Send) -> None:
+        async for chunk in self._chunks(caller):
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _chunks(self, caller: Caller) -> AsyncIterator[bytes]:
+        services = self._services
         yield b"retry: %d\n\n" % _RETRY_MS
-        async with self._watching.of(self._task_id) as watched:
-            while not watched.is_gone:
+        async with services.watching.of(self._task_id) as watched:
+            while not watched.is_gone and not services.callers.is_revoked(caller):
                 record = watched.record
                 if record is not None and _is_news(record, self._seen):
                     self._seen = record.revision
-                    yield _event("record", record.revision, watched.framed(self._records))
+                    yield _event("record", record.revision, watched.framed(services.records))
                     # Sending may have taken long: only the newest is worth it.
                     continue
                 if record is not None and record.status.is_final:
                     yield _event("end", record.revision, RunSummary.of(record).model_dump_json().encode())
                     return
-                if not await _told(watched, self._heartbeat_seconds):
+                if not await _told(watched, services.settings.heartbeat_seconds):
                     yield _HEARTBEAT
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from api_shim.settings import ShimSettings
 from api_shim.upload_ids import UploadIds, UploadTicket
-from api_shim.uploads import check_content, new_key, public_url, safe_media_type
+from api_shim.uploads import check_content, check_size, new_key, public_url, safe_media_type
 from api_shim.wire import (
     PartsAnswer,
     PartsRequest,
@@ -50,8 +50,7 @@ class LargeUploads:
         media_type = safe_media_type(asked.content_type, asked.filename)
         key = new_key(asked.prefix, asked.filename, media_type)
         limit = self._settings.max_bytes_of(key)
-        if asked.size > limit:
-            raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"size: the limit is {limit} bytes.", field="size")
+        check_size("size", asked.size, limit)
         ticket = UploadTicket(
             key=key,
             bucket_id=await asyncio.to_thread(self._parts.begin, key, media_type),

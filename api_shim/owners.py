@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Final
 
@@ -53,17 +53,21 @@ class Owners:
         if not caller.sees_all and await self._owner(task_id) != caller.key_id:
             raise FaultError(FaultCode.TASK_UNKNOWN)
 
-    async def check_inputs(self, caller: Caller, keys: Iterable[str]) -> None:
+    async def check_inputs(self, caller: Caller, inputs: Mapping[str, str]) -> None:
         """Let a caller read results of its own tasks; an upload is for whoever knows its key.
+
+        Args:
+            caller: Who asks.
+            inputs: The keys that are asked for, by field.
 
         Raises:
             FaultError: OBJECT_MISSING for somebody else's result, STORAGE_UNAVAILABLE, ORCHESTRATOR_UNAVAILABLE.
         """
         if caller.sees_all:
             return
-        for key in keys:
+        for field, key in inputs.items():
             if key.startswith(OUTPUTS) and not await self._is_own_output(caller, key):
-                raise FaultError(FaultCode.OBJECT_MISSING, f"Key: {key}.")
+                raise FaultError(FaultCode.OBJECT_MISSING, f"{field}: {key}.", field=field)
 
     async def _is_own_output(self, caller: Caller, key: str) -> bool:
         marker = await asyncio.to_thread(self._bucket.read_json, marker_of(key), OutputOwner)

@@ -1,11 +1,12 @@
 """Questions that a small flow answers: asked, waited for, answered by push."""
 
 import time
+from contextlib import suppress
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from api_shim.runs import Runs
+from api_shim.runs import Runs, RunsError
 from blocks.job_store import JobStore
 from gpu_tasks.contract.faults import FaultCode, FaultError
 
@@ -41,6 +42,8 @@ class Questions:
             while (answer := await self._runs.answer(run.id)) is None:
                 left = deadline - time.monotonic()
                 if left <= 0:
+                    with suppress(RunsError):
+                        await self._runs.withdraw(run.id)
                     raise FaultError(FaultCode.DEADLINE_EXCEEDED, "Nobody answered in time; try again later.")
                 await waker.wait(min(left, _LOOK_SECONDS))
         if answer.fault is not None:

@@ -48,10 +48,4 @@ async def events(services: Provided, task_id: OwnTask, last_event_id: LastEventI
     """Push the record of a task at every change until it has ended."""
     # What is unknown is told by a status, before the stream begins.
     await services.records.read(task_id)
-    return EventStream(
-        services.watching,
-        services.records,
-        task_id,
-        heartbeat_seconds=services.settings.heartbeat_seconds,
-        seen=seen_revision(last_event_id),
-    )
+    return EventStream(services, task_id, seen=seen_revision(last_event_id))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, BackgroundTasks, Query
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from api_shim.errors import responses
+from api_shim.errors import BODY_STATUSES, responses
 from api_shim.services import Provided
 from blocks.job_store import JobStore, JobStoreError
 from gpu_tasks.contract.faults import FaultCode, FaultError
@@ -45,7 +45,7 @@ class Heard(BaseModel):
 
 @router.post(
     "/hooks/runpod/{token}",
-    responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY),
+    responses=responses(*BODY_STATUSES, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def runpod_hook(
     services: Provided, background: BackgroundTasks, token: str, body: RunPodCall, fingerprint: Fingerprint = None

@@ -33,7 +33,7 @@ router = guarded_router(
 @router.post("/faces", dependencies=[Depends(strictly(FacesRequest))])
 async def faces(services: Provided, caller: Called, body: FacesRequest) -> FacesAnswer:
     """Find the faces of a target, with a picture of each, for choosing who is changed."""
-    await services.owners.check_inputs(caller, [body.target_key])
+    await services.owners.check_inputs(caller, {"target_key": body.target_key})
     await check_stored(services.bucket, "target_key", body.target_key, services.settings.max_video_bytes)
     seconds = services.settings.max_answer_seconds
     found = await services.questions.ask(FACES_DEPLOYMENT, body, FoundFaces, seconds=seconds)

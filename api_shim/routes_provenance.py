@@ -24,7 +24,7 @@ async def verify(services: Provided, caller: Called, body: VerifyRequest) -> Ver
     and index are as they were then; `untrusted` for another
     signer, `invalid` for a file that was changed, `none` for one without a credential.
     """
-    await services.owners.check_inputs(caller, [body.key])
+    await services.owners.check_inputs(caller, {"key": body.key})
     await check_stored(services.bucket, "key", body.key, services.settings.max_video_bytes)
     seconds = services.settings.max_answer_seconds
     return await services.questions.ask(VERIFY_DEPLOYMENT, body, Verdict, seconds=seconds)

@@ -11,13 +11,14 @@ from pydantic import BaseModel
 
 from api_shim.auth import guarded_router
 from api_shim.bodies import strictly
-from api_shim.callers import Called
+from api_shim.callers import Called, caller_of
 from api_shim.errors import BODY_STATUSES, responses
 from api_shim.idempotency import Idempotency
 from api_shim.owners import OwnTask
 from api_shim.services import Provided, Services, services_of
 from api_shim.starting import start
 from api_shim.wire import RunBody, RunSummary
+from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.records import TaskRecord
 
 router = guarded_router("runs")
@@ -120,9 +121,13 @@ async def _told(
 async def _waited(http: Request, services: Services, task_id: str, seconds: float | None) -> Response:
     limit = services.settings.max_wait_seconds
     waiting = services.watching.end_of(task_id, seconds=min(seconds or limit, limit))
-    record = await _while_connected(http, waiting)
+    caller = await caller_of(http)
+    with services.callers.staying(caller):
+        record = await _while_connected(http, waiting)
     if record is None:
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    if services.callers.is_revoked(caller):
+        raise FaultError(FaultCode.UNAUTHORIZED)
     told = HTTPStatus.OK if record.status.is_final else HTTPStatus.GATEWAY_TIMEOUT
     return _answer(services.records.for_reader(record), told)
 

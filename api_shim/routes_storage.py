@@ -32,7 +32,7 @@ router = guarded_router("storage", prefix="/storage", also=BODY_STATUSES)
 async def presign(services: Provided, caller: Called, body: PresignRequest) -> PresignAnswer:
     """Return a URL with which a client sends or fetches one object directly."""
     if body.intent is Intent.DOWNLOAD and body.key is not None:
-        await services.owners.check_inputs(caller, [body.key])
+        await services.owners.check_inputs(caller, {"key": body.key})
     return await services.uploads.presign(body)
 
 
@@ -50,7 +50,7 @@ async def upload(
     The body is spooled to disk as it comes in; memory holds one chunk of it.
     """
     return await services.uploads.store(
-        file.file, prefix=prefix, filename=filename or file.filename, content_type=file.content_type
+        file.file, field="file", prefix=prefix, filename=filename or file.filename, content_type=file.content_type
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -128,11 +129,10 @@ class RunLists:
         async with answered():
             # Prefect keeps what a run has left there, a picture of its faces among it, when the run itself goes.
             for artifact in await self._client.read_artifacts(artifact_filter=left_there):
-                await self._client.delete_artifact(artifact.id)
-            try:
+                with suppress(ObjectNotFound):
+                    await self._client.delete_artifact(artifact.id)
+            with suppress(ObjectNotFound):
                 await self._client.delete_flow_run(run_id)
-            except ObjectNotFound:
-                return
 
 
 def _filter(query: RunQuery, after: Position | None) -> FlowRunFilter:

@@ -24,7 +24,7 @@ from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
 from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
-from prefect.states import Cancelling
+from prefect.states import Cancelled, Cancelling
 from pydantic import BaseModel
 
 from api_shim.idempotency import OTHER_BODY, Idempotency
@@ -173,6 +173,13 @@ class Runs:
             raise RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "Who worked on the answer has ended; ask again.")
         return None
 
+    async def withdraw(self, run_id: UUID) -> None:
+        """End a question that nobody waits for any more, unless somebody works on it: then asking again is quick."""
+        async with self._answered():
+            run = await self._client.read_flow_run(run_id)
+            if run.state_type is StateType.SCHEDULED:
+                await self._client.set_flow_run_state(run_id, Cancelled())
+
     async def find(self, task_id: str) -> FlowRun:
         """Return the run of a task.
 
@@ -181,10 +188,7 @@ class Runs:
         """
         run_id = parse_task_id(task_id)
         async with self._answered():
-            try:
-                run = await self._client.read_flow_run(run_id)
-            except ObjectNotFound as error:
-                raise RunsError(FaultCode.TASK_UNKNOWN) from error
+            run = await self._client.read_flow_run(run_id)
         if not isinstance(run.parameters.get("request"), dict):
             raise RunsError(FaultCode.TASK_UNKNOWN)
         return run
@@ -277,10 +281,17 @@ class Runs:
 
 @asynccontextmanager
 async def answered(seconds: float = _ANSWER_SECONDS) -> AsyncIterator[None]:
-    """Turn what Prefect's client raises, or does not answer in time, into a RunsError."""
+    """Turn what Prefect's client raises, or does not answer in time, into a RunsError.
+
+    Raises:
+        RunsError: TASK_UNKNOWN for a run that Prefect does not know, else ORCHESTRATOR_UNAVAILABLE.
+    """
     try:
         async with asyncio.timeout(seconds):
             yield
+    except ObjectNotFound as error:
+        # It never was there, or somebody has deleted it a moment ago.
+        raise RunsError(FaultCode.TASK_UNKNOWN) from error
     # PrefectHTTPStatusError is an httpx.HTTPError, too.
     except (TimeoutError, httpx.HTTPError, OSError) as error:
         raise RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "It is the Prefect server.") from error

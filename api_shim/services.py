@@ -73,11 +73,17 @@ async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterat
     async with connect(settings.prefect_api_url) as client:
         runs, lists = Runs(client), RunLists(client)
         owners = Owners(store, runs, bucket)
-        callers = Callers(KeyRing(bucket), secret=settings.api_secret, needs_key=settings.require_key)
+        callers = Callers(
+            KeyRing(bucket),
+            secret=settings.api_secret,
+            needs_key=settings.require_key,
+            # Known before the next heartbeat, with which the streams of a revoked key end.
+            look_seconds=settings.heartbeat_seconds / 3,
+        )
         records = Records(store, runs, bucket, settings)
         feed = store.feed()
         mirror = Mirror(settings.prefect_api_url, store, records, runs, metrics)
-        following = [asyncio.create_task(mirror.follow()), asyncio.create_task(feed.run())]
+        following = [asyncio.create_task(work) for work in (mirror.follow(), feed.run(), callers.look_after())]
         try:
             yield Services(
                 settings=settings,

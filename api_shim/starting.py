@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
+from api_shim.bodies import parsed
 from api_shim.callers import Caller
 from api_shim.door import check_objects, check_request, check_webhook, declare
 from api_shim.gaps import check_endpoints
 from api_shim.idempotency import Idempotency
+from api_shim.inputs import inputs_of
 from api_shim.services import Services
-from api_shim.tags import inputs_of
 from api_shim.wire import RunBody
 from flows.request import PipelineRequest
 from gpu_tasks.contract.consent import DeclaredConsent
@@ -43,7 +44,11 @@ async def taken_in(services: Services, body: RunBody, caller: Caller, *, is_decl
         return request
     await check_objects(body.as_request(audio_key=None), services.bucket, services.settings)
     stored = await services.uploads.store(
-        BytesIO(audio), prefix="uploads/audio", filename=None, content_type="application/octet-stream"
+        BytesIO(audio),
+        field="audio_base64",
+        prefix="uploads/audio",
+        filename=None,
+        content_type="application/octet-stream",
     )
     return body.as_request(audio_key=stored.key)
 
@@ -84,7 +89,7 @@ def changed(earlier: Mapping[str, Any], changes: Mapping[str, Any]) -> RunBody:
     """Return an earlier request with some fields changed; where its results went stays its own.
 
     Raises:
-        ValidationError: The fields do not go together, or are none.
+        RequestValidationError: The fields do not go together, or are none.
     """
     merged = {name: value for name, value in earlier.items() if name not in _OUTPUTS}
     if changes.get("audio_base64") is not None:
@@ -92,7 +97,7 @@ def changed(earlier: Mapping[str, Any], changes: Mapping[str, Any]) -> RunBody:
     for name, value in changes.items():
         before = merged.get(name) if name in _NESTED else None
         merged[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
-    return RunBody.model_validate_json(json.dumps(merged), strict=True)
+    return parsed(json.dumps(merged).encode(), RunBody)
 
 
 def declared_before(parameters: Mapping[str, Any], body: RunBody) -> DeclaredConsent | None:

@@ -1,5 +1,6 @@
 """What Prefect is told of a run for finding it again."""
 
+from api_shim.inputs import inputs_of
 from blocks.tags import OURS, label_tag, object_tag, owner_tag
 from flows.request import PipelineRequest
 
@@ -10,11 +11,5 @@ def tags_of(request: PipelineRequest, owner: str | None) -> list[str]:
         OURS,
         *([owner_tag(owner)] if owner else []),
         *(label_tag(name, value) for name, value in request.labels.items()),
-        *dict.fromkeys(object_tag(key) for key in inputs_of(request)),
+        *dict.fromkeys(object_tag(key) for key in inputs_of(request).values()),
     ]
-
-
-def inputs_of(request: PipelineRequest) -> tuple[str, ...]:
-    """Return the keys of all objects that a request reads."""
-    named = (request.audio_key, request.target_key, *request.source_keys, *request.reference_keys)
-    return tuple(dict.fromkeys(key for key in named if key is not None))

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from mimetypes import guess_type
+from os import SEEK_END
 from typing import IO
 from uuid import uuid4
 
@@ -31,17 +32,27 @@ class Uploads:
         self._settings = settings
 
     async def store(
-        self, stream: IO[bytes], *, prefix: str | None, filename: str | None, content_type: str | None
+        self, stream: IO[bytes], *, field: str, prefix: str | None, filename: str | None, content_type: str | None
     ) -> UploadAnswer:
         """Store a file under a new key.
+
+        Args:
+            stream: The file, from its beginning; one that can be looked at before it is read.
+            field: The field of the request that brought it.
+            prefix: See `new_key`.
+            filename: See `new_key`.
+            content_type: As the caller declares it.
 
         Raises:
             FaultError: KEY_NOT_ALLOWED, OBJECT_EMPTY, OBJECT_TOO_LARGE or STORAGE_UNAVAILABLE.
         """
         media_type = safe_media_type(content_type, filename)
         key = new_key(prefix, filename, media_type)
+        limit = self._settings.max_bytes_of(key)
+        check_size(field, stream.seek(0, SEEK_END), limit)
+        stream.seek(0)
         stored = await asyncio.to_thread(
-            self._store.put_stream, stream, key, media_type, max_bytes=self._settings.max_bytes_of(key), if_absent=True
+            self._store.put_stream, stream, key, media_type, max_bytes=limit, if_absent=True
         )
         return UploadAnswer(
             key=key,
@@ -64,9 +75,9 @@ class Uploads:
 
     async def _presign_download(self, key: str | None, filename: str | None, expires_in: int) -> PresignAnswer:
         if key is None:
-            raise FaultError(FaultCode.REQUEST_INVALID, "key: a download needs one.")
+            raise FaultError(FaultCode.REQUEST_INVALID, "key: a download needs one.", field="key")
         if await asyncio.to_thread(self._store.head, key) is None:
-            raise FaultError(FaultCode.OBJECT_MISSING, f"Key: {key}.")
+            raise FaultError(FaultCode.OBJECT_MISSING, f"key: {key}.", field="key")
         return PresignAnswer(
             key=key,
             url=self._store.presign_get(key, expires_seconds=expires_in, filename=filename),
@@ -83,8 +94,8 @@ class Uploads:
         if not key.startswith(UPLOADS):
             raise FaultError(FaultCode.KEY_NOT_ALLOWED, f"key: an upload starts with {UPLOADS}.", field="key")
         limit = self._settings.max_bytes_of(key)
-        if asked.size is not None and asked.size > limit:
-            raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"size: the limit is {limit} bytes.", field="size")
+        if asked.size is not None:
+            check_size("size", asked.size, limit)
         if asked.key is not None and await asyncio.to_thread(self._store.head, key) is not None:
             raise FaultError(FaultCode.KEY_NOT_ALLOWED, "key: there is an object already; leave key out.", field="key")
         if asked.size is None:
@@ -123,12 +134,25 @@ def new_key(prefix: str | None, filename: str | None, media_type: str) -> str:
     suggested = _KIND_OF_TYPE.get(media_type.partition("/")[0], "video")
     folder = (prefix or "").strip("/").removeprefix(UPLOADS) or suggested
     if folder.partition("/")[0] not in KINDS:
-        raise FaultError(FaultCode.KEY_NOT_ALLOWED, f"prefix: one of {', '.join(UPLOADS + kind for kind in KINDS)}.")
+        allowed = ", ".join(UPLOADS + kind for kind in KINDS)
+        raise FaultError(FaultCode.KEY_NOT_ALLOWED, f"prefix: one of {allowed}.", field="prefix")
     suffix = _SUFFIX.search((filename or "").lower())
     try:
         return check_key(f"{UPLOADS}{folder}/{uuid4().hex}{suffix.group() if suffix else ''}")
     except ValueError as error:
-        raise FaultError(FaultCode.KEY_NOT_ALLOWED, f"prefix: {error}.") from error
+        raise FaultError(FaultCode.KEY_NOT_ALLOWED, f"prefix: {error}.", field="prefix") from error
+
+
+def check_size(field: str, size: int, max_bytes: int) -> None:
+    """Refuse what is empty or too large; `field` is the one of the request that is wrong then.
+
+    Raises:
+        FaultError: OBJECT_EMPTY or OBJECT_TOO_LARGE.
+    """
+    if size == 0:
+        raise FaultError(FaultCode.OBJECT_EMPTY, f"Field: {field}.", field=field)
+    if size > max_bytes:
+        raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"{field}: the limit is {max_bytes} bytes.", field=field)
 
 
 def check_content(key: str, head: bytes) -> None:

@@ -272,9 +272,9 @@ class JobStore(Block):
         url = self.redis_url.get_secret_value()
         return shared(("redis commands", url), lambda: commanding(url))
 
-    def _reads(self) -> JointReads:
+    def _reads(self) -> JointReads[str, bytes | str | None]:
         url = self.redis_url.get_secret_value()
-        return shared(("redis reads", url), lambda: JointReads(self._commands()))
+        return shared(("redis reads", url), lambda: JointReads(self._commands().mget))
 
     def _listener(self) -> Redis:
         # Apart from the commands: a reply that is waited for longer than the socket's timeout is no error here.

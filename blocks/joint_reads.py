@@ -1,66 +1,51 @@
-"""Reading keys together: whoever asks while Redis is being asked is asked for with all others in the next command.
+"""Reading together: whoever asks while a read is under way is asked for with all others in the next.
 
-A command costs the client as much for one key as for twenty, and under load there are always some who ask at once.
+Redis costs a client as much for one key as for twenty, and under load there are always some who ask at once; a hundred
+runs that begin together read the same documents a few times.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
+from typing import Generic, TypeVar
 
-from redis.asyncio import Redis
+K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
 
 
-class JointReads:
-    """Gets texts by key. No answer is older than its question: a command that is under way takes nobody along."""
+class JointReads(Generic[K, R]):
+    """Reads by key. No answer is older than its question: a read that is under way takes nobody along.
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._asked: dict[str, asyncio.Future[bytes | str | None]] = {}
-        self._reading: asyncio.Task[None] | None = None
+    Args:
+        read: Returns what there is for each of some keys, in their order.
+    """
 
-    async def get(self, key: str) -> bytes | str | None:
-        """Return what stands under a key, None when there is nothing.
+    def __init__(self, read: Callable[[list[K]], Awaitable[Sequence[R]]]) -> None:
+        self._read = read
+        # A dict for its order.
+        self._asked: dict[K, None] = {}
+        self._under_way: asyncio.Task[dict[K, R]] | None = None
+        self._next: asyncio.Task[dict[K, R]] | None = None
 
-        Raises:
-            RedisError: Redis does not answer.
-            OSError: The same.
-        """
-        answer = self._asked.get(key)
-        if answer is None:
-            answer = self._asked[key] = asyncio.get_running_loop().create_future()
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read(), name="joint reads")
-        # Others may wait for the same answer.
-        return await asyncio.shield(answer)
+    async def get(self, key: K) -> R:
+        """Return what the next read finds for a key, or raise what it raises."""
+        if self._next is None:
+            # In the context of one who waits for it: that of whoever asked earlier may be over by then.
+            self._next = asyncio.create_task(self._after(self._under_way), name="joint reads")
+        self._asked[key] = None
+        # Others wait for the same answer.
+        return (await asyncio.shield(self._next))[key]
 
     async def aclose(self) -> None:
         """Leave whoever still waits without an answer."""
-        if self._reading is not None:
-            self._reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reading
+        for task in filter(None, (self._under_way, self._next)):
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
 
-    async def _read(self) -> None:
-        try:
-            while self._asked:
-                asked, self._asked = self._asked, {}
-                await self._answer(asked)
-        finally:
-            self._reading = None
-            for left in self._asked.values():
-                left.cancel()
-
-    async def _answer(self, asked: dict[str, asyncio.Future[bytes | str | None]]) -> None:
-        try:
-            found = await self._redis.mget(list(asked))
-        except Exception as error:  # noqa: BLE001  # whatever it is, those who asked are told
-            for answer in asked.values():
-                answer.set_exception(error)
-                # Whoever asked may have left.
-                answer.exception()
-            return
-        except asyncio.CancelledError:
-            for answer in asked.values():
-                answer.cancel()
-            raise
-        for answer, text in zip(asked.values(), found, strict=True):
-            answer.set_result(text)
+    async def _after(self, before: asyncio.Task[dict[K, R]] | None) -> dict[K, R]:
+        if before is not None and not before.done():
+            await asyncio.wait([before])
+        self._under_way, self._next = self._next, None
+        asked, self._asked = list(self._asked), {}
+        return dict(zip(asked, await self._read(asked), strict=True))

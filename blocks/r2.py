@@ -1,10 +1,10 @@
 """The bucket as Prefect blocks: prefect-aws' own credentials and bucket, set up for Cloudflare R2 and its like."""
 
+import asyncio
 from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from botocore.exceptions import BotoCoreError, ClientError
 from prefect_aws import AwsClientParameters, AwsCredentials, S3Bucket
 from pydantic import Field, SecretStr
 
@@ -13,7 +13,7 @@ from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
 
-# The same as in gpu_tasks.storage, for the requests that Prefect itself makes (task results).
+# The same as in gpu_tasks.storage, for whoever uses the block as prefect-aws' own.
 _CLIENT_CONFIG: dict[str, Any] = {
     "signature_version": "s3v4",
     "s3": {"addressing_style": "path"},
@@ -23,8 +23,6 @@ _CLIENT_CONFIG: dict[str, Any] = {
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
 }
-
-_SERVER_ERROR = 500
 
 
 def r2_credentials(settings: R2Settings) -> AwsCredentials:
@@ -65,13 +63,19 @@ class R2Bucket(S3Bucket):
         default=900, ge=1, le=604800, description="How long a signed URL is valid, in seconds."
     )
 
+    # Prefect-aws would read and write a task's result by S3 transfers: two requests and ten threads for a few hundred
+    # bytes, and threads beyond those of the worker.
+
     async def aread_path(self, path: str) -> bytes:
         """Read a task's result; a bucket that is away is waited for, or the task would be done again."""
-        return await patiently(lambda: super(R2Bucket, self).aread_path(path), is_away=_is_away)
+        key = self._resolve_path(path)
+        return await patiently(lambda: asyncio.to_thread(self.store().read_bytes, key))
 
     async def awrite_path(self, path: str, content: bytes) -> str:
         """Keep a task's result; a bucket that is away is waited for, or a finished task would fail."""
-        return await patiently(lambda: super(R2Bucket, self).awrite_path(path, content), is_away=_is_away)
+        key = self._resolve_path(path)
+        await patiently(lambda: asyncio.to_thread(self.store().put_bytes, key, content, "application/json"))
+        return key
 
     def settings(self) -> R2Settings:
         """Return where the bucket is and how to reach it, as the workers know it.
@@ -99,12 +103,6 @@ class R2Bucket(S3Bucket):
     def store(self) -> ArtifactStore:
         """Return the bucket as workers see it; keys are whole keys, `bucket_folder` does not apply."""
         return _connected(self.settings())
-
-
-def _is_away(error: BaseException) -> bool:
-    if isinstance(error, ClientError):
-        return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= _SERVER_ERROR
-    return isinstance(error, BotoCoreError)
 
 
 @lru_cache(maxsize=8)

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeVar
+from uuid import UUID
 
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.orphans import Past
 from flows.pools import QUICK_QUEUE
@@ -42,3 +43,49 @@ def admitted(due: Sequence[Due], *, room: Lanes, is_trial_free: bool) -> list[Du
         is_trial_free = is_trial_free and not needs_trial
         chosen.append(one)
     return chosen
+
+
+class _Taken(NamedTuple):
+    is_quick: bool
+    start: int
+
+
+class Admission:
+    """The runs that a worker has taken up, by their lane and how often they will have been started then.
+
+    Args:
+        lanes: How many may be at work at once.
+    """
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._taken: dict[UUID, _Taken] = {}
+
+    def __contains__(self, run_id: UUID) -> bool:
+        return run_id in self._taken
+
+    def chosen(self, due: Sequence[Due], *, is_trial_free: bool) -> list[Due]:
+        """Return what there is room for and is not here already."""
+        new = [one for one in due if one.flow_run.id not in self]
+        quick = sum(taken.is_quick for taken in self._taken.values())
+        long = len(self._taken) - quick
+        room = Lanes(long=self._lanes.long - long, quick=self._lanes.quick - quick)
+        return admitted(new, room=room, is_trial_free=is_trial_free)
+
+    def take(self, run: FlowRun) -> None:
+        """Count a run in."""
+        self._taken[run.id] = _Taken(is_quick(run), run.run_count + 1)
+
+    def let_go(self, run_id: UUID) -> bool:
+        """Count a run out; False when it was not in."""
+        return self._taken.pop(run_id, None) is not None
+
+    def is_as_left(self, run: FlowRun) -> bool:
+        """Tell whether nobody has started a run since it was taken up here, except this worker itself."""
+        taken = self._taken.get(run.id)
+        if taken is None:
+            return False
+        if run.state_type in {StateType.RUNNING, StateType.CANCELLING}:
+            return run.run_count <= taken.start
+        # What was read may be older than what this worker has done meanwhile: only the count tells.
+        return run.state_type in {StateType.PENDING, StateType.SCHEDULED} and run.run_count < taken.start

@@ -8,7 +8,7 @@ from prefect.client.orchestration import get_client
 from blocks import registry
 from blocks.connections import shared
 from blocks.job_store import JobStore
-from blocks.joint_call import JointCall
+from blocks.joint_reads import JointReads
 from blocks.policy import PipelinePolicy
 from blocks.provenance import ProvenancePolicy
 from blocks.r2 import R2Bucket
@@ -29,13 +29,13 @@ class Blocks(NamedTuple):
     @classmethod
     async def load(cls) -> "Blocks":
         """Return the documents as they are now; runs that begin together read them together."""
-        joint = shared("blocks of a run", lambda: JointCall(cls._read))
-        return await joint.answer()
+        joint = shared("blocks of a run", lambda: JointReads(cls._read))
+        return await joint.get(None)
 
     @classmethod
-    async def _read(cls) -> "Blocks":
+    async def _read(cls, asked: list[None]) -> list["Blocks"]:
         async with get_client() as client:
-            return cls(
+            blocks = cls(
                 *await asyncio.gather(
                     R2Bucket.aload(registry.MEDIA, client=client),
                     JobStore.aload(registry.JOBS, client=client),
@@ -45,6 +45,7 @@ class Blocks(NamedTuple):
                     ProvenancePolicy.aload(registry.PROVENANCE, client=client),
                 )
             )
+        return [blocks for _ in asked]
 
 
 def signing_of(policy: ProvenancePolicy) -> SigningSettings:

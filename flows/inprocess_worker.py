@@ -14,29 +14,28 @@ from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 import anyio.abc
-from prefect import Flow
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import InfrastructureNotFound
-from prefect.flows import load_flow_from_entrypoint
 from prefect.workers.base import BaseVariables
 
-from blocks.leases import LeaseError, Leases
+from blocks.leases import Leases
 from blocks.settings import OrchestratorSettings
 from flows import handover
-from flows.admission import Lanes, admitted, is_quick
+from flows.admission import Admission, Lanes, is_quick
+from flows.deployed import DeployedFlows
 from flows.inprocess_engine import ChoosyWorker, Ending, InProcessEngine, InProcessResult, NothingToConfigure
 from flows.leasing import LeaseKeeper, this_process
 from flows.listening import Ear
-from flows.orphans import Past, Reaper
+from flows.orphans import Reaper
+from flows.trials import Trial
 
 _LET_END_SECONDS = 0.5
 _HAND_BACK_SECONDS = 1.5
 # Each run that is taken up takes a dozen requests: all at once would make the first wait for the last.
 _TAKEN_AT_ONCE = 6
 _LOOK_AGAIN_SECONDS = 0.5
-_TRIAL_SECONDS = 3.0
 _QUICK_RUNS = 16
 _LOOKS_PER_LEASE = 8
 _PAGE = 200
@@ -45,11 +44,6 @@ _PAGE = 200
 class _AtWork(NamedTuple):
     task: asyncio.Task[None]
     engine: InProcessEngine
-
-
-class _Taken(NamedTuple):
-    is_quick: bool
-    start: int
 
 
 class InProcessWorker(ChoosyWorker):
@@ -79,18 +73,16 @@ class InProcessWorker(ChoosyWorker):
     ) -> None:
         self.settings = settings or OrchestratorSettings()
         name = name or f"{socket.gethostname()}-{os.getpid()}"
-        self._lanes = Lanes(long=limit or self.settings.max_runs, quick=_QUICK_RUNS)
-        super().__init__(work_pool_name, name=name, limit=self._lanes.long + self._lanes.quick, **prefects)
+        lanes = Lanes(long=limit or self.settings.max_runs, quick=_QUICK_RUNS)
+        super().__init__(work_pool_name, name=name, limit=sum(lanes), **prefects)
         leases = Leases.of(self.settings, this_process(name))
         self._leases = LeaseKeeper(leases, confirm=self._confirm, lost=self._fence)
         self._running: dict[UUID, _AtWork] = {}
-        # Runs that were taken up, by their lane and how often they will have been started then.
-        self._taken: dict[UUID, _Taken] = {}
-        self._on_trial: UUID | None = None
-        self._trial_ending: asyncio.Future[object] | None = None
+        self._taken = Admission(lanes)
         self._taking = asyncio.Semaphore(_TAKEN_AT_ONCE)
-        self._flows: dict[UUID, Flow[..., Any]] = {}
+        self._flows = DeployedFlows()
         self._is_due = asyncio.Event()
+        self._trial = Trial(leases, ended=self._is_due.set)
         self._looks_again_at = 0.0
         self._is_stopping = False
 
@@ -132,17 +124,14 @@ class InProcessWorker(ChoosyWorker):
 
     def chosen(self, due: list[WorkerFlowRunResponse]) -> list[WorkerFlowRunResponse]:
         """Return what there is room for and is not here already."""
-        new = [one for one in due if one.flow_run.id not in self._taken]
-        quick = sum(taken.is_quick for taken in self._taken.values())
-        room = Lanes(long=self._lanes.long - (len(self._taken) - quick), quick=self._lanes.quick - quick)
-        return admitted(new, room=room, is_trial_free=self._on_trial is None)
+        return self._taken.chosen(due, is_trial_free=self._trial.is_free)
 
     async def take_up(self, flow_run: FlowRun) -> None:
         """Take a run's lease, then let Prefect's worker propose its states and start it."""
-        self._taken[flow_run.id] = _Taken(is_quick(flow_run), flow_run.run_count + 1)
+        self._taken.take(flow_run)
         try:
             # Small runs do not wait for the crowd.
-            if self._taken[flow_run.id].is_quick:
+            if is_quick(flow_run):
                 await self._take_and_submit(flow_run)
             else:
                 async with self._taking:
@@ -155,7 +144,8 @@ class InProcessWorker(ChoosyWorker):
 
     async def _take_and_submit(self, flow_run: FlowRun) -> None:
         try:
-            if not self._is_stopping and await self._may_begin(flow_run):
+            is_ours = not self._is_stopping and await self._leases.take(flow_run.id)
+            if is_ours and await self._trial.admits(flow_run):
                 await self.submit_to_here(flow_run)
         finally:
             loop = asyncio.get_running_loop()
@@ -163,20 +153,6 @@ class InProcessWorker(ChoosyWorker):
             if self.leave(flow_run.id) and self._looks_again_at <= loop.time():
                 self._looks_again_at = loop.time() + _LOOK_AGAIN_SECONDS
                 loop.call_later(_LOOK_AGAIN_SECONDS, self._is_due.set)
-
-    async def _may_begin(self, flow_run: FlowRun) -> bool:
-        if not await self._leases.take(flow_run.id):
-            return False
-        if not Past.of(flow_run).needs_trial:
-            return True
-        try:
-            if not await self._leases.leases.begin_trial(str(flow_run.id)):
-                return False
-        except LeaseError:
-            # Without Redis there is no reaper that could blame it.
-            return True
-        self._on_trial = flow_run.id
-        return True
 
     async def run(
         self,
@@ -188,14 +164,16 @@ class InProcessWorker(ChoosyWorker):
         identifier = f"{self.name}:{flow_run.id}"
         handover.take_up(str(flow_run.id), is_fresh=partial(self._leases.is_fresh, flow_run.id))
         engine = InProcessEngine(
-            flow=await self._flow_of(flow_run), flow_run=flow_run, parameters=dict(flow_run.parameters)
+            flow=await self._flows.flow_of(flow_run, self.client),
+            flow_run=flow_run,
+            parameters=dict(flow_run.parameters),
         )
         engine.is_ours = partial(self._leases.is_ours, flow_run.id)
         task = asyncio.create_task(engine.work(), name=identifier)
         self._running[flow_run.id] = _AtWork(task, engine)
         if task_status is not None:
             task_status.started(identifier)
-        asyncio.get_running_loop().call_later(_TRIAL_SECONDS, self._survived, flow_run.id)
+        self._trial.watch(flow_run.id, lambda: engine.has_begun)
         try:
             await asyncio.wait([task])
         finally:
@@ -263,49 +241,12 @@ class InProcessWorker(ChoosyWorker):
         asked = list(run_ids)
         pages = [FlowRunFilterId(any_=asked[first : first + _PAGE]) for first in range(0, len(asked), _PAGE)]
         found = [await self.client.read_flow_runs(flow_run_filter=FlowRunFilter(id=page)) for page in pages]
-        return {run.id for page in found for run in page if self._is_as_we_left_it(run)}
-
-    def _is_as_we_left_it(self, run: FlowRun) -> bool:
-        """Tell whether nobody has started a run since this worker took it, except this worker itself."""
-        taken = self._taken.get(run.id)
-        if taken is None:
-            return False
-        if run.state_type in {StateType.RUNNING, StateType.CANCELLING}:
-            return run.run_count <= taken.start
-        # What was read may be older than what this worker has done meanwhile: only the count tells.
-        return run.state_type in {StateType.PENDING, StateType.SCHEDULED} and run.run_count < taken.start
+        return {run.id for page in found for run in page if self._taken.is_as_left(run)}
 
     async def _let_go(self, run_id: UUID) -> None:
-        self._end_trial(run_id)
-        if self._taken.pop(run_id, None) is not None:
+        self._trial.end(run_id)
+        if self._taken.let_go(run_id):
             await self._leases.drop(run_id)
-
-    def _survived(self, run_id: UUID) -> None:
-        """End a run's trial, once it has really begun: on a slow server it may not have done anything yet."""
-        if run_id in self._running and not self._running[run_id].engine.has_begun:
-            asyncio.get_running_loop().call_later(_TRIAL_SECONDS, self._survived, run_id)
-        else:
-            self._end_trial(run_id)
-
-    def _end_trial(self, run_id: UUID) -> None:
-        if self._on_trial == run_id:
-            self._on_trial = None
-            self._is_due.set()
-            # Called by a timer, too, which is no task: Prefect's task group takes none from there.
-            self._trial_ending = asyncio.ensure_future(_logged(self, self._leases.leases.end_trial(str(run_id))))
-
-    async def _flow_of(self, flow_run: FlowRun) -> Flow[..., Any]:
-        """Load a deployment's flow once: another version of the code is another process."""
-        if flow_run.deployment_id is None:
-            raise ValueError("runs of this pool are created from a deployment")
-        if flow_run.deployment_id not in self._flows:
-            deployment = await self.client.read_deployment(flow_run.deployment_id)
-            if deployment.entrypoint is None:
-                raise ValueError("the deployment names no flow")
-            self._flows[flow_run.deployment_id] = load_flow_from_entrypoint(
-                deployment.entrypoint, use_placeholder_flow=False
-            )
-        return self._flows[flow_run.deployment_id]
 
     async def _submit_when_due(self) -> None:
         while True:
@@ -321,7 +262,7 @@ class InProcessWorker(ChoosyWorker):
             pool=self.work_pool.name,
             keeper=self._leases,
             has=lambda run: run.id in self._taken,
-            flow_of=self._flow_of,
+            flow_of=lambda run: self._flows.flow_of(run, self.client),
             attempts=self.settings.run_attempts,
         )
         while not self._is_stopping:

@@ -49,7 +49,7 @@ async def _work(run: Run, request: PipelineRequest) -> None:
     uploads = await patiently(lambda: asyncio.to_thread(planning.look_up, run.store, request, run.policy))
     footage = await tasks.ingest(run, uploads)
     await run.note(media=told(footage))
-    await run.accept(footage)
+    await run.audit.accept(run.request, footage)
 
     run.cut(footage)
     rows = [_row(run, request, footage, engine, segment) for segment in footage.segments or (None,)]

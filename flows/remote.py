@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict
 
 from blocks.job_store import JobStore, JobStoreError
-from blocks.rates import Operation
 from blocks.runpod import RunPodEndpoint
-from blocks.runpod_client import RunPodError, SubmitUnclearError
+from blocks.runpod_client import RunPodError
 from blocks.slots import EndpointSlots
 from blocks.wakes import Waker
 from flows import verdict
@@ -24,20 +23,17 @@ from flows.budget import Budget
 from flows.errors import JobError
 from flows.following import Follower, Report
 from flows.handover import is_handed_back
-from flows.ledger import Cause, JobLedger, Terms
+from flows.ledger import JobLedger
 from flows.order import Clock, Order
 from flows.retrying import RETRIES, Retry, is_of_the_endpoint, is_worth_another_attempt
-from flows.stopping import attempt_end
-from flows.terms import policy_of, terms_of
+from flows.submitting import SUBMIT_SECONDS, Candidates, Submitter
+from flows.terms import terms_of
 from flows.verdict import End
-from gpu_tasks import tracing
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
 from gpu_tasks.contract.jobs import FaceFusionJob, Wav2LipJob, keys_of
 from gpu_tasks.contract.receipts import Claim, Receipt
 from gpu_tasks.storage import ArtifactStore, StorageError
 
-# A submit takes at most this long, its own retries included; an intent that is older is dead.
-SUBMIT_SECONDS = 60.0
 _LONGEST_BACKOFF_SECONDS = 8.0
 
 Charge = Callable[[JobAccount], Awaitable[None]]
@@ -82,13 +78,12 @@ class RemoteJob:
 
     def __post_init__(self) -> None:
         self.task_id = self.budget.task_id
-        self._client = self.endpoint.client()
         self._ledger = JobLedger(self.store, keys_of(self.job), task_id=self.task_id)
+        self._submitter = Submitter(self.job, self.endpoint, self._ledger, self.budget)
+        self._candidates = Candidates(self.endpoint, self._ledger.fingerprint)
         self._account: JobAccount | None = None
         self._tries = 0
         self._refusals = 0
-        self._unfit: set[str] = set()
-        self._endpoints = self.endpoint.endpoints_for(self._ledger.fingerprint)
         self._clock = Clock(self.endpoint, self.order)
 
     async def run(self) -> JobDone:
@@ -129,17 +124,18 @@ class RemoteJob:
                 await self._settle()
             self._check_may_try_again(end)
             await self._pause(end, waker)
-            if (adopted := await self._adopted(end)) is not None:
+            if (adopted := await self._submitter.adopted(end)) is not None:
                 return await self._follow(adopted, waker, is_ours=True)
         terms = terms_of(
             self.job,
             self.endpoint,
-            self._where(),
+            self._candidates.best,
             left_seconds=self._clock.limit.left_seconds,
             counts_money=self.budget.bounds.counts_money,
         )
         async with self._place(terms.endpoint_id, is_in=False):
-            claim = await self._claimed(end, terms)
+            patience = min(self.endpoint.queue_timeout_seconds, self._clock.limit.left_seconds)
+            claim = await self._submitter.claim(end, terms, patience=patience)
             if claim is None:
                 return None
             try:
@@ -151,28 +147,9 @@ class RemoteJob:
                 await self.jobs.wake(self._ledger.fingerprint)
             return await self._follow(submitted, waker, is_ours=True)
 
-    async def _claimed(self, end: End | None, terms: Terms) -> Claim | None:
-        """Reserve and claim the attempt after `end`; None when another run was first."""
-        attempt, cause = (end.attempt + 1, end.cause) if end else (1, Cause.FIRST.value)
-        entry = f"{self.job.stage}/{self._ledger.fingerprint}/{attempt}"
-        await self.budget.reserve(
-            entry,
-            seconds=terms.execution_seconds,
-            usd_per_second=terms.usd_per_second,
-            patience=min(self.endpoint.queue_timeout_seconds, self._clock.limit.left_seconds),
-        )
-        claim = await asyncio.to_thread(self._ledger.claim, attempt, cause, terms)
-        if claim is None:
-            self.budget.yield_to_another(entry)
-        elif end is not None and end.status == verdict.UNCLEAR:
-            # From now on it is superseded: should RunPod have it, its worker finds the newer claim and leaves.
-            unclear = claim.model_copy(update={"attempt": end.attempt})
-            await asyncio.to_thread(self._ledger.ended, attempt_end(unclear, end.status, end.fault))
-        return claim
-
     async def _submitted(self, claim: Claim) -> Claim:
         """Submit an attempt, and write down its job id before anything may interrupt."""
-        submitting = asyncio.ensure_future(self._submit(claim))
+        submitting = asyncio.ensure_future(self._submitter.submit(claim))
         try:
             return await asyncio.shield(submitting)
         except asyncio.CancelledError:
@@ -183,37 +160,16 @@ class RemoteJob:
                     await self._stop(self._follower(submitted, is_ours=True), FaultError(FaultCode.CANCELLED).fault)
             raise
 
-    async def _submit(self, claim: Claim) -> Claim:
-        job = self.job.as_attempt(claim.attempt).model_copy(
-            update={"task_id": self.task_id, "traceparent": tracing.here()}
-        )
-        try:
-            async with asyncio.timeout(SUBMIT_SECONDS):
-                job_id = await self._client.submit(
-                    claim.endpoint_id,
-                    {"job": job.model_dump(mode="json")},
-                    policy=policy_of(claim),
-                    webhook_url=self.endpoint.webhook_for(claim.fingerprint),
-                )
-        except TimeoutError as error:
-            raise SubmitUnclearError(FaultCode.RUNPOD_SUBMIT_FAILED, "It did not answer in time.") from error
-        return await asyncio.to_thread(self._ledger.submitted, claim, job_id)
-
     async def _not_submitted(self, claim: Claim, error: RunPodError) -> End:
-        """Say how a submit failed. Only one that RunPod may have taken counts as an attempt."""
         self._refusals += 1
-        is_unclear = isinstance(error, SubmitUnclearError)
-        status = verdict.UNCLEAR if is_unclear else verdict.NOT_QUEUED
-        if not is_unclear:
-            await asyncio.to_thread(self._ledger.ended, attempt_end(claim, status, error.fault))
+        end = await self._submitter.not_submitted(claim, error)
         await self._settle()
         match RETRIES[error.fault.code]:
             case Retry.NEVER:
                 raise error
             case Retry.ELSEWHERE:
-                self._unfit.add(claim.endpoint_id)
-        cause = Cause.SUBMIT_UNCLEAR.value if is_unclear else error.fault.code.value
-        return End(claim.attempt, error.fault, cause, status, was_queued=False)
+                self._candidates.rule_out(claim.endpoint_id)
+        return end
 
     async def _join(self, claim: Claim, waker: Waker) -> End | Receipt | None:
         """Wait for what an earlier or another run has claimed; None means: look at the bucket again."""
@@ -231,16 +187,6 @@ class RemoteJob:
             return None
         return verdict.without_job(claim.attempt, known)
 
-    async def _adopted(self, end: End) -> Claim | None:
-        """Find out by our own fingerprint what became of a submit whose answer nobody has: did a worker begin it?"""
-        if end.status != verdict.UNCLEAR:
-            return None
-        marker = await asyncio.to_thread(self._ledger.begun, end.attempt)
-        claim = await asyncio.to_thread(self._ledger.newest_claim) if marker else None
-        if marker is None or claim is None or claim.attempt != end.attempt or claim.job_id is not None:
-            return None
-        return await asyncio.to_thread(self._ledger.submitted, claim, marker.job_id)
-
     async def _follow(self, claim: Claim, waker: Waker, *, is_ours: bool) -> End | Receipt:
         self._account = None
         follower = self._follower(claim, is_ours=is_ours)
@@ -256,7 +202,7 @@ class RemoteJob:
             self._tries += 1
             await self._settle()
         if isinstance(outcome, End) and is_of_the_endpoint(outcome.fault.code):
-            self._unfit.add(claim.endpoint_id)
+            self._candidates.rule_out(claim.endpoint_id)
         return outcome
 
     def _follower(self, claim: Claim, *, is_ours: bool) -> Follower:
@@ -316,19 +262,13 @@ class RemoteJob:
             self._clock.check(self.job.stage)
             yield
 
-    def _where(self) -> str:
-        """Return the endpoint to submit to: the first that is not known to be unfit, and that answers."""
-        fit = [one for one in self._endpoints if one not in self._unfit] or [self.endpoint.endpoint_id]
-        answering = [one for one in fit if not self._client.circuit(one, Operation.RUN).rest_seconds]
-        return (answering or fit)[0]
-
     def _check_may_try_again(self, end: End) -> None:
         """Raises JobError when another attempt would not help, or is one too many."""
         if end.is_foreign and self._tries < self.max_attempts:
             return
         match RETRIES[end.fault.code]:
             case Retry.ELSEWHERE:
-                may = any(one not in self._unfit for one in self._endpoints)
+                may = self._candidates.has_another
             case Retry.WAIT if not end.was_queued:
                 may = self._clock.is_patient
             case _:
@@ -345,6 +285,6 @@ class RemoteJob:
         await waker.wait(0)
         await waker.wait(min(_LONGEST_BACKOFF_SECONDS, 2.0 ** (rounds - 1), self._clock.limit.left_seconds))
         # While nobody is answered, nobody claims: every refused submit would leave a claim behind.
-        while self._clock.is_patient and (resting := self._client.circuit(self._where(), Operation.RUN).rest_seconds):
+        while self._clock.is_patient and (resting := self._candidates.rest_seconds):
             self._clock.check(self.job.stage)
             await asyncio.sleep(min(resting, _LONGEST_BACKOFF_SECONDS))

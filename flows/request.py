@@ -158,4 +158,4 @@ def beyond(request: PipelineRequest, engine: Engine) -> FaultError | None:
 
 def _refusal_of(gaps: Iterator[tuple[str, str]]) -> FaultError | None:
     gap = next(gaps, None)
-    return FaultError(FaultCode.OPTION_UNSUPPORTED, f"{gap[0]}: {gap[1]}") if gap else None
+    return FaultError(FaultCode.OPTION_UNSUPPORTED, f"{gap[0]}: {gap[1]}", field=gap[0]) if gap else None

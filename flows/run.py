@@ -1,7 +1,6 @@
 """What one run works with: the blocks as they are now, and its record."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -10,15 +9,14 @@ from typing import Any
 from prefect.runtime import flow_run
 
 from blocks import record_changes
-from blocks.audit import AuditLog
 from blocks.job_store import JobStoreError
 from blocks.key_refusal import note_key_refused
 from blocks.patience import patiently
 from blocks.runpod import RunPodEndpoint
-from blocks.runpod_client import JobStatus
-from flows import alerts
 from flows.accounts import JobAccount, Spent
+from flows.alerts import QueueWatch
 from flows.announcing import announce
+from flows.auditing import RunAudit
 from flows.board import Board
 from flows.budget import Budget
 from flows.documents import Blocks, signing_of
@@ -32,10 +30,8 @@ from flows.progress import Course
 from flows.recording import RunRecord
 from flows.remote import JobDone
 from flows.request import PipelineRequest
-from flows.signing import Published
 from flows.standing import Standing
-from gpu_tasks.contract.audit import AuditEvent, AuditFact
-from gpu_tasks.contract.consent import DeclaredConsent, consent_to_record
+from gpu_tasks.contract.consent import DeclaredConsent
 from gpu_tasks.contract.faults import Fault, FaultCode, FaultError
 from gpu_tasks.contract.jobs import Engine, FaceFusionJob, Stage, Wav2LipJob
 from gpu_tasks.contract.lineage import lineage_key
@@ -51,15 +47,11 @@ class Run:
     ) -> None:
         self.task_id = task_id
         self.request = request
-        self._declared = consent
         self.media = blocks.media
         self.store = blocks.media.store()
         self.jobs = blocks.jobs
         self.policy = blocks.policy
         self.signing = signing_of(blocks.provenance)
-        self.consent_id: str | None = None
-        self._consent_policy = blocks.provenance.consent
-        self._audit = AuditLog(self.store)
         self._endpoints = {Stage.WAV2LIP: blocks.wav2lip, Stage.FACEFUSION: blocks.facefusion}
         self.budget = Budget(blocks.policy, blocks.jobs, self.store, task_id)
         self._paid: dict[tuple[str, str], Spent] = {}
@@ -67,10 +59,10 @@ class Run:
         self.lanes = Lanes(blocks.policy.max_segments_per_endpoint)
         self._standing = Standing(task_id, request.gpu_stages)
         self._begun: set[Stage] = set()
-        self._queued_since: dict[Stage, float] = {}
-        self._stuck: set[Stage] = set()
+        self._queue = QueueWatch(task_id, blocks.policy.queue_alert_seconds)
         first = record_changes.queued(task_id, request.model_dump(mode="json"), now=datetime.now(UTC))
         self.record = RunRecord(blocks.jobs, first, blocks.media.public_url)
+        self.audit = RunAudit(self.record, self.store, blocks.provenance, consent)
         self.board = Board(task_id, request, flow_run.tags)
 
     def engine(self) -> Engine:
@@ -99,55 +91,6 @@ class Run:
         is_swap = has_key and stage is Stage.FACEFUSION
         raise PipelineError(
             FaultCode.FACEFUSION_NOT_CONFIGURED if is_swap else FaultCode.RUNPOD_NOT_CONFIGURED, stage=stage
-        )
-
-    async def accept(self, footage: Footage) -> None:
-        """Write into the audit chain what this run is about to do with whose media, before anything is paid for.
-
-        The inputs are named by the digests of the bytes that were handed in: their owner has no others.
-
-        Raises:
-            FaultError: CONSENT_REQUIRED when a declaration of consent is required and missing.
-        """
-        known = self.record.record.provenance
-        # The door has declared it already; only a run that an operator started in Prefect brings it here.
-        recorded = None if self._declared else consent_to_record(self.request.consent, self._consent_policy)
-        named = self._declared or recorded
-        # A run that is taken up again has been accepted, under the id in its record.
-        self.consent_id = known.get("consent_id") or (named.id if named else None)
-        if known.get("accepted"):
-            return
-        fact = AuditFact(
-            event=AuditEvent.RUN_ACCEPTED,
-            task_id=self.task_id,
-            inputs=footage.handed_in.all,
-            consent=recorded,
-            consent_id=self.consent_id,
-        )
-        entry = await patiently(lambda: asyncio.to_thread(self._audit.append, fact))
-        declared_in = self._declared.entry if self._declared else (entry.key if recorded else None)
-        consent = {"consent_id": self.consent_id, "consent_entry": declared_in}
-        await self.note(provenance={"accepted": entry.key, **consent})
-
-    async def sign(self, published: Published) -> None:
-        """Write into the audit chain, and tell readers, that a signed file leaves.
-
-        A file that an earlier try has put there is written down now, unless that try came so far.
-        """
-        artifact = published.artifact
-        if artifact.key in self.record.record.provenance.get("signed", {}):
-            return
-        fact = AuditFact(event=AuditEvent.OUTPUT_SIGNED, task_id=self.task_id, outputs=(artifact.sha256,))
-        entry = await patiently(lambda: asyncio.to_thread(self._audit.append, fact))
-        report = published.report.model_dump(mode="json") if published.report else {}
-        told = {"audit": entry.key, "sha256": artifact.sha256, **report}
-        # Result and intermediate are signed side by side: each adds to what is there by then.
-        await self.record.change(
-            lambda record: record_changes.noted(
-                record,
-                now=datetime.now(UTC),
-                provenance={"signed": {**record.provenance.get("signed", {}), artifact.key: told}},
-            )
         )
 
     @property
@@ -203,7 +146,7 @@ class Run:
         standing = self._standing
         standing.hear(job.stage, job.segment, news)
         await self.note(details=standing.details(job.stage))
-        self._watch_queue(job, news)
+        self._queue.hear(job.stage, news)
         if (progress := news.progress) is None:
             return
         message = progress.message or f"{progress.done} of {progress.total}"
@@ -226,16 +169,6 @@ class Run:
         if is_over:
             # Segments that were quicker are in the next stage already; from now on it is what the run waits for.
             await self._enter_focus()
-
-    def _watch_queue(self, job: Wav2LipJob | FaceFusionJob, news: JobNews) -> None:
-        """Tell Prefect's automations, once per stage, that a job waits too long for a GPU worker."""
-        if news.status is not JobStatus.IN_QUEUE:
-            self._queued_since.pop(job.stage, None)
-            return
-        since = self._queued_since.setdefault(job.stage, time.monotonic())
-        if job.stage not in self._stuck and time.monotonic() - since > self.policy.queue_alert_seconds:
-            self._stuck.add(job.stage)
-            alerts.job_is_stuck(news.claim.endpoint_id, news.job_id, self.task_id, since=since)
 
     async def _enter_focus(self) -> None:
         focus = self._standing.focus

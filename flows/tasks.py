@@ -91,7 +91,7 @@ async def publish(
 ) -> ResultRecord:
     """Sign the result, and the intermediate if it is kept, and put them under their final keys."""
     files = leaving(
-        run.request, footage, whole.artifact, lip_synced, parts[0], task_id=run.task_id, consent_id=run.consent_id
+        run.request, footage, whole.artifact, lip_synced, parts[0], task_id=run.task_id, consent_id=run.audit.consent_id
     )
     result, *kept = await _all(_published(run, file) for file in files if file is not None)
     return result_of(whole, parts[0].last.receipt.encoder, result, *kept)
@@ -162,7 +162,7 @@ async def _all(works: Iterable[Awaitable[R]]) -> list[R]:
 
 async def _published(run: Run, publication: signing.Publication) -> signing.Published:
     published = await CPU_POOL.run(signing.publish, publication, run.signing, run.media.settings())
-    await run.sign(published)
+    await run.audit.sign(published)
     return published
 
 

@@ -183,6 +183,19 @@ class ArtifactStore(Presigner):
         except ValidationError as error:
             raise StorageError(FaultCode.OBJECT_CORRUPT, f"{key} holds no {kind.__name__}.") from error
 
+    def put_bytes(self, key: str, body: bytes, media_type: str) -> None:
+        """Store a few bytes, overwriting what is there."""
+        self._put(key, body, media_type)
+
+    def read_bytes(self, key: str) -> bytes:
+        """Return the whole object.
+
+        Raises:
+            StorageError: OBJECT_MISSING or STORAGE_UNAVAILABLE.
+        """
+        with answered(key), closing(self._client.get_object(Bucket=self._bucket, Key=key)["Body"]) as body:
+            return body.read()
+
     def copy(self, source_key: str, key: str) -> None:
         """Copy inside the bucket, media type and metadata included, overwriting `key`.
 

@@ -1,6 +1,9 @@
 """The API as the page uses it: the client's calls, and what only a page asks."""
 
+from typing import Any
+
 import httpx
+from pydantic import BaseModel
 
 from api_shim import calls
 from api_shim.client import AsyncClient
@@ -8,14 +11,16 @@ from api_shim.wire import Intent, PresignRequest
 from gpu_tasks.contract.faults import FaultCode
 
 
+class _Document(BaseModel):
+    paths: dict[str, Any]
+
+
 class Door(AsyncClient):
     """One per process: all sessions share its connections."""
 
     async def routes(self) -> frozenset[str]:
         """Return the paths that the service documents: an older one has fewer."""
-        answer = await self._send(calls.Call("GET", "/openapi.json"))
-        calls.raise_for_error(answer)
-        return frozenset(answer.json()["paths"])
+        return frozenset((await self._ask(calls.Call("GET", "/openapi.json", _Document))).paths)
 
     async def bucket_origin(self) -> str:
         """Return scheme, host and port under which browsers reach the bucket."""

@@ -103,7 +103,7 @@ def consent_to_record(consent: Consent | None, policy: ConsentPolicy) -> Recorde
         return None
     if consent is None:
         if policy is ConsentPolicy.REQUIRED:
-            raise FaultError(FaultCode.CONSENT_REQUIRED)
+            raise FaultError(FaultCode.CONSENT_REQUIRED, field="consent")
         return None
     return RecordedConsent.of(consent)
 

@@ -188,12 +188,15 @@ def resolve_engine(
     lacking = sorted(set(stages) - set(neural))
     if choice is EngineChoice.NEURAL or (choice is EngineChoice.AUTO and neural_ready and not lacking):
         if lacking:
-            raise FaultError(FaultCode.ENGINE_UNAVAILABLE, f"There is no neural engine for {lacking[0]} yet.")
+            raise FaultError(
+                FaultCode.ENGINE_UNAVAILABLE, f"There is no neural engine for {lacking[0]} yet.", field="engine"
+            )
         return Engine.NEURAL
     if not draft_allowed:
         raise FaultError(
             FaultCode.ENGINE_UNAVAILABLE,
             "The draft engine is switched off here; set LIPSWAP_ALLOW_DRAFT=true, or LIPSWAP_NEURAL_READY=true where "
             "the endpoints have models.",
+            field="engine",
         )
     return Engine.DRAFT

@@ -168,6 +168,38 @@ async def test_a_wrong_key_is_refused_where_everybody_is_let_in(http: httpx.Asyn
     assert (await http.get("/tasks")).status_code == 200
 
 
+async def test_a_key_that_is_revoked_hears_no_more(
+    environment: Environment, ring: KeyRing, body: Body, flow: PlayedFlow
+) -> None:
+    revoked, stays = (ring.create(name, scopes=tuple(Scope)) for name in ("revoked", "stays"))
+    with shim_thread(settings_of({**environment, "LIPSWAP_API_HEARTBEAT_SECONDS": "0.3"})) as url:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            task_id = (await client.post("/run", json=body, headers=bearing(revoked))).json()["task_id"]
+            heard: dict[str, list[str]] = {made.key.name: [] for made in (revoked, stays)}
+
+            async def listen(made: Created) -> None:
+                async with client.stream("GET", f"/events/{task_id}", headers=bearing(made)) as answer:
+                    async for line in answer.aiter_lines():
+                        heard[made.key.name].append(line)
+
+            waiting = asyncio.create_task(
+                client.get(f"/status/{task_id}", params={"wait": "true"}, headers=bearing(revoked))
+            )
+            cut_off, listening = (asyncio.create_task(listen(made)) for made in (revoked, stays))
+            await await_until(lambda: all(heard.values()), seconds=20, what="both listen")
+            ring.revoke(revoked.key.id)
+            async with asyncio.timeout(20):
+                await cut_off
+            assert not listening.done()
+            await flow.complete(task_id)
+            async with asyncio.timeout(20):
+                await listening
+            assert "event: end" in heard["stays"]
+            assert "event: end" not in heard["revoked"]
+            assert (await waiting).status_code == 401
+            assert (await client.get(f"/events/{task_id}", headers=bearing(revoked))).status_code == 401
+
+
 async def test_the_bucket_holds_no_secret_and_when_a_key_was_used(
     door: httpx.AsyncClient, ring: KeyRing, bucket: ArtifactStore
 ) -> None:

@@ -85,7 +85,7 @@ async def test_the_document_names_every_status_a_route_uses(http: httpx.AsyncCli
         "get /events/{task_id}": door | {"200", "404", "422"},
         "get /webhooks/{task_id}": door | {"200", "404", "422"},
         "post /webhooks/{task_id}/{delivery_id}/replay": door | {"202", "404", "422"},
-        "post /hooks/runpod/{token}": {"200", "404", "413", "422"},
+        "post /hooks/runpod/{token}": {"200", "404", "408", "413", "422"},
         "get /metrics": {"200", "401", "403", "429"},
         "get /health": {"200"},
         "get /health/ready": {"200", "503"},

@@ -1,6 +1,8 @@
 """The examples of the OpenAPI document: every JSON body has one, and each is taken as it stands."""
 
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +14,7 @@ from tests.api.shim import HOOK_TOKEN, Environment, settings_of, shim_thread
 
 # Small flows answer these; nobody plays them here, so the question waits for its whole deadline.
 ASKED = frozenset({"/faces", "/preview", "/estimate", "/verify"})
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "api.md"
 MEGABYTES = str(800 * 1024 * 1024)
 
 
@@ -33,6 +36,14 @@ async def test_every_body_has_an_example_in_the_document(http: httpx.AsyncClient
         if "application/json" in operation.get("requestBody", {}).get("content", {})
     }
     assert found == dict(EXAMPLES)
+
+
+async def test_the_documentation_calls_every_route(http: httpx.AsyncClient) -> None:
+    text = DOCUMENTATION.read_text(encoding="utf-8").replace("\\\n", "")
+    called = re.findall(r"curl .*\$API(/[^\s\"'?]*)", text)
+    paths = (await http.get("/openapi.json")).json()["paths"]
+    patterns = {path: re.compile(re.sub(r"\{\w+\}", r"\\$\\w+", path)) for path in paths}
+    assert [path for path, pattern in patterns.items() if not any(map(pattern.fullmatch, called))] == []
 
 
 @pytest.mark.parametrize("path", EXAMPLES)

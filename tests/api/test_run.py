@@ -102,7 +102,7 @@ SWAP: Body = {"source_keys": ["uploads/source/s.png"]}
         ({"output_key": "uploads/video/mine.mp4"}, "request_invalid", "output_key"),
         ({"source_keys": ["uploads/source/s.png"] * 17}, "request_invalid", "source_keys"),
         ({"engine": "quantum"}, "request_invalid", "engine"),
-        ({"consent": {"who": "a\0b"}}, "request_invalid", "cannot be stored"),
+        ({"consent": {"who": "a\0b"}}, "request_invalid", "consent.who: a text"),
         ({"consent": {"who": "\ud800"}}, "request_invalid", "cannot be stored"),
         ({"audio_base64": "UklGRg=="}, "request_invalid", "not both"),
         ({"audio_key": None, "audio_base64": "***"}, "request_invalid", "audio_base64"),
@@ -127,8 +127,9 @@ async def test_a_bad_request_is_refused_with_a_code_and_the_field(
     content = json.dumps({**body, **change}).encode()
     answer = await http.post("/run", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422, answer.text
-    assert set(answer.json()) - {"field"} == {"error", "detail", "stage", "retryable"}
+    assert set(answer.json()) == {"error", "detail", "stage", "retryable", "field"}
     assert answer.json()["error"] == code
+    assert answer.json()["field"].partition(".")[0] in {*change, "body"}
     assert named in answer.json()["detail"]
 
 
@@ -136,7 +137,7 @@ async def test_a_bad_request_is_refused_with_a_code_and_the_field(
 async def test_what_is_no_json_object_is_refused(http: httpx.AsyncClient, content: bytes) -> None:
     answer = await http.post("/run", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
-    assert answer.json()["error"] == "request_invalid"
+    assert (answer.json()["error"], answer.json()["field"]) == ("request_invalid", "body")
 
 
 async def test_a_body_of_20_mb_is_refused_by_its_length_and_by_counting(http: httpx.AsyncClient) -> None:

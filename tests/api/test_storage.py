@@ -53,7 +53,7 @@ async def test_what_could_run_in_a_browser_is_stored_as_plain_bytes(http: httpx.
 
 async def test_a_file_of_zero_bytes_is_refused(http: httpx.AsyncClient) -> None:
     answer = await http.post("/storage/upload", files={"file": ("a.wav", b"", "audio/wav")})
-    assert (answer.status_code, answer.json()["error"]) == (422, "object_empty")
+    assert (answer.status_code, answer.json()["error"], answer.json()["field"]) == (422, "object_empty", "file")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ async def test_a_file_of_zero_bytes_is_refused(http: httpx.AsyncClient) -> None:
 )
 async def test_a_prefix_outside_the_uploads_is_refused(http: httpx.AsyncClient, prefix: str) -> None:
     answer = await http.post("/storage/upload", files={"file": ("a.wav", b"x", "audio/wav")}, data={"prefix": prefix})
-    assert (answer.status_code, answer.json()["error"]) == (422, "key_not_allowed")
+    assert (answer.status_code, answer.json()["error"], answer.json()["field"]) == (422, "key_not_allowed", "prefix")
 
 
 async def test_a_form_without_a_file_is_refused_with_the_name_of_the_field(http: httpx.AsyncClient) -> None:
@@ -72,7 +72,7 @@ async def test_a_form_without_a_file_is_refused_with_the_name_of_the_field(http:
 
 async def test_a_file_larger_than_its_kind_may_be_is_refused(http: httpx.AsyncClient) -> None:
     answer = await http.post("/storage/upload", files={"file": ("s.png", b"x" * 5000, "image/png")})
-    assert (answer.status_code, answer.json()["error"]) == (413, "object_too_large")
+    assert (answer.status_code, answer.json()["error"], answer.json()["field"]) == (413, "object_too_large", "file")
 
 
 async def test_a_body_larger_than_any_file_may_be_is_cut_off_while_it_streams(http: httpx.AsyncClient) -> None:
@@ -144,6 +144,7 @@ async def test_a_bad_presign_request_is_refused_with_a_code(
 ) -> None:
     answer = await http.post("/storage/presign", json=asked)
     assert (answer.status_code, answer.json()["error"]) == (status, code)
+    assert answer.json()["field"] in {*asked, "key"}
 
 
 def test_a_result_can_be_downloaded(bucket: ArtifactStore, shim: tuple[str, object]) -> None:

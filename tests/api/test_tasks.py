@@ -4,14 +4,16 @@ import asyncio
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from prefect.client.orchestration import PrefectClient
 from prefect.states import Completed, Failed
 from redis.asyncio import Redis
 
 from blocks.audit import AuditLog
+from blocks.tags import label_tag
 from gpu_tasks.contract.artifacts import AUDIT
 from gpu_tasks.contract.audit import AuditEntry, AuditEvent
 from gpu_tasks.contract.faults import FaultCode
@@ -249,6 +251,34 @@ async def test_a_deleted_task_is_gone_with_what_only_it_needed(
     entries = [bucket.read_json(key, AuditEntry) for key in bucket.keys(AUDIT) if not key.endswith("tip.json")]
     assert any(entry and entry.event is AuditEvent.OUTPUT_DELETED and entry.task_id == task_id for entry in entries)
     assert AuditLog(bucket).verify_chain().is_whole
+
+
+async def test_a_task_of_a_version_that_knew_other_fields_is_listed_and_deleted(
+    http: httpx.AsyncClient, flow: PlayedFlow, prefect: PrefectClient, deployment: UUID, bucket: ArtifactStore
+) -> None:
+    upload = f"uploads/video/{uuid4().hex}.mp4"
+    bucket.put_stream(BytesIO(b"bytes"), upload, "application/octet-stream")
+    label = uuid4().hex
+    request = {"target_key": upload, "wav2lip": {"speed": 2}, "labels": {"test": label}, "colour": "red"}
+    run = await prefect.create_flow_run_from_deployment(
+        deployment, parameters={"request": request, "consent": None}, tags=[label_tag("test", label)]
+    )
+    await flow.set_state(str(run.id), Failed())
+    assert [task["request"] for task in await listed(http, label=f"test:{label}")] == [request]
+    again = await http.post(f"/tasks/{run.id}/rerun")
+    assert (again.status_code, again.json()["field"]) == (422, "wav2lip.speed")
+    answer = await http.delete(f"/tasks/{run.id}")
+    assert (answer.status_code, answer.json()["uploads"]) == (200, [upload]), answer.text
+    assert bucket.head(upload) is None
+
+
+async def test_many_who_delete_one_task_at_once_are_told_that_it_is_gone(
+    http: httpx.AsyncClient, flow: PlayedFlow, body: Body
+) -> None:
+    task_id = await completed(http, flow, body)
+    answers = await asyncio.gather(*(http.delete(f"/tasks/{task_id}") for _ in range(6)))
+    assert {answer.status_code for answer in answers} <= {200, 404}, [answer.text for answer in answers]
+    assert (await http.get(f"/status/{task_id}")).status_code == 404
 
 
 async def test_a_result_that_an_unfinished_task_reads_stays(

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed
 
 from api_shim.client import ApiError, AsyncClient
@@ -77,11 +78,27 @@ async def test_a_flow_that_crashed_is_not_waited_for(
     assert (answer.status_code, answer.json()["error"]) == (503, "orchestrator_unavailable")
 
 
-def test_a_caller_is_not_kept_for_ever(environment: Environment, keys: dict[str, str]) -> None:
-    settings = settings_of({**environment, "LIPSWAP_API_MAX_ANSWER_SECONDS": "0.5"})
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("is_begun", [False, True])
+async def test_a_caller_is_not_kept_for_ever_and_nobody_begins_what_nobody_waits_for(
+    environment: Environment,
+    prefect: PrefectClient,
+    flow: PlayedFlow,
+    before: set[UUID],
+    *,
+    is_begun: bool,
+) -> None:
+    settings = settings_of({**environment, "LIPSWAP_API_MAX_ANSWER_SECONDS": "1.5"})
     with shim_thread(settings) as url:
-        answer = httpx.post(f"{url}/verify", json={"key": keys["target_key"]})
+        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+            asking = asyncio.create_task(http.post("/verify", json={"key": "uploads/video/t.mp4"}))
+            run_id = await new_run(prefect, before)
+            if is_begun:
+                await flow.start(str(run_id))
+            answer = await asking
     assert (answer.status_code, answer.json()["error"]) == (504, "deadline_exceeded")
+    left = (await prefect.read_flow_run(run_id)).state_type
+    assert left is (StateType.RUNNING if is_begun else StateType.CANCELLED)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def place_of(boundary: Boundary) -> tuple[Any, str]:
     """Return whose method has just returned at a boundary."""
     from blocks.runpod_client import RunPodClient  # noqa: PLC0415  # the same
     from flows import tasks  # noqa: PLC0415  # Prefect is not for the processes of the CPU pool
+    from flows.auditing import RunAudit  # noqa: PLC0415  # the same
     from flows.ledger import JobLedger  # noqa: PLC0415  # the same
     from flows.recording import RunRecord  # noqa: PLC0415  # the same
     from flows.remote import RemoteJob  # noqa: PLC0415  # the same
@@ -35,13 +36,13 @@ def place_of(boundary: Boundary) -> tuple[Any, str]:
 
     return {
         Boundary.BEGUN: (RunRecord, "begin"),
-        Boundary.INGESTED: (Run, "accept"),
+        Boundary.INGESTED: (RunAudit, "accept"),
         Boundary.CLAIMED: (JobLedger, "claim"),
         Boundary.SUBMITTED: (RunPodClient, "submit"),
         Boundary.NAMED: (JobLedger, "submitted"),
         Boundary.DONE: (RemoteJob, "run"),
         Boundary.SETTLED: (Run, "settle"),
         Boundary.ASSEMBLED: (tasks, "leaving"),
-        Boundary.SIGNED: (Run, "sign"),
+        Boundary.SIGNED: (RunAudit, "sign"),
         Boundary.RECORDED: (Run, "complete"),
     }[boundary]
