@@ -143,7 +143,10 @@ def _sentence(doing: str, bucket: str, code: str, status: int) -> str:
                 "(Object Read & Write for the product, Admin Read & Write for `lipswap bucket prepare`)."
             )
         case _:
-            return f"The store refuses to {doing} of {bucket} with status {status} ({code})."
+            return (
+                f"The store refuses to {doing} of {bucket} with status {status} ({code}); check R2_ENDPOINT, and "
+                "R2_ACCESS_KEY_ID with R2_SECRET_ACCESS_KEY."
+            )
 
 
 def _or_none(ask: Any) -> list[Any]:  # noqa: ANN401  # boto3's own types differ

@@ -6,7 +6,7 @@ PGPASSWORD=$(cat "${PGPASSWORD_FILE:-/run/secrets/postgres_password}")
 export PGPASSWORD
 folder=${BACKUPS:-/backups}
 name=$folder/prefect-$(date -u +%Y%m%dT%H%M%SZ).dump
-# A dump holds every secret of the blocks and the key they are encrypted with.
+# A dump holds requests, labels and, encrypted, what blocks hold.
 umask 077
 pg_dump --format=custom --file="$name.part"
 pg_restore --list "$name.part" >/dev/null

@@ -40,9 +40,16 @@ def make(folder: Path) -> tuple[str, ...]:
     _write(folder / "webhook_secret", f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")
     # For people at the page; programs have keys of their own.
     _once(folder / "page_password")
+    # Empty unless people sign in with an OAuth provider (docs/page.md).
+    _write(folder / "oauth_secret", "")
     # Two pages behind one address must know each other's cookies.
     _once(folder / "page_cookie_secret")
     _write(folder / "prefect_auth", f"operator:{secrets.token_urlsafe(24)}")
+    # Of the same login; Prometheus takes it by itself.
+    login = (folder / "prefect_auth").read_text(encoding="utf-8").strip()
+    _write(folder / "prefect_password", login.partition(":")[2])
+    # In the form in which Prefect takes it (Fernet). Losing it is losing what blocks hold in secret.
+    _write(folder / "prefect_encryption_key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
     _once(folder / "grafana_password")
     if not (folder / "authority.pem").exists():
         _certificates(folder, "redis")

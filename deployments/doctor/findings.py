@@ -40,6 +40,7 @@ class ProductionCheck(StrEnum):
     LIFECYCLE = "lifecycle"
     REDIS = "redis"
     PREFECT = "prefect"
+    ENCRYPTION = "encryption"
     ORCHESTRATOR = "orchestrator"
     LIP_SYNC = "lip_sync"
     FACE_SWAP = "face_swap"

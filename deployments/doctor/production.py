@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from cryptography.fernet import Fernet
 from pydantic import ValidationError
 
 from api_shim.settings import ShimSettings
@@ -15,7 +16,14 @@ from blocks.secret_blocks import SUFFIX, SecretBlockError
 from deployments.bucket.errors import BucketError
 from deployments.bucket.preparing import Bucket, Part
 from deployments.doctor.findings import Finding, ProductionCheck, fine, notice, problem
-from deployments.doctor.remote import clock_skew_seconds, days_left, prefect_state, preflight_is_allowed, redis_answers
+from deployments.doctor.remote import (
+    PrefectState,
+    clock_skew_seconds,
+    days_left,
+    prefect_state,
+    preflight_is_allowed,
+    redis_answers,
+)
 from deployments.fleet.declaration import Declaration
 from deployments.wording.messages import Message
 from gpu_tasks.contract.faults import FaultError
@@ -49,7 +57,7 @@ def examine_production(environment: Mapping[str, str], declaration: Declaration)
     yield fine(ProductionCheck.VARIABLES, Message.VARIABLES_RIGHT)
     yield from _look_at_bucket(settings, declaration)
     yield _look_at_redis(settings)
-    yield from _look_at_prefect()
+    yield from _look_at_prefect(environment)
     for stage, check in _STAGE_CHECKS.items():
         yield asyncio.run(_look_at_endpoint(settings, stage, check))
     yield _look_at_signing(signing)
@@ -126,8 +134,9 @@ def _look_at_redis(settings: ShimSettings) -> Finding:
     return fine(ProductionCheck.REDIS, Message.REDIS_WORKS)
 
 
-def _look_at_prefect() -> Iterator[Finding]:
+def _look_at_prefect(environment: Mapping[str, str]) -> Iterator[Finding]:
     state = asyncio.run(prefect_state())
+    yield _look_at_encryption(environment, state)
     if state.reason:
         yield problem(ProductionCheck.PREFECT, Message.DETAIL, Message.PREFECT_FIX, detail=state.reason)
         return
@@ -143,6 +152,22 @@ def _look_at_prefect() -> Iterator[Finding]:
         yield problem(
             ProductionCheck.ORCHESTRATOR, Message.ORCHESTRATORS, Message.ORCHESTRATORS_FIX, count=state.workers
         )
+
+
+def _look_at_encryption(environment: Mapping[str, str], state: PrefectState) -> Finding:
+    """Look at the key of Prefect's blocks: which one its servers use nobody can ask them, only whether it fits."""
+    key = environment.get("PREFECT_SERVER_ENCRYPTION_KEY")
+    if not state.can_decrypt:
+        return problem(ProductionCheck.ENCRYPTION, Message.ENCRYPTION_MISFITS, Message.ENCRYPTION_MISFITS_FIX)
+    if environment.get("PREFECT_API_KEY"):
+        return fine(ProductionCheck.ENCRYPTION, Message.ENCRYPTION_CLOUD)
+    if not key:
+        return problem(ProductionCheck.ENCRYPTION, Message.ENCRYPTION_UNSET, Message.ENCRYPTION_FIX)
+    try:
+        Fernet(key)
+    except ValueError:
+        return problem(ProductionCheck.ENCRYPTION, Message.ENCRYPTION_WRONG, Message.ENCRYPTION_FIX)
+    return fine(ProductionCheck.ENCRYPTION, Message.ENCRYPTION_RIGHT)
 
 
 async def _look_at_endpoint(settings: ShimSettings, stage: Stage, check: ProductionCheck) -> Finding:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -76,12 +77,13 @@ class PrefectState(NamedTuple):
     version: str = ""
     missing: Sequence[str] = ()
     workers: int = 0
+    can_decrypt: bool = True
 
 
 async def prefect_state() -> PrefectState:
     """Ask the server that the environment names for its version, the deployments and the workers that beat lately."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415  # seconds, and after all cheap questions
-    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415  # the same
+    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError  # noqa: PLC0415  # the same
 
     try:
         async with get_client(httpx_settings={"timeout": _SECONDS}) as client:
@@ -97,9 +99,17 @@ async def prefect_state() -> PrefectState:
             for pool in await client.read_work_pools():
                 beats = [worker.last_heartbeat_time for worker in await client.read_workers_for_work_pool(pool.name)]
                 workers += sum(1 for beat in beats if beat and beat > lately)
+            try:
+                await client.read_block_documents(limit=1)
+                can_decrypt = True
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code != HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
+                # All that its database can be asked it has answered by now; a document alone needs the key.
+                can_decrypt = False
     except httpx.HTTPError as error:
         return PrefectState(reason=reason_of(error))
-    return PrefectState(version=version, missing=missing, workers=workers)
+    return PrefectState(version=version, missing=missing, workers=workers, can_decrypt=can_decrypt)
 
 
 def days_left(address: str) -> int | str:

@@ -191,6 +191,7 @@ ENGLISH: Mapping[Message, str] = {
     Message.CHECK_LIFECYCLE: "lifecycle",
     Message.CHECK_REDIS: "Redis",
     Message.CHECK_PREFECT: "Prefect",
+    Message.CHECK_ENCRYPTION: "secrets in Prefect",
     Message.CHECK_ORCHESTRATOR: "orchestrator",
     Message.CHECK_LIP_SYNC: "lip-sync endpoint",
     Message.CHECK_FACE_SWAP: "face-swap endpoint",
@@ -223,6 +224,21 @@ ENGLISH: Mapping[Message, str] = {
     Message.PREFECT_FIX: "Correct PREFECT_API_URL (and PREFECT_API_AUTH_STRING), or start the server.",
     Message.PREFECT_LACKS: "missing: {names}",
     Message.PREFECT_LACKS_FIX: "Run `lipswap deploy prefect`.",
+    Message.ENCRYPTION_RIGHT: "a key is set, and the server reads its blocks",
+    Message.ENCRYPTION_CLOUD: "Prefect Cloud keeps them",
+    Message.ENCRYPTION_UNSET: (
+        "PREFECT_SERVER_ENCRYPTION_KEY is not set: the key of all blocks lies beside them in the database"
+    ),
+    Message.ENCRYPTION_WRONG: "PREFECT_SERVER_ENCRYPTION_KEY is not 32 bytes in URL-safe base64",
+    Message.ENCRYPTION_FIX: (
+        "Give Prefect's servers and this command the same PREFECT_SERVER_ENCRYPTION_KEY, before the first start or as "
+        "docs/deploy.md says for a database that has begun without."
+    ),
+    Message.ENCRYPTION_MISFITS: "the server cannot decrypt its blocks",
+    Message.ENCRYPTION_MISFITS_FIX: (
+        "Give Prefect's servers the PREFECT_SERVER_ENCRYPTION_KEY that the blocks were written with, or delete the "
+        "blocks and run `lipswap deploy prefect`."
+    ),
     Message.ORCHESTRATORS: "{count} at work",
     Message.ORCHESTRATORS_FIX: "Start one: python -m flows.worker.",
     Message.ENDPOINT_UNSET: "{name} is not set",

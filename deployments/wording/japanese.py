@@ -197,6 +197,7 @@ JAPANESE: Mapping[Message, str] = {
     Message.CHECK_LIFECYCLE: "ライフサイクル",
     Message.CHECK_REDIS: "Redis",
     Message.CHECK_PREFECT: "Prefect",
+    Message.CHECK_ENCRYPTION: "Prefect のシークレット",
     Message.CHECK_ORCHESTRATOR: "オーケストレーター",
     Message.CHECK_LIP_SYNC: "リップシンクのエンドポイント",
     Message.CHECK_FACE_SWAP: "顔差し替えのエンドポイント",
@@ -230,6 +231,21 @@ JAPANESE: Mapping[Message, str] = {
     Message.PREFECT_FIX: "PREFECT_API_URL（と PREFECT_API_AUTH_STRING）を直すか、サーバーを起動してください。",
     Message.PREFECT_LACKS: "未登録: {names}",
     Message.PREFECT_LACKS_FIX: "`lipswap deploy prefect` を実行してください。",
+    Message.ENCRYPTION_RIGHT: "暗号鍵が設定され、サーバーはブロックを読めます",
+    Message.ENCRYPTION_CLOUD: "Prefect Cloud が保管しています",
+    Message.ENCRYPTION_UNSET: (
+        "PREFECT_SERVER_ENCRYPTION_KEY が未設定です。全ブロックの暗号鍵が同じデータベースにあります"
+    ),
+    Message.ENCRYPTION_WRONG: "PREFECT_SERVER_ENCRYPTION_KEY が 32 バイトの URL セーフ base64 ではありません",
+    Message.ENCRYPTION_FIX: (
+        "Prefect のサーバーとこのコマンドに同じ PREFECT_SERVER_ENCRYPTION_KEY を、最初の起動前に渡してください。"
+        "鍵なしで始めたデータベースの移し方は docs/deploy.ja.md にあります。"
+    ),
+    Message.ENCRYPTION_MISFITS: "サーバーがブロックを復号できません",
+    Message.ENCRYPTION_MISFITS_FIX: (
+        "ブロックを書いたときの PREFECT_SERVER_ENCRYPTION_KEY を Prefect のサーバーに渡すか、ブロックを削除して "
+        "`lipswap deploy prefect` を実行してください。"
+    ),
     Message.ORCHESTRATORS: "稼働中 {count}",
     Message.ORCHESTRATORS_FIX: "起動してください: python -m flows.worker",
     Message.ENDPOINT_UNSET: "{name} が設定されていません",

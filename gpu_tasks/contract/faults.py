@@ -263,7 +263,8 @@ MEANINGS: dict[FaultCode, FaultMeaning] = {
 class Fault(BaseModel):
     """A failure as data: what stands in replies and records. `detail` is a sentence for a person."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # As everything in a reply; see `receipts`.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     code: FaultCode
     detail: str

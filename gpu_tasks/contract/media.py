@@ -1,4 +1,7 @@
-"""What is known of a media file, as plain values."""
+"""What is known of a media file, as plain values.
+
+What stands in receipts ignores fields that only a newer release knows; see `receipts`.
+"""
 
 from fractions import Fraction
 
@@ -8,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class VideoInfo(BaseModel):
     """A video stream. `fps` is exact (30000/1001, not 29.97); width and height are as displayed, after rotation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     width: int = Field(gt=0)
     height: int = Field(gt=0)
@@ -44,7 +47,7 @@ class MediaInfo(BaseModel):
 class FaceCoverage(BaseModel):
     """In how many of the looked-at frames a face was found. `ratio` is in 0..1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     frames_looked_at: int = Field(ge=0)
     frames_with_face: int = Field(ge=0)

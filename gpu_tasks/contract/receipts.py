@@ -16,7 +16,8 @@ from gpu_tasks.contract.media import FaceCoverage, VideoInfo
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Not forbidden: in a rolling release the other side may already say more than this one knows.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Claim(_Model):

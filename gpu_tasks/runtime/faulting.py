@@ -19,8 +19,14 @@ def fault_of(error: BaseException, stage: Stage) -> Fault:
 
 
 def invalid_job(error: ValidationError) -> FaultError:
-    """Return REQUEST_INVALID naming the first wrong field, without its value."""
-    return FaultError(FaultCode.REQUEST_INVALID, first_problem(error))
+    """Return the fault that names the first wrong field, without its value.
+
+    A field that nobody here knows is no caller's mistake: only flows write jobs, and one of a newer release has written
+    this one. That is CONTRACT_MISMATCH, for which the job goes to another worker; anything else is REQUEST_INVALID.
+    """
+    problems = error.errors(include_input=False, include_url=False, include_context=False)
+    is_news = all(problem["type"] == "extra_forbidden" for problem in problems)
+    return FaultError(FaultCode.CONTRACT_MISMATCH if is_news else FaultCode.REQUEST_INVALID, first_problem(error))
 
 
 def first_problem(error: ValidationError) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from deployments.bucket.policy import BucketPolicy
 from deployments.bucket.preparing import Bucket
@@ -59,6 +60,7 @@ def production(
         "RUNPOD_WAV2LIP_ENDPOINT": "lips",
         "RUNPOD_FACEFUSION_ENDPOINT": "faces",
         "FF_API_SECRET": "a-secret-of-the-tests",
+        "PREFECT_SERVER_ENCRYPTION_KEY": Fernet.generate_key().decode(),
         "LIPSWAP_SCHEDULES": "true",
         "PATH": "/usr/bin:/bin",
         "HOME": str(folder),

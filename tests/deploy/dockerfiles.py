@@ -35,6 +35,15 @@ class Dockerfile:
         copies = [rest.split() for rest in self.all("COPY") if not rest.startswith("--from")]
         return [(parts[:-1], parts[-1]) for parts in copies]
 
+    def is_sent(self, path: str) -> bool:
+        """Whether the build is sent this file of ours: the last line of .dockerignore that matches decides."""
+        lines = self.path.with_name(f"{self.path.name}.dockerignore").read_text(encoding="utf-8").splitlines()
+        sent = True
+        for line in (each.strip() for each in lines if each.strip() and not each.startswith("#")):
+            if _pattern(line.removeprefix("!")).match(path):
+                sent = line.startswith("!")
+        return sent
+
     @property
     def requirements(self) -> list[str]:
         """The lock files that are installed: tools of the build first, the image's own last."""
@@ -50,6 +59,13 @@ class Dockerfile:
         """What Docker asks to know whether it is well."""
         words = json.loads(self.all("HEALTHCHECK")[-1].partition("CMD ")[2])
         return list(words)
+
+
+def _pattern(line: str) -> re.Pattern[str]:
+    """Return what a line of .dockerignore matches: a path, or everything below a folder."""
+    parts = {"**/": "(?:.*/)?", "*": "[^/]*"}
+    pattern = re.sub(r"\*\*/|\*|[^*]+", lambda found: parts.get(found[0]) or re.escape(found[0]), line)
+    return re.compile(f"{pattern}(?:/.*)?$")
 
 
 def read(path: Path) -> Dockerfile:

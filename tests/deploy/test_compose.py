@@ -1,6 +1,5 @@
 """The compose files as they are written; what they start, together and twice, is `make test-ha`."""
 
-import json
 import re
 import ssl
 import stat
@@ -8,26 +7,31 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+import prefect.settings
 import pytest
 import yaml
+from cryptography.fernet import Fernet
 from pydantic import SecretStr
+from pydantic_settings import BaseSettings
 
+from api_shim.settings import ShimSettings
 from blocks.redis_url import check_redis_url
 from blocks.settings import OrchestratorSettings
 from deployments.compose.first_time import make
 from deployments.images.start import SECRETS, SecretFileError, secrets_from_files
+from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.provenance.settings import SigningSettings
-from gpu_tasks.settings import R2Settings
 from tests.deploy.dockerfiles import ROOT
+from tests.deploy.variables import variables_of
+from ui_panel.settings import PageSettings, SignInSettings
 
 FOLDER = ROOT / "deployments" / "compose"
 ONE_HOST, HA = (
     yaml.safe_load((FOLDER / name).read_text(encoding="utf-8")) for name in ("compose.yaml", "compose.ha.yaml")
 )
 CHECK = Path(sys.executable).with_name("check-jsonschema")
-OURS = ("migrate", "prefect-api", "deploy", "orchestrator", "api", "ui")
+OURS = ("migrate", "prefect-api", "deploy", "orchestrator", "api", "ui", "doctor")
 
 
 def test_they_follow_the_schema() -> None:
@@ -73,7 +77,9 @@ def test_no_secret_is_in_a_variable(service: str) -> None:
     environment = ONE_HOST["services"][service].get("environment", {})
 
     assert not set(environment) & set(SECRETS)
-    assert all(name.removesuffix("_FILE") in SECRETS for name in environment if name.endswith("_FILE"))
+    assert {name for name in environment if name.endswith("_FILE") and name != "LIPSWAP_FILE"} <= {
+        f"{name}_FILE" for name in SECRETS
+    }
 
 
 def test_whoever_comes_in_from_outside_is_asked_who_they_are() -> None:
@@ -92,26 +98,111 @@ def test_whoever_comes_in_from_outside_is_asked_who_they_are() -> None:
         assert variable in ONE_HOST["services"][service]["environment"], service
 
 
-def test_every_variable_is_one_that_somebody_reads() -> None:
-    known = {
-        *(
-            field.validation_alias or f"LIPSWAP_{name.upper()}"
-            for name, field in OrchestratorSettings.model_fields.items()
-        ),
-        *(f"R2_{name.upper()}" for name in R2Settings.model_fields),
-        *(f"LIPSWAP_C2PA_{name.upper()}" for name in SigningSettings.model_fields),
-        *("PREFECT_API_URL", "FF_API_SECRET", "FF_API_BASE_URL", "FF_POLL_INTERVAL", "FF_POLL_TIMEOUT"),
-        # The page's own settings come with the page.
-        *("LIPSWAP_PAGE_API_URL", "LIPSWAP_PAGE_ORIGINS", "LIPSWAP_PAGE_BEHIND_PROXY"),
-        *SECRETS,
-    }
-    given = {
-        name.removesuffix("_FILE")
-        for service in ("deploy", "orchestrator", "api", "ui")
-        for name in ONE_HOST["services"][service]["environment"]
+# What each of our processes is made from; Prefect's own variables are known to Prefect.
+READS: dict[str, tuple[type[BaseSettings], ...]] = {
+    "deploy": (OrchestratorSettings, SigningSettings),
+    "orchestrator": (OrchestratorSettings, SigningSettings),
+    "api": (ShimSettings, SigningSettings),
+    "ui": (PageSettings, SignInSettings),
+    "doctor": (ShimSettings, SigningSettings),
+}
+# Read by the command line's options and by `deployments.deploy` themselves, and the key that doctor looks at.
+READ_BY_HAND = {
+    "deploy": {"LIPSWAP_FILE"},
+    "doctor": {"LIPSWAP_FILE", "FF_API_BASE_URL", "PREFECT_SERVER_ENCRYPTION_KEY"},
+}
+
+
+@pytest.mark.parametrize("service", READS)
+def test_every_variable_is_one_that_the_process_reads(service: str) -> None:
+    known = {name for kind in READS[service] for name in variables_of(kind)} | READ_BY_HAND.get(service, set())
+    environment = ONE_HOST["services"][service]["environment"]
+    given = {name if name == "LIPSWAP_FILE" else name.removesuffix("_FILE") for name in environment}
+
+    assert {name for name in given - known if name not in {"PREFECT_API_URL", "PREFECT_API_AUTH_STRING"}} == set()
+
+
+def test_what_deploy_apply_writes_is_read_by_those_who_need_it() -> None:
+    """`--env-file` names endpoints, GPUs and canaries; each of these processes is handed the whole file."""
+    told = {
+        f"RUNPOD_{stage.upper()}_{what}"
+        for stage in (Stage.WAV2LIP, Stage.FACEFUSION)
+        for what in ("ENDPOINT", "GPU", "ENDPOINT_CANARY")
     }
 
-    assert given - known == set()
+    assert told <= variables_of(OrchestratorSettings)
+    for service in ("deploy", "orchestrator", "api", "doctor"):
+        assert ONE_HOST["services"][service]["env_file"] == ["endpoints.env", ".env"]
+        assert not told & set(ONE_HOST["services"][service]["environment"])
+
+
+def test_doctor_is_told_all_that_the_others_are_told() -> None:
+    services = ONE_HOST["services"]
+    told = {
+        name: set(services[name]["environment"]) | set(services[name]["secrets"]) for name in services if name in READS
+    }
+
+    assert told["api"] | told["deploy"] | told["orchestrator"] <= told["doctor"]
+    assert services["doctor"]["command"] == ["lipswap", "doctor", "--production"]
+
+
+def test_every_process_of_prefects_server_has_the_key_of_the_blocks() -> None:
+    merged = {name: dict(said["environment"]) for name, said in ONE_HOST["services"].items() if "environment" in said}
+    for name, said in HA["services"].items():
+        merged[name] = merged.get(name, {}) | said.get("environment", {})
+    servers = {name for name, given in merged.items() if "PREFECT_SERVER_DATABASE_CONNECTION_URL_FILE" in given}
+
+    assert servers == {"migrate", "prefect-api", "prefect-services"}
+    assert all("PREFECT_SERVER_ENCRYPTION_KEY_FILE" in merged[name] for name in servers)
+
+
+def test_prefect_knows_the_variables_that_it_is_given() -> None:
+    environments = [said.get("environment", {}) for file in (ONE_HOST, HA) for said in file["services"].values()]
+    given = {name.removesuffix("_FILE") for environment in environments for name in environment}
+    # Read by the server past its settings (tests/ha/test_database.py), and by prefect-redis (tests/ha/test_ha.py).
+    known_elsewhere = {"PREFECT_SERVER_ENCRYPTION_KEY", "PREFECT_REDIS_MESSAGING_URL"}
+
+    asked = {name for name in given if name.startswith("PREFECT_")} - known_elsewhere
+    assert {name for name in asked if not hasattr(prefect.settings, name)} == set()
+    assert not hasattr(prefect.settings, "PREFECT_SERVER_NO_SUCH_THING")
+
+
+def test_the_key_of_the_blocks_is_one_that_prefect_takes(tmp_path: Path) -> None:
+    make(tmp_path)
+
+    key = Fernet((tmp_path / "prefect_encryption_key").read_text(encoding="utf-8"))
+
+    assert key.decrypt(key.encrypt(b"a block")) == b"a block"
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_every_secret_that_is_named_is_mounted(service: str) -> None:
+    said = ONE_HOST["services"][service]
+    paths = re.findall(r"/run/secrets/([a-z0-9_]+)", " ".join(said["environment"].values()))
+
+    assert paths
+    assert set(paths) <= set(said["secrets"])
+
+
+def test_the_page_can_ask_an_oauth_provider_in_the_place_of_a_password(tmp_path: Path) -> None:
+    """By variables of .env alone, as docs/page.md names them."""
+    make(tmp_path)
+    (tmp_path / "oauth_secret").write_text("of-the-provider", encoding="utf-8")
+    chosen = {
+        "LIPSWAP_PAGE_PASSWORD_FILE": "",
+        "PANEL_OAUTH_PROVIDER": "github",
+        "PANEL_OAUTH_KEY": "a-client",
+        "PANEL_OAUTH_SECRET_FILE": "/run/secrets/oauth_secret",
+        "LIPSWAP_PAGE_USERS": "somebody",
+    }
+    show = (
+        "import os; from ui_panel.settings import SignInSettings; "
+        "print(SignInSettings().oauth_provider, os.environ['PANEL_OAUTH_SECRET'])"
+    )
+
+    done = _started("ui", show, tmp_path, **chosen)
+
+    assert done.stdout.split() == ["github", "of-the-provider"], done.stderr
 
 
 @pytest.mark.parametrize("service", ["deploy", "orchestrator"])
@@ -207,39 +298,31 @@ def test_our_processes_take_the_secrets_that_first_time_makes(tmp_path: Path) ->
     make(tmp_path)
     for name in ("runpod_api_key", "r2_access_key_id", "r2_secret_access_key"):
         (tmp_path / name).write_text("from-others", encoding="utf-8")
-    said = {name: str(value) for name, value in ONE_HOST["services"]["api"]["environment"].items()}
-    environment = {
-        name: re.sub(r"\$\{\w+:-(\w*)\}", r"\1", re.sub(r"\$\{\w+:\?[^}]*\}", "example.com", value))
-        for name, value in said.items()
-    } | {"R2_ENDPOINT": "https://example.com"}
-    environment = {name: value.replace("/run/secrets", str(tmp_path)) for name, value in environment.items()}
     show = "from api_shim.settings import ShimSettings as S; print(S().runpod_webhook_url.get_secret_value())"
 
-    done = subprocess.run(
-        [sys.executable, "-m", "deployments.images.start", sys.executable, "-c", show],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = _started("api", show, tmp_path)
 
     token = (tmp_path / "runpod_hook_token").read_text(encoding="utf-8")
     assert done.stdout.strip() == f"https://api.example.com/hooks/runpod/{token}", done.stderr
 
 
-def test_the_dashboard_and_the_alerts_ask_for_the_same_things_by_name() -> None:
-    dashboard: Any = json.loads((FOLDER / "grafana" / "lipswap.json").read_text(encoding="utf-8"))
-    alerts = yaml.safe_load((FOLDER / "alerts.yaml").read_text(encoding="utf-8"))
-    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    rules = [rule for group in alerts["groups"] for rule in group["rules"]]
+def _started(service: str, show: str, secrets: Path, **chosen: str) -> subprocess.CompletedProcess[str]:
+    """Run Python as this service's container does, with these variables in .env."""
+    said = {name: str(value) for name, value in ONE_HOST["services"][service]["environment"].items()}
 
-    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
-    runbooks = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
-    headings = {
-        re.sub(r"[^a-z0-9-]", "", line[3:].lower().replace(" ", "-"))
-        for line in runbooks.splitlines()
-        if line.startswith("## ")
-    }
-    assert {rule["annotations"]["runbook"].partition("#")[2] for rule in rules} <= headings
-    assert all(asked)
+    def interpolated(value: str) -> str:
+        value = re.sub(r"\$\{(\w+)-([^}]*)\}", lambda found: chosen.get(found[1], found[2]), value)
+        value = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: chosen.get(found[1]) or found[2], value)
+        return re.sub(r"\$\{\w+:\?[^}]*\}", "example.com", value)
+
+    # What the file itself says has the last word.
+    environment = chosen | {name: interpolated(v) for name, v in said.items()}
+    environment |= {"R2_ENDPOINT": "https://example.com"}
+    return subprocess.run(
+        [sys.executable, "-m", "deployments.images.start", sys.executable, "-c", show],
+        env={name: value.replace("/run/secrets", str(secrets)) for name, value in environment.items()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

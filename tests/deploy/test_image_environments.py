@@ -9,17 +9,20 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.deploy.dockerfiles import ROOT, Dockerfile, dockerfiles
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(1800)]
 
-IMAGES = [image for image in dockerfiles() if all((ROOT / lock).exists() for lock in image.requirements)]
+IMAGES = dockerfiles()
+COMPOSE = ROOT / "deployments" / "compose"
 each_image = pytest.mark.parametrize("image", IMAGES, ids=[image.name for image in IMAGES], indirect=True)
 # Megabytes without weights: issue's figures for api and page.
 LARGEST = {"api": 900, "ui": 500}
@@ -140,6 +143,33 @@ def test_every_module_that_it_holds_of_us_can_be_imported(image: Environment) ->
 
 
 @each_image
+def test_every_program_that_the_compose_files_run_in_it_is_there(image: Environment) -> None:
+    files = [
+        yaml.safe_load((COMPOSE / name).read_text(encoding="utf-8")) for name in ("compose.yaml", "compose.ha.yaml")
+    ]
+    services = [said for file in files for said in file["services"].values()]
+    programs = {
+        said["command"][0]
+        for said in services
+        if "command" in said and f"lipswap-{image.name}:" in said.get("image", "")
+    }
+
+    assert image.name != "api" or programs == {"lipswap", "prefect", "python"}
+    assert {name for name in programs if not os.access(image.python.with_name(name), os.X_OK)} == set()
+
+
+@each_image
+def test_doctor_looks_at_production_in_the_image_that_is_to_do_it(image: Environment) -> None:
+    if image.name != "api":
+        pytest.skip("compose.yaml's doctor runs in the API's image")
+
+    told = image.run("-m", "deployments.images.start", str(image.python.with_name("lipswap")), "doctor", "--production")
+
+    assert told.returncode == 1
+    assert "R2_ENDPOINT: Field required" in told.stderr + told.stdout
+
+
+@each_image
 def test_what_does_not_belong_there_is_not_there(image: Environment) -> None:
     foreign = {
         "api": ("torch", "panel", "runpod"),
@@ -172,7 +202,7 @@ def _installed(image: Dockerfile, folder: Path) -> Environment:
             target = source / destination / each if destination == "./" else target
             target.parent.mkdir(parents=True, exist_ok=True)
             if (ROOT / each).is_dir():
-                shutil.copytree(ROOT / each, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+                shutil.copytree(ROOT / each, target, ignore=_not_sent(image))
             else:
                 shutil.copy2(ROOT / each, target)
     uv = str(Path(sys.executable).with_name("uv"))
@@ -213,6 +243,20 @@ def _installed(image: Dockerfile, folder: Path) -> Environment:
     # From here on nothing but what was installed is there.
     shutil.rmtree(source)
     return Environment(image.name, venv / "bin" / "python", seconds)
+
+
+def _not_sent(image: Dockerfile) -> Callable[[str, list[str]], set[str]]:
+    """Return what `copytree` leaves out: files that the build is not sent."""
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        paths = {name: Path(folder, name) for name in names}
+        return {
+            name
+            for name, path in paths.items()
+            if name == "__pycache__" or (path.is_file() and not image.is_sent(path.relative_to(ROOT).as_posix()))
+        }
+
+    return ignored
 
 
 def _from(lock: Path, folder: Path) -> list[str]:

@@ -1,24 +1,17 @@
 """`lipswap doctor --production` on real services, whole at first and then with one fault planted after the other."""
 
 import json
-import socket
-import ssl
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from deployments.compose.first_time import make
+from deployments.doctor.findings import ProductionCheck
 from tests.deploy.account import declared
 from tests.deploy.commands import lipswap_process
 from tests.deploy.examined import examined
+from tests.deploy.tomorrow import tomorrow
 
 
 def test_nothing_is_wrong_where_nothing_is(production: dict[str, str], tmp_path: Path) -> None:
@@ -26,7 +19,7 @@ def test_nothing_is_wrong_where_nothing_is(production: dict[str, str], tmp_path:
 
     # A key that may do everything is the test's, and is told of.
     assert {name: state for name, (state, _, _) in found.items() if state != "ok"} == {"lifecycle": "notice"}
-    assert len(found) == 13
+    assert set(found) == set(ProductionCheck)
 
 
 # Faults that do not hide each other are planted together: each look takes seconds. Check, sentence and fix of each.
@@ -51,6 +44,7 @@ PLANTED: list[tuple[dict[str, str], list[tuple[str, str, str]]]] = [
             "LIPSWAP_C2PA_CHAIN": "",
             "LIPSWAP_C2PA_KEY": "",
             "FF_API_SECRET": "",
+            "PREFECT_SERVER_ENCRYPTION_KEY": "",
         },
         [
             ("bucket", "R2_SECRET_ACCESS_KEY", "lipswap bucket check"),
@@ -58,17 +52,20 @@ PLANTED: list[tuple[dict[str, str], list[tuple[str, str, str]]]] = [
             ("prefect", "does not answer", "PREFECT_API_URL"),
             ("signing", "development", "LIPSWAP_C2PA_CHAIN"),
             ("door", "anybody", "FF_API_SECRET"),
+            ("encryption", "beside them in the database", "PREFECT_SERVER_ENCRYPTION_KEY"),
         ],
     ),
     (
         {
             "R2_BUCKET": "elsewhere",
             "PREFECT_API_AUTH_STRING": "operator:another",
+            "PREFECT_SERVER_ENCRYPTION_KEY": "a-password",
             "RUNPOD_FACEFUSION_ENDPOINT": "gone",
             "RUNPOD_WAV2LIP_ENDPOINT": "broken",
         },
         [
             ("prefect", "refuses the login", "PREFECT_API_AUTH_STRING"),
+            ("encryption", "is not 32 bytes", "docs/deploy.md"),
             ("bucket", "jurisdiction", "lipswap bucket check"),
             ("face_swap", "", "RUNPOD_FACEFUSION_ENDPOINT"),
             ("lip_sync", "crash_loop", "logs"),
@@ -119,44 +116,6 @@ def test_a_clock_that_is_wrong_and_a_certificate_that_nobody_trusts_are_named(
     assert "ntp" in found["skew"][2]
     assert found["addresses"][0] == "problem"
     assert "certificate" in found["addresses"][1]
-
-
-@contextmanager
-def tomorrow(folder: Path) -> Iterator[str]:
-    """A server whose Date is tomorrow's, by http and by https on the same port."""
-    make(folder / "tls")
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(403)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_GET = do_PUT = do_OPTIONS = do_HEAD  # noqa: N815  # the base class's names
-
-        def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002  # the base class's
-            return super().date_time_string(time.time() + 86400)
-
-        def log_message(self, *_arguments: object) -> None:
-            return
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "tls" / "redis.pem", folder / "tls" / "redis.key")
-
-    class Server(ThreadingHTTPServer):
-        def get_request(self) -> tuple[socket.socket, Any]:
-            plain, address = super().get_request()
-            # The first byte of TLS is 22; of a request it is a letter.
-            is_tls = plain.recv(1, socket.MSG_PEEK) == b"\x16"
-            return (context.wrap_socket(plain, server_side=True), address) if is_tls else (plain, address)
-
-        def handle_error(self, *_arguments: object) -> None:
-            return
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"https://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def test_production_is_examined_without_a_laptops_packages() -> None:

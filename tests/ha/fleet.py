@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import yaml
+from cryptography.fernet import Fernet
 
 from deployments.local.addresses import StackAddresses
 from tests.ha.balancer import balanced
@@ -70,8 +71,8 @@ class Fleet:
 def running_fleet(at: StackAddresses, folder: Path) -> Iterator[Fleet]:
     """Start everything, in the order in which the compose files do."""
     fleet = Fleet(folder)
-    server = _server_environment(at)
-    prefect_ports, api_ports = _free_ports(2), _free_ports(2)
+    server = server_environment(at)
+    prefect_ports, api_ports = free_ports(2), free_ports(2)
     try:
         fleet.run("migrate", _command("compose.yaml", "migrate"), server)
         for number, port in enumerate(prefect_ports, 1):
@@ -81,14 +82,14 @@ def running_fleet(at: StackAddresses, folder: Path) -> Iterator[Fleet]:
             fleet.start(f"prefect-services-{number}", _command("compose.ha.yaml", "prefect-services"), server)
         with balanced(prefect_ports) as fleet.prefect_url, balanced(api_ports) as fleet.api_url:
             for number, port in enumerate(prefect_ports, 1):
-                _until_up(fleet, f"prefect-api-{number}", f"http://127.0.0.1:{port}/api/health")
+                until_up(fleet, f"prefect-api-{number}", f"http://127.0.0.1:{port}/api/health")
             ours = _our_environment(at, fleet.prefect_url, folder)
             fleet.run("deploy", _command("compose.yaml", "deploy"), ours)
             for number, port in enumerate(api_ports, 1):
                 fleet.start(f"orchestrator-{number}", _command("compose.yaml", "orchestrator"), ours)
                 fleet.start(f"api-{number}", ["api_shim"], ours | {"LIPSWAP_API_PORT": str(port)})
             for number, port in enumerate(api_ports, 1):
-                _until_up(fleet, f"api-{number}", f"http://127.0.0.1:{port}/health")
+                until_up(fleet, f"api-{number}", f"http://127.0.0.1:{port}/health")
             yield fleet
     finally:
         fleet.stop()
@@ -103,20 +104,26 @@ def _command(file: str, service: str, *, port: int | None = None) -> list[str]:
     return [swapped.get(word, word) for word in words]
 
 
-def _server_environment(at: StackAddresses) -> dict[str, str]:
-    """Return what compose.ha.yaml gives Prefect's own processes, with secrets in the place of their files."""
-    said = yaml.safe_load((COMPOSE / "compose.ha.yaml").read_text(encoding="utf-8"))["x-ha"]
+def server_environment(at: StackAddresses) -> dict[str, str]:
+    """Return what the compose files give Prefect's own processes, with secrets in the place of their files."""
+    base, ha = (
+        yaml.safe_load((COMPOSE / file).read_text(encoding="utf-8"))[part]
+        for file, part in (("compose.yaml", "x-prefect-server"), ("compose.ha.yaml", "x-ha"))
+    )
     redis = at.redis_url.get_secret_value()
-    given = {name.removesuffix("_FILE"): redis if name.endswith("_FILE") else value for name, value in said.items()}
+    plain = {name: value for name, value in base.items() if not name.endswith("_FILE") and "${" not in value}
+    given = {name.removesuffix("_FILE"): redis if name.endswith("_FILE") else value for name, value in ha.items()}
     return {
         "PATH": os.environ["PATH"],
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": at.postgres_url.get_secret_value(),
         "PREFECT_SERVER_API_AUTH_STRING": LOGIN,
-        "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
+        "PREFECT_SERVER_ENCRYPTION_KEY": Fernet.generate_key().decode(),
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-    } | given
+        **plain,
+        **given,
+    }
 
 
 def _our_environment(at: StackAddresses, prefect_url: str, folder: Path) -> dict[str, str]:
@@ -133,7 +140,9 @@ def _our_environment(at: StackAddresses, prefect_url: str, folder: Path) -> dict
     }
 
 
-def _until_up(fleet: Fleet, name: str, url: str) -> None:
+def until_up(fleet: Fleet, name: str, url: str) -> None:
+    """Wait until a process answers; one that has ended is told with its log."""
+
     def is_up() -> bool:
         assert fleet.processes[name].poll() is None, fleet.log(name)
         with contextlib.suppress(httpx.TransportError):
@@ -143,7 +152,8 @@ def _until_up(fleet: Fleet, name: str, url: str) -> None:
     wait_until(is_up, seconds=180, what=f"{name} answers")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens on."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import yaml
 
 from api_shim.client import ApiUnreachableError, Client
 from deployments.local.services import ServiceName
@@ -13,7 +15,7 @@ from deployments.requests import Inputs, upload_all
 from flows.request import PipelineRequest
 from gpu_tasks.contract.records import Status, TaskRecord
 from tests.ha.counting import jobs_begun
-from tests.ha.fleet import Fleet, running_fleet
+from tests.ha.fleet import COMPOSE, LOGIN, Fleet, running_fleet
 from tests.servers import RunningStack, running_stack
 from tests.waiting import wait_until
 
@@ -38,6 +40,19 @@ def servers() -> Iterator[RunningStack]:
 def fleet(servers: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with running_fleet(servers.addresses, tmp_path_factory.mktemp("fleet")) as running:
         yield running
+
+
+def test_prometheus_gets_numbers_of_every_prefect_server(fleet: Fleet) -> None:
+    """As prometheus.yaml says who it is."""
+    jobs = yaml.safe_load((COMPOSE / "prometheus.yaml").read_text(encoding="utf-8"))["scrape_configs"]
+    said = next(job for job in jobs if job["job_name"] == "prefect")
+    login = (said["basic_auth"]["username"], LOGIN.partition(":")[2])
+
+    # Through the balancer, which goes from one to the next.
+    for _ in range(2):
+        scraped = httpx.get(f"{fleet.prefect_url}{said['metrics_path']}", auth=login, timeout=30)
+        assert scraped.status_code == httpx.codes.OK
+        assert "# HELP" in scraped.text
 
 
 def test_runs_survive_the_death_of_one_of_everything(fleet: Fleet, servers: RunningStack) -> None:
