@@ -96,6 +96,9 @@ class EventStream(Response):
                     yield _event("end", record.revision, RunSummary.of(record).model_dump_json().encode())
                     return
                 if not await _told(watched, services.settings.heartbeat_seconds):
+                    if record is not None and record.revision < self._seen:
+                        # Counted before Redis was lost, or nowhere: what there is now is news.
+                        self._seen = -1
                     yield _HEARTBEAT
 
 
