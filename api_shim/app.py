@@ -21,6 +21,7 @@ from api_shim import (
 )
 from api_shim.auth import RequireCaller, add_security
 from api_shim.errors import add_error_handlers
+from api_shim.event_stream import Streams
 from api_shim.examples import add_examples
 from api_shim.limits import BodyLimit, SecurityHeaders
 from api_shim.metrics import Measured, Metrics
@@ -75,6 +76,7 @@ def create_app(settings: ShimSettings) -> FastAPI:
     add_security(app)
     add_error_handlers(app)
     # Outermost last: headers on every answer, then who calls, and only then is a body read.
+    app.add_middleware(Streams)
     app.add_middleware(
         BodyLimit,
         max_bytes=settings.max_json_bytes,

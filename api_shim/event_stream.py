@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Final
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api_shim.callers import EVERYBODY, Caller
+from api_shim.callers import EVERYBODY
 from api_shim.services import Services
 from api_shim.watching import Watched
 from api_shim.wire import RunSummary
@@ -17,6 +17,8 @@ from gpu_tasks.contract.records import TaskRecord
 # How long a listener whose connection broke waits before it comes back.
 _RETRY_MS: Final = 2000
 _HEARTBEAT: Final = b": still here\n\n"
+# Where a request keeps the stream that is its answer.
+_STREAM: Final = "lipswap.stream"
 
 
 class EventStream(Response):
@@ -40,14 +42,25 @@ class EventStream(Response):
         self._services = services
         self._task_id = task_id
         self._seen = seen
+        self._caller = EVERYBODY
+        self._place = ExitStack()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller: Caller = scope.get("caller", EVERYBODY)
-        # Whoever finds no place is told so by a status.
-        with self._services.watching.stream(caller.key_id), self._services.callers.staying(caller):
-            await self._stream(caller, receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as Starlette has it
+        """Take a place for the listener; `run` does the rest, once the way here has been left."""
+        self._caller = scope.get("caller", EVERYBODY)
+        with ExitStack() as taken:
+            # Whoever finds no place is told so by a status.
+            taken.enter_context(self._services.watching.stream(self._caller.key_id))
+            taken.enter_context(self._services.callers.staying(self._caller))
+            self._place = taken.pop_all()
+        scope[_STREAM] = self
 
-    async def _stream(self, caller: Caller, receive: Receive, send: Send) -> None:
+    def leave(self) -> None:
+        """Give the place back."""
+        self._place.close()
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Push until there is nothing more to tell, or nobody to tell it to."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         leaving = asyncio.create_task(_left(receive))
         with suppress(TimeoutError):
@@ -58,18 +71,18 @@ class EventStream(Response):
 
                 leaving.add_done_callback(end)
                 try:
-                    await self._push(caller, send)
+                    await self._push(send)
                 finally:
                     leaving.remove_done_callback(end)
                     leaving.cancel()
 
-    async def _push(self, caller: Caller, send: Send) -> None:
-        async for chunk in self._chunks(caller):
+    async def _push(self, send: Send) -> None:
+        async for chunk in self._chunks():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _chunks(self, caller: Caller) -> AsyncIterator[bytes]:
-        services = self._services
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        services, caller = self._services, self._caller
         yield b"retry: %d\n\n" % _RETRY_MS
         async with services.watching.of(self._task_id) as watched:
             while not watched.is_gone and not services.callers.is_revoked(caller):
@@ -83,7 +96,29 @@ class EventStream(Response):
                     yield _event("end", record.revision, RunSummary.of(record).model_dump_json().encode())
                     return
                 if not await _told(watched, services.settings.heartbeat_seconds):
+                    if record is not None and record.revision < self._seen:
+                        # Counted before Redis was lost, or nowhere: what there is now is news.
+                        self._seen = -1
                     yield _HEARTBEAT
+
+
+class Streams:
+    """ASGI middleware: runs a stream when its request is over for FastAPI.
+
+    All that found the route would else stay in memory for as long as somebody listens, 6 KB for each.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+            if _STREAM in scope:
+                await scope[_STREAM].run(receive, send)
+        finally:
+            if _STREAM in scope:
+                scope[_STREAM].leave()
 
 
 async def _told(watched: Watched, seconds: float) -> bool:

@@ -146,6 +146,16 @@ async def test_silence_is_broken_by_a_heartbeat(environment: Environment, task_i
             waiting.cancel()
 
 
+async def test_a_listener_that_has_seen_more_than_there_is_is_told_what_there_is(
+    environment: Environment, task_id: str
+) -> None:
+    with shim_thread(settings_of({**environment, "LIPSWAP_API_HEARTBEAT_SECONDS": "0.1"})) as url:
+        async with httpx.AsyncClient(base_url=url) as http, listening(http, task_id, seen=50) as listener:
+            told = await listener.next()
+            assert (told.name, told.data["status"]) == ("record", "pending")
+            assert told.revision < 50
+
+
 async def test_one_listener_too_many_is_told_when_to_come_again_and_comes_in_when_another_has_left(
     environment: Environment, task_id: str
 ) -> None:

@@ -35,6 +35,8 @@ def protected(
     """A shim that asks for a secret, and its log."""
     asked = {"FF_API_SECRET": secret.get_secret_value(), "LIPSWAP_API_MAX_ANSWER_SECONDS": WAIT_SECONDS}
     asked["LIPSWAP_API_MAX_WAIT_SECONDS"] = WAIT_SECONDS
+    # Whoever has seen the newest record hears nothing but this.
+    asked["LIPSWAP_API_HEARTBEAT_SECONDS"] = WAIT_SECONDS
     with shim_process({**environment, **asked}, tmp_path_factory.mktemp("fuzzed")) as running:
         yield running
 
