@@ -76,7 +76,8 @@ def _cpu_seconds(process: psutil.Process) -> float:
     for one in (process, *process.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
             times = one.cpu_times()
-            total += times.user + times.system
+            # Postgres ends a process with each connection: what ended ones took stands with their parent.
+            total += times.user + times.system + times.children_user + times.children_system
     return total
 
 
