@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -66,18 +66,33 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"JSON has no {name}")
 
 
+class _Place(NamedTuple):
+    """Where a part stands. Each names only its last step: whole paths would cost a long name for each below it."""
+
+    above: "_Place | None"
+    step: str | int
+
+
 def _check_storable(value: Any) -> None:  # noqa: ANN401  # any JSON
     """Raise when a text holds NUL or half a surrogate pair: neither Postgres nor UTF-8 can store it."""
-    pending: list[tuple[str, Any]] = [("", value)]
+    pending: list[tuple[_Place | None, Any]] = [(None, value)]
     while pending:
-        path, part = pending.pop()
+        place, part = pending.pop()
         if isinstance(part, dict):
             # Names first: what stands under a bad one is told of under its parent.
-            pending.extend((f"{path}.{name}", inner) for name, inner in part.items())
-            pending.extend((path, name) for name in part)
+            pending.extend((_Place(place, name), inner) for name, inner in part.items())
+            pending.extend((place, name) for name in part)
         elif isinstance(part, list):
-            pending.extend((f"{path}.{place}", inner) for place, inner in enumerate(part))
+            pending.extend((_Place(place, number), inner) for number, inner in enumerate(part))
         elif isinstance(part, str) and ("\0" in part or any("\ud800" <= letter <= "\udfff" for letter in part)):
-            field = path.lstrip(".")[:_MOST_OF_A_PATH] or _BODY
+            field = _path(place)[:_MOST_OF_A_PATH] or _BODY
             detail = f"{field}: a text holds a character that cannot be stored."
             raise FaultError(FaultCode.REQUEST_INVALID, detail, field=field)
+
+
+def _path(place: _Place | None) -> str:
+    steps = []
+    while place is not None:
+        steps.append(str(place.step))
+        place = place.above
+    return ".".join(reversed(steps)).lstrip(".")
