@@ -28,7 +28,7 @@ from gpu_tasks.quality.inspection import inspect_video
 from gpu_tasks.settings import R2Settings
 
 # Raise it when equal files get other figures.
-_MEASURE_REVISION: Final = 2
+_MEASURE_REVISION: Final = 3
 
 _logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def inspect(inspected: Inspected, r2: R2Settings) -> QualityReport:
 
 
 def _spoken(tracks: TracksReader, inspected: Inspected) -> Callable[[int], Floats | None]:
-    """Tell whose lips were moved: what is measured beside them, another face, would be a bad result."""
+    """Tell whose lips were moved; nobody's where the speaker is not seen or the plan has ended."""
     speaker = chosen_faces(tracks, inspected.timeline, speaker_at(inspected.speaker))
 
     def middle(index: int) -> Floats | None:

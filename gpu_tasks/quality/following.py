@@ -1,7 +1,7 @@
 """Where the faces of a clip are, by the detector alone: its key points need no mesh and no model of a mouth."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -77,6 +77,23 @@ def place_of(points: Floats) -> Place:
         points: (4, 2) float32 or more, frame pixels, in the detector's order.
     """
     return Place(fit_similarity(TEMPLATE, np.asarray(points[:4], np.float32)))
+
+
+def face_at(faces: Sequence[Face], point: Floats | None) -> Face | None:
+    """Return the face that lies around a point, None where none does or there is no point.
+
+    Args:
+        faces: Of one frame.
+        point: (2,) float32, frame pixels. Boxes overlap: of those around it the one counts whose middle is nearest.
+    """
+    if point is None:
+        return None
+
+    def away(face: Face) -> float:
+        return float(np.linalg.norm(face.box.reshape(2, 2).mean(axis=0) - point))
+
+    around = [face for face in faces if (face.box[:2] <= point).all() and (point <= face.box[2:]).all()]
+    return min(around, key=away, default=None)
 
 
 class Follower:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from gpu_tasks.contract.jobs import Segment, Timeline
 from gpu_tasks.faces.arrays import Floats, Frame
-from gpu_tasks.faces.detector import Face, FaceDetector
+from gpu_tasks.faces.detector import FaceDetector
 from gpu_tasks.media.playing import frames_on_timeline
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.quality.aperture import mouth_opening
-from gpu_tasks.quality.following import Follower, Place, Steadier, place_of
+from gpu_tasks.quality.following import Follower, Place, Steadier, face_at, place_of
 from gpu_tasks.quality.likeness import LikenessMeter
 from gpu_tasks.quality.steadiness import FlickerMeter, OutsideMeter
 
@@ -111,8 +111,9 @@ def look(  # noqa: PLR0913  # what is looked at, by what, how much of it, and wh
         detector: Finds the faces, in the result; in the target only where the result shows none.
         meters: Are filled in.
         pieces: In ascending order, not overlapping.
-        spoken: Where in a frame of the result the face lies that was to speak, (2,) frame pixels; None where nobody
-            can tell: then it is the largest one at first, and the same as long as it is seen.
+        spoken: Where in a frame of the result the face lies that was to speak, (2,) frame pixels; where it gives None
+            that face is not in the frame, and no other is measured in its stead. Without it, it is the largest one at
+            first, and the same as long as it is seen.
         checkpoint: Called at every frame; what it raises ends the pass.
 
     Raises:
@@ -131,20 +132,12 @@ def look(  # noqa: PLR0913  # what is looked at, by what, how much of it, and wh
                         seen.lost[index] = bool(detector.detect(target, tiles=False))
                     others = tuple(place_of(face.points) for face in faces)
                     waiting.append(_Waiting(index, pixels, target, others))
-                    measured = _measured(faces, spoken(index) if spoken else None)
+                    measured = face_at(faces, spoken(index)) if spoken else next(iter(faces), None)
                     for place in steadier.push(measured.points[:4] if measured else None):
                         _measure(seen, meters, waiting.popleft(), place, is_scaled=bool(played and played.is_scaled))
             for place in steadier.finish():
                 _measure(seen, meters, waiting.popleft(), place, is_scaled=bool(played and played.is_scaled))
     return seen
-
-
-def _measured(faces: Sequence[Face], point: Floats | None) -> Face | None:
-    """The face that speaks; None where it is not seen, though others may be."""
-    if point is None:
-        return faces[0] if faces else None
-    holding = (face for face in faces if (face.box[:2] <= point).all() and (point <= face.box[2:]).all())
-    return next(holding, None)
 
 
 def _pairs(

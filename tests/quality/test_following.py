@@ -4,7 +4,8 @@ import numpy as np
 
 from gpu_tasks.draft.models import face_models
 from gpu_tasks.faces.arrays import Floats
-from gpu_tasks.quality.following import HALF_WIDTH, TEMPLATE, Follower, Place, Steadier, place_of
+from gpu_tasks.faces.detector import Face
+from gpu_tasks.quality.following import HALF_WIDTH, TEMPLATE, Follower, Place, Steadier, face_at, place_of
 from tests.quality.footage import closed_face, moved
 
 
@@ -60,3 +61,15 @@ def test_two_faces_are_both_seen_and_the_first_stays_the_first() -> None:
     assert all(len(faces) == 2 for faces in seen)
     sides = [np.sign(faces[0].points[2][0] - faces[1].points[2][0]) for faces in seen]
     assert len(set(sides)) == 1
+
+
+def test_of_the_faces_around_a_point_the_one_with_the_nearest_middle_counts() -> None:
+    def boxed(left: float, right: float) -> Face:
+        return Face(np.array([left, 0, right, 100], np.float32), points(left), 0.9)
+
+    behind, before = boxed(0, 100), boxed(60, 160)
+    for faces in ([behind, before], [before, behind]):
+        assert face_at(faces, np.array([90, 50], np.float32)) is before
+        assert face_at(faces, np.array([65, 50], np.float32)) is behind
+    assert face_at([behind, before], np.array([300, 50], np.float32)) is None
+    assert face_at([behind, before], None) is None

@@ -91,6 +91,25 @@ def test_lips_that_are_late_or_early_are_found_with_their_lag(folder: Path, lag:
     assert Reason.MOUTH_LATE_OR_EARLY in found.reasons
 
 
+def test_shots_without_the_speaker_are_not_measured_in_somebody_elses_lips(folder: Path) -> None:
+    half = FRAMES // 2
+    # Whoever listens moves the lips as well, to another rhythm.
+    heard = [np.ascontiguousarray(frame[:, ::-1]) for frame in talking(0.2 * syllables(half, seed=77))]
+    speaks = talking(0.2 * LOUDNESS[:half])
+    clip = write_clip(folder / "reverse.mp4", [*speaks, *heard], spoken(LOUDNESS))
+    middle = np.asarray(face_place(closed_face()).at((0.0, 0.23)), np.float32)
+
+    found = inspected(clip, spoken=lambda index: middle if index < half else None)
+    assert found.report.lip_sync is not None
+    assert found.report.lip_sync.correlation > 0.85
+    assert not np.isnan(found.series.seen.opening[:half]).any()
+    assert np.isnan(found.series.seen.opening[half:]).all()
+    assert found.report.faces.frames_with_face == FRAMES
+    anybody = report(clip).lip_sync
+    assert anybody is not None
+    assert anybody.correlation < found.report.lip_sync.correlation
+
+
 def test_lips_that_say_something_else_are_poor(folder: Path) -> None:
     clip = write_clip(folder / "other.mp4", talking(0.2 * syllables(FRAMES, seed=77)), spoken(LOUDNESS))
     found = report(clip)

@@ -84,6 +84,10 @@ def test_lips_are_judged_in_the_face_that_speaks(store: ArtifactStore, r2: R2Set
     assert len(followed) == 3
     assert followed[0] == max(followed) > 0.7
     assert min(followed) < 0.3
+    # A third person is in no frame: nothing is measured in the two who are.
+    nobody = inspect(inspected.model_copy(update={"speaker": 2}), r2)
+    assert nobody.lip_sync is None
+    assert nobody.faces.coverage == 1
 
 
 async def told(inspected: Inspected, r2: R2Settings) -> dict[str, Any]:
