@@ -1,6 +1,7 @@
 """Server-sent events: the newest record of a task to whoever listens, until its end."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 from typing import Final
@@ -10,7 +11,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_shim.callers import EVERYBODY
 from api_shim.services import Services
-from api_shim.watching import Watched
 from api_shim.wire import RunSummary
 from gpu_tasks.contract.records import TaskRecord
 
@@ -84,6 +84,7 @@ class EventStream(Response):
     async def _chunks(self) -> AsyncIterator[bytes]:
         services, caller = self._services, self._caller
         yield b"retry: %d\n\n" % _RETRY_MS
+        sent = time.monotonic()
         async with services.watching.of(self._task_id) as watched:
             while not watched.is_gone and not services.callers.is_revoked(caller):
                 record = watched.record
@@ -91,15 +92,21 @@ class EventStream(Response):
                     self._seen = record.revision
                     yield _event("record", record.revision, watched.framed(services.records))
                     # Sending may have taken long: only the newest is worth it.
+                    sent = time.monotonic()
                     continue
                 if record is not None and record.status.is_final:
                     yield _event("end", record.revision, RunSummary.of(record).model_dump_json().encode())
                     return
-                if not await _told(watched, services.settings.heartbeat_seconds):
-                    if record is not None and record.revision < self._seen:
-                        # Counted before Redis was lost, or nowhere: what there is now is news.
-                        self._seen = -1
-                    yield _HEARTBEAT
+                # Counted from what was sent: changes that are no news to this listener do not put it off.
+                silent_until = sent + services.settings.heartbeat_seconds
+                if (left := silent_until - time.monotonic()) > 0:
+                    await watched.changed(left)
+                    continue
+                if record is not None and record.revision < self._seen:
+                    # Counted before Redis was lost, or nowhere: what there is now is news.
+                    self._seen = -1
+                yield _HEARTBEAT
+                sent = time.monotonic()
 
 
 class Streams:
@@ -119,13 +126,6 @@ class Streams:
         finally:
             if _STREAM in scope:
                 scope[_STREAM].leave()
-
-
-async def _told(watched: Watched, seconds: float) -> bool:
-    """Return whether something has changed within `seconds`."""
-    before = watched.record
-    await watched.changed(seconds)
-    return watched.is_gone or watched.record is not before
 
 
 def _is_news(record: TaskRecord, seen: int) -> bool:

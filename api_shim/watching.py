@@ -40,11 +40,15 @@ class Watched:
     def record(self) -> TaskRecord | None:
         return self._record
 
-    def tell(self, record: TaskRecord) -> bool:
-        """Put a record in place of an older one; who waits is woken. Returns whether it was newer."""
+    def tell(self, record: TaskRecord, *, counts_anew: bool = False) -> bool:
+        """Put a record in place of an older one; who waits is woken. Returns whether it was taken.
+
+        Args:
+            record: As it was read.
+            counts_anew: Take one of a lower revision, too, but never in place of an end.
+        """
         known = self._record
-        is_end = record.status.is_final and not (known and known.status.is_final)
-        if known is not None and record.revision <= known.revision and not is_end:
+        if known is not None and not _follows(record, known, counts_anew=counts_anew):
             return False
         self._record, self._frame = record, b""
         self._wake()
@@ -160,7 +164,8 @@ class Watching:
                 try:
                     record = await self._records.read(task_id)
                     is_change = watched.record is not None
-                    if watched.tell(record) and is_change:
+                    # What Redis lost is counted anew. While it is away, Prefect knows less than was told already.
+                    if watched.tell(record, counts_anew=self._feed.is_live) and is_change:
                         lag = (datetime.now(UTC) - record.updated_at).total_seconds()
                         self._metrics.push_lag.observe(max(0.0, lag))
                 except FaultError as error:
@@ -170,6 +175,12 @@ class Watching:
                     # An outage: the watchers wait, as they would for a change.
                 pause = _REREAD_SECONDS if self._feed.is_live else _REREAD_WITHOUT_PUSH_SECONDS
                 await heard_within(news, pause)
+
+
+def _follows(record: TaskRecord, known: TaskRecord, *, counts_anew: bool) -> bool:
+    if record.revision > known.revision or (record.status.is_final and not known.status.is_final):
+        return True
+    return counts_anew and record.revision < known.revision and not known.status.is_final
 
 
 def _is_over(watched: Watched) -> bool:

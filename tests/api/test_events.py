@@ -4,6 +4,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import count
 from typing import Any, NamedTuple
 
 import httpx
@@ -11,6 +13,9 @@ import pytest
 from redis.asyncio import Redis
 
 from api_shim.api_keys import KeyRing, Scope
+from api_shim.watching import Watched
+from blocks import record_changes
+from blocks.job_store import JobStore
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.storage import ArtifactStore
@@ -154,6 +159,55 @@ async def test_a_listener_that_has_seen_more_than_there_is_is_told_what_there_is
             told = await listener.next()
             assert (told.name, told.data["status"]) == ("record", "pending")
             assert told.revision < 50
+
+
+async def test_a_listener_that_has_seen_more_than_there_is_is_told_of_a_task_that_never_rests(
+    environment: Environment, task_id: str, flow: PlayedFlow
+) -> None:
+    async def never_rests() -> None:
+        for seconds in count(1):
+            await flow.charge(task_id, Stage.WAV2LIP, float(seconds))
+            await asyncio.sleep(0.05)
+
+    with shim_thread(settings_of({**environment, "LIPSWAP_API_HEARTBEAT_SECONDS": "0.4"})) as url:
+        async with httpx.AsyncClient(base_url=url) as http, listening(http, task_id, seen=100_000) as listener:
+            changing = asyncio.create_task(never_rests())
+            try:
+                told = [await listener.next() for _ in range(3)]
+            finally:
+                changing.cancel()
+            assert listener.heartbeats >= 1
+            assert 0 < told[0].revision < told[1].revision < told[2].revision < 100_000
+
+
+async def test_a_listener_hears_of_a_task_whose_record_is_counted_anew(
+    environment: Environment, task_id: str, flow: PlayedFlow, job_store: JobStore, redis: Redis
+) -> None:
+    first = await job_store.read(task_id)
+    for stage in (Stage.INGEST, Stage.WAV2LIP, Stage.FACEFUSION):
+        seen = await flow.enter(task_id, stage)
+    with shim_thread(settings_of({**environment, "LIPSWAP_API_HEARTBEAT_SECONDS": "0.2"})) as url:
+        async with httpx.AsyncClient(base_url=url) as http, listening(http, task_id) as listener:
+            assert (await listener.next()).revision == seen.revision
+            await redis.delete(f"{PREFIX}:{task_id}")
+            await job_store.change(task_id, lambda _: first)
+            anew = await flow.enter(task_id, Stage.INGEST)
+            assert anew.revision < seen.revision
+            while (told := await listener.next()).revision != anew.revision:
+                assert told.revision < seen.revision
+            assert told.data["stage"] == "ingest"
+
+
+def test_a_record_that_is_counted_anew_never_takes_back_an_end() -> None:
+    now = datetime.now(UTC)
+    first = record_changes.queued(NO_TASK, {}, now=now)
+    later = record_changes.entered(first, Stage.WAV2LIP, now=now)
+    watched = Watched()
+    assert watched.tell(later)
+    assert not watched.tell(first)
+    assert watched.tell(first, counts_anew=True)
+    assert watched.tell(record_changes.cancelled(later, now=now))
+    assert not watched.tell(later, counts_anew=True)
 
 
 async def test_one_listener_too_many_is_told_when_to_come_again_and_comes_in_when_another_has_left(
