@@ -69,6 +69,9 @@ class Gradients:
 class LikenessMeter:
     """Sums over frames how the result's face stands between the target's and each source's.
 
+    Of several faces in a frame it is the one that has gone furthest to the source: which were to be changed, and which
+    of them by which source, cannot be seen, and whoever speaks need not be among them.
+
     Args:
         embedder: What is compared.
         sources: (n,) float32 unit vector of each source.
@@ -80,14 +83,11 @@ class LikenessMeter:
         self._sums = np.zeros((len(sources), 4))
         self._frames = 0
 
-    def look(self, result: Frame, target: Frame, place: Place) -> None:
-        """Take a frame of both, (height, width, 3) uint8 BGR, with the face at one place in both."""
-        now, was = self._embedder.embed(result, place), self._embedder.embed(target, place)
+    def look(self, result: Frame, target: Frame, places: Sequence[Place]) -> None:
+        """Take a frame of both, (height, width, 3) uint8 BGR, with at least one face, at one place in both."""
+        pairs = [(self._embedder.embed(result, place), self._embedder.embed(target, place)) for place in places]
         for number, source in enumerate(self._sources):
-            way = source - was
-            length = max(float(np.linalg.norm(way)), 1e-6)
-            gone = float((now - was) @ way) / length**2
-            self._sums[number] += (gone, float(np.linalg.norm(now - source)), float(np.linalg.norm(now - was)), length)
+            self._sums[number] += max(_way(now, was, source) for now, was in pairs)
         self._frames += 1
 
     def figures(self) -> Identity | None:
@@ -110,6 +110,14 @@ class LikenessMeter:
 def face_crop(frame: Frame, place: Place) -> Frame:
     """Return the aligned face, (96, 96, 3) uint8 BGR."""
     return place.crop(frame, FACE_CENTRE, CROP_REACH, CROP_PX)
+
+
+def _way(now: Floats, was: Floats, source: Floats) -> tuple[float, float, float, float]:
+    """How far a face has gone to the source; how far it is from source and target, and they from one another."""
+    way = source - was
+    length = max(float(np.linalg.norm(way)), 1e-6)
+    gone = float((now - was) @ way) / length**2
+    return gone, float(np.linalg.norm(now - source)), float(np.linalg.norm(now - was)), length
 
 
 def _oval() -> Floats:

@@ -168,6 +168,8 @@ def _measure(seen: Seen, meters: Meters, waited: _Waiting, place: Place | None, 
     index, result, target, places = waited
     if target is not None and not is_scaled and places:
         meters.outside.look(index, result, target, (*places, *((place,) if place else ())))
+    if target is not None and places and meters.likeness is not None and index % _LIKENESS_EVERY == 0:
+        meters.likeness.look(result, target, places)
     if place is None:
         return
     seen.opening[index] = mouth_opening(result, place)
@@ -176,5 +178,3 @@ def _measure(seen: Seen, meters: Meters, waited: _Waiting, place: Place | None, 
     if target is None:
         return
     seen.own_opening[index] = mouth_opening(target, place)
-    if meters.likeness is not None and index % _LIKENESS_EVERY == 0:
-        meters.likeness.look(result, target, place)

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_tasks.draft.models import face_models
+from gpu_tasks.faces.align import invert, paste_back
 from gpu_tasks.faces.arrays import Floats, Frame
 from gpu_tasks.media.join import join
 from gpu_tasks.media.reader import VideoReader
 from gpu_tasks.media.still import read_image
-from gpu_tasks.quality.following import EYES_TO_MOUTH, Place, place_of
+from gpu_tasks.quality.following import EYES_TO_MOUTH, FACE_CENTRE, FACE_HALF_AXES, Place, place_of
 from tests.media.footage import write_sound, write_video
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -52,6 +53,18 @@ def opened(frame: Frame, opening: float, place: Place) -> Frame:
         cv2.ellipse(big, (centre, (4 * width, 4 * height), place.degrees), (30, 22, 34), -1)
         view[:] = cv2.resize(big, view.shape[1::-1], interpolation=cv2.INTER_AREA)
     return out
+
+
+def with_face_of(source: Frame, target: Frame, place: Place, share: float = 1.0) -> Frame:
+    """Lay a source's face over a target's as it is, in an oval, by so much."""
+    size, mask = 256, np.zeros((256, 256), np.float32)
+    crop = face_place(source).crop(source, FACE_CENTRE, 1.05, size)
+    axes = tuple(round(axis / 1.05 * size * 1.15) for axis in FACE_HALF_AXES)
+    cv2.ellipse(mask, (128, 128), axes, 0, 0, 360, (share,), -1)
+    scale = size / 1.05
+    affine = invert(place.fit) * scale
+    affine[:, 2] += size / 2 - np.array(FACE_CENTRE) * scale
+    return paste_back(target, crop, mask, affine.astype(np.float32))
 
 
 def moved(frame: Frame, degrees: float, scale: float, shift: tuple[float, float]) -> Frame:

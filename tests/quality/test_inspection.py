@@ -13,6 +13,7 @@ from gpu_tasks.contract.jobs import Segment, Timeline
 from gpu_tasks.contract.options import SyncMode
 from gpu_tasks.contract.quality import Concern, QualityReport, Reason, Thresholds, Verdict
 from gpu_tasks.draft.models import face_models
+from gpu_tasks.faces.arrays import Frame
 from gpu_tasks.media.errors import MediaError
 from gpu_tasks.quality.inspection import Inspection, inspect_video
 from gpu_tasks.quality.looking import pieces_of
@@ -22,9 +23,11 @@ from tests.quality.footage import (
     closed_face,
     face_place,
     opened,
+    source_face,
     spoken,
     syllables,
     talking,
+    with_face_of,
     write_clip,
 )
 
@@ -225,6 +228,30 @@ def test_a_source_without_a_face_is_said(folder: Path, good: Path, target: Path)
     found = report(good, target=target, sources=[picture])
     assert found.identity is None
     assert Reason.SOURCE_WITHOUT_FACE in found.reasons
+
+
+@pytest.mark.parametrize("speaks", [0, 1])
+def test_the_face_that_was_changed_is_compared_whoever_speaks(folder: Path, speaks: int) -> None:
+    one, source = closed_face(), source_face()
+    picture = folder / "source.png"
+    cv2.imwrite(str(picture), source)
+    places = (face_place(one), face_place(np.ascontiguousarray(one[:, ::-1])))
+    width = one.shape[1]
+
+    def shown(*, is_changed: bool) -> Frame:
+        left = with_face_of(source, one, places[0]) if is_changed else one
+        return np.hstack([left, one[:, ::-1]])
+
+    target = write_clip(folder / "both.mp4", [shown(is_changed=False)] * 10)
+    changed = write_clip(folder / f"changed{speaks}.mp4", [shown(is_changed=True)] * 10)
+    nose = np.asarray(places[speaks].at((0.0, 0.23)), np.float32) + np.array([speaks * width, 0], np.float32)
+
+    how: dict[str, Any] = {"target": target, "sources": [picture], "judge_lips": False, "spoken": lambda _: nose}
+    found = report(changed, **how)
+    assert found.identity is not None
+    assert found.identity.toward_source > 0.6
+    assert Reason.IDENTITY_OF_TARGET not in found.reasons
+    assert Reason.IDENTITY_OF_TARGET in report(target, **how).reasons
 
 
 def test_a_long_result_is_looked_at_in_pieces_from_its_first_frame_to_its_last() -> None:

@@ -8,12 +8,11 @@ from gpu_tasks.draft.lips import DraftLips
 from gpu_tasks.draft.models import face_models
 from gpu_tasks.draft.source import DraftSource
 from gpu_tasks.draft.swap import DraftSwap
-from gpu_tasks.faces.align import invert, paste_back
 from gpu_tasks.faces.arrays import Floats, Frame
-from gpu_tasks.quality.following import FACE_CENTRE, FACE_HALF_AXES, Place
+from gpu_tasks.quality.following import Place
 from gpu_tasks.quality.likeness import Gradients, LikenessMeter
 from gpu_tasks.quality.steadiness import NO_DIFFERENCE_DB, FlickerMeter, OutsideMeter, outside_mask
-from tests.quality.footage import closed_face, face_place, source_face
+from tests.quality.footage import closed_face, face_place, source_face, with_face_of
 
 
 def lit(frame: Frame, by: float) -> Frame:
@@ -133,21 +132,14 @@ class Compared:
 
     def toward(self, result: Frame) -> float:
         meter = LikenessMeter(self.embedder, [self.known])
-        meter.look(result, self.target, self.place)
+        meter.look(result, self.target, [self.place])
         figures = meter.figures()
         assert figures is not None
         return figures.toward_source
 
     def transplanted(self, share: float) -> Frame:
         """The source's face laid over the target's as it is, in an oval, by so much."""
-        size, mask = 256, np.zeros((256, 256), np.float32)
-        crop = face_place(self.source).crop(self.source, FACE_CENTRE, 1.05, size)
-        axes = tuple(round(axis / 1.05 * size * 1.15) for axis in FACE_HALF_AXES)
-        cv2.ellipse(mask, (128, 128), axes, 0, 0, 360, (share,), -1)
-        scale = size / 1.05
-        affine = invert(self.place.fit) * scale
-        affine[:, 2] += size / 2 - np.array(FACE_CENTRE) * scale
-        return paste_back(self.target, crop, mask, affine.astype(np.float32))
+        return with_face_of(self.source, self.target, self.place, share)
 
 
 def test_likeness_goes_from_the_target_to_the_source() -> None:
@@ -176,7 +168,7 @@ def test_of_several_sources_the_nearest_counts() -> None:
     compared = Compared()
     nobody = np.asarray(np.roll(compared.known, 300), np.float32)
     meter = LikenessMeter(compared.embedder, [nobody, compared.known])
-    meter.look(compared.transplanted(1.0), compared.target, compared.place)
+    meter.look(compared.transplanted(1.0), compared.target, [compared.place])
     figures = meter.figures()
     assert figures is not None
     assert figures.source == 1
@@ -193,7 +185,7 @@ def test_an_embedder_takes_the_place_of_gradients() -> None:
     dark, bright = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 255, np.uint8)
     place = Place(np.array([[20, 0, 32], [0, 20, 20]], np.float32))
     meter = LikenessMeter(Level(), [Level().embed(bright, place)])
-    meter.look(np.full((64, 64, 3), 128, np.uint8), dark, place)
+    meter.look(np.full((64, 64, 3), 128, np.uint8), dark, [place])
     figures = meter.figures()
     assert figures is not None
     assert figures.measure == "level"
