@@ -64,6 +64,9 @@ def _frames(path: Path, times: Sequence[Fraction]) -> list[NDArray[np.uint8]]:
     with open_media(path) as container:
         shape = pixel_shape(video_stream(container))
     with VideoReader(path) as reader:
+        if reader.info.rotation_degrees % 180:
+            # The file tells the shape of a stored pixel, and frames come upright.
+            shape = 1 / shape
         indices = [min(int(time * reader.info.fps), reader.info.frame_count - 1) for time in times]
         return [_as_shown(next(reader.frames(index, index + 1)).pixels, shape) for index in indices]
 

@@ -115,16 +115,20 @@ def test_a_contact_sheet_shows_rows_of_simultaneous_frames(tmp_path: Path) -> No
     assert [sum(1 << bit for bit, on in enumerate(row) if on) for row in lit] == [6, 18, 31, 43]
 
 
-def test_a_contact_sheet_shows_pixels_as_wide_as_players_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("turn", "width"), [(0, 240), (90, 38), (180, 240), (270, 38)])
+def test_a_contact_sheet_shows_pixels_as_wide_as_players_do(tmp_path: Path, turn: int, width: int) -> None:
+    # Stored as 160x96 and shown as 240x96, or as 96x240 after a quarter turn.
     clip = tmp_path / "narrow.mp4"
     with av.open(str(clip), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
         stream.codec_context.sample_aspect_ratio = Fraction(3, 2)
+        if turn:
+            stream.set_display_rotation(turn)
         for _ in range(3):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((96, 160, 3), np.uint8), format="bgr24")))
         container.mux(stream.encode(None))
     contact_sheet([("target", clip)], columns=1, height_px=96, destination=tmp_path / "sheet.png")
     pixels = cv2.imread(str(tmp_path / "sheet.png"))
     assert pixels is not None
-    assert pixels.shape[1] == 160 * 3 // 2 + 4
+    assert pixels.shape[1] == width + 4
