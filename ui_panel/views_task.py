@@ -158,15 +158,17 @@ def _error(record: TaskRecord, language: Language) -> Shown | None:
 def _blamed(record: TaskRecord, detail: str, said: Mapping[str, str]) -> str:
     """What the page calls the file whose key a fault names; empty when it names none of the task's."""
     request = record.request
-    titles = {
-        request.get("target_key"): said["video.title"],
-        request.get("audio_key"): said["voice.title"],
-        **{
-            key: said["faces.source"].format(number=number)
+    named = [
+        (request.get("target_key"), said["video.title"]),
+        (request.get("audio_key"), said["voice.title"]),
+        *(
+            (key, said["faces.source"].format(number=number))
             for number, key in enumerate(request.get("source_keys") or (), start=1)
-        },
-    }
-    return next((title for key, title in titles.items() if key and key in detail), "")
+        ),
+    ]
+    # One key may begin like another, and one file may be given in several places: all of them are said.
+    longest = max((key for key, _ in named if key and key in detail), key=len, default=None)
+    return ", ".join(title for key, title in named if longest is not None and key == longest)
 
 
 def _log(record: TaskRecord) -> str:
