@@ -131,6 +131,7 @@ def _sync(state: PageState) -> Shown:
         "is_shown": state.voice is not None and state.video is not None,
         "value": state.sync_mode.value,
         "modes": modes,
+        "unknown": said["sync.unknown_told"] if told else said["sync.unknown"],
         "voice": voice,
         "video": video,
         "voice_share": voice / longest if voice and longest else None,

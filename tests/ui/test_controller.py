@@ -1,26 +1,35 @@
 """What happens at the page, without a browser, before the real API."""
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
-from gpu_tasks.contract.faults import FaultCode
+from gpu_tasks.contract.faults import Fault, FaultCode
+from gpu_tasks.contract.looks import Estimate
 from gpu_tasks.contract.options import SyncMode
+from gpu_tasks.contract.records import ErrorRecord, RecordStage, Status, TaskRecord
 from gpu_tasks.contract.sentences import Language
 from tests.servers import RunningStack
 from tests.ui.older import older_api
 from tests.ui.pages import at_the_page
 from tests.waiting import await_until
-from ui_panel import views_compose, views_frame
+from ui_panel import views_compose, views_frame, views_task
 from ui_panel.composing import compose, result_seconds
 from ui_panel.controller import Controller
 from ui_panel.media import Media, Slot, Span
 from ui_panel.server import services_of
 from ui_panel.settings import PageSettings
 from ui_panel.state import PageState, Place, Preset, Route
-from ui_panel.text import language_of
+from ui_panel.text import advice, language_of, words
+from ui_panel.watching import Sight
 
 VOICE = Media(key="uploads/audio/a.wav", name="a.wav", seconds=7.5)
 VIDEO = Media(key="uploads/video/t.mp4", name="t.mp4", seconds=4.0)
 FACE = Media(key="uploads/source/s.png", name="s.png")
+ESTIMATE = Estimate(
+    duration_sec=7.5, frame_count=188, fps=25, width=640, height=360, stages=(), gpu_seconds=1, wall_seconds=1
+)
 
 
 async def test_an_example_becomes_a_result(stack: RunningStack) -> None:
@@ -121,6 +130,53 @@ def test_a_source_that_goes_takes_its_casting_with_it() -> None:
 def test_the_length_of_the_result_is_told_beforehand(mode: str, seconds: float) -> None:
     assert result_seconds(SyncMode(mode), 7.5, 4.0) == seconds
     assert result_seconds(SyncMode(mode), None, 4.0) == 4.0
+
+
+@pytest.mark.parametrize("language", Language)
+def test_a_length_is_announced_only_where_it_stands(language: Language) -> None:
+    state, said = PageState(language=language), words(language)
+    state.param.update(voice=VOICE, video=VIDEO.model_copy(update={"seconds": None}))
+    refused: dict[Preset, Estimate | Fault] = {state.preset: Fault(code=FaultCode.MEDIA_UNSUPPORTED, detail="")}
+    for answers in ({}, refused):
+        state.estimates = answers
+        sync = views_compose.choices(state)["sync"]
+        assert (sync["unknown"], {mode["length"] for mode in sync["modes"]}) == (said["sync.unknown"], {""})
+    state.estimates = {state.preset: ESTIMATE}
+    sync = views_compose.choices(state)["sync"]
+    assert sync["unknown"] == said["sync.unknown_told"]
+    assert [mode["value"] for mode in sync["modes"] if mode["length"]] == [state.sync_mode]
+
+
+def record_of(request: dict[str, Any], detail: str) -> TaskRecord:
+    now = datetime.now(UTC)
+    return TaskRecord(
+        task_id="t",
+        status=Status.FAILED,
+        stage=RecordStage.INGEST,
+        created_at=now,
+        updated_at=now,
+        request=request,
+        error=ErrorRecord(error=FaultCode.MEDIA_UNREADABLE, detail=detail),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "detail", "blamed"),
+    [
+        ({"target_key": "uploads/video/1", "audio_key": "uploads/video/10"}, "uploads/video/10: broken", "Voice"),
+        ({"target_key": "uploads/video/10", "audio_key": "uploads/video/1"}, "uploads/video/10: broken", "Video"),
+        ({"target_key": "uploads/video/10", "audio_key": "uploads/video/1"}, "uploads/video/1: broken", "Voice"),
+        ({"target_key": "uploads/video/1", "audio_key": "uploads/video/1"}, "uploads/video/1: broken", "Video, Voice"),
+        ({"target_key": "uploads/video/1", "source_keys": ["a/1", "a/2"]}, "a/2: broken", "Face 2"),
+        ({"target_key": "uploads/video/1"}, "Something else is broken.", None),
+    ],
+)
+def test_a_fault_blames_the_file_that_it_names(given: dict[str, Any], detail: str, blamed: str | None) -> None:
+    state = PageState(language=Language.ENGLISH)
+    state.param.update(place=Place.TASK, task_id="t", sight=Sight(record_of(given, detail), is_over=True))
+    sentence = views_task.task(state, "http://127.0.0.1:1")["error"]["sentence"]
+    plain = advice(Fault(code=FaultCode.MEDIA_UNREADABLE, detail=detail), Language.ENGLISH)
+    assert sentence == (f"{blamed}: {plain}" if blamed else plain)
 
 
 @pytest.mark.parametrize(

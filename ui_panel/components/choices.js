@@ -114,7 +114,7 @@ function Sync({sync, t, send}) {
             <span>${t('run.voice')}</span><i style=${`--share:${100 * sync.voice_share}%`}></i><span class="digits">${clock(sync.voice)}</span>
             <span>${t('run.video')}</span><i class="film" style=${`--share:${100 * sync.video_share}%`}></i><span class="digits">${clock(sync.video)}</span>
           </div>`
-        : html`<p class="soft">${t('sync.unknown')}</p>`}
+        : html`<p class="soft">${sync.unknown}</p>`}
       <div class=${`options tall ${isSame ? 'soft' : ''}`}>
         ${sync.modes.map(mode => html`
           <label key=${mode.value} class=${`option ${chosen === mode.value ? 'chosen' : ''}`}>
