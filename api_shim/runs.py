@@ -29,7 +29,7 @@ from pydantic import BaseModel
 
 from api_shim.idempotency import OTHER_BODY, Idempotency
 from api_shim.tags import tags_of
-from blocks.deliveries import create_delivery, deliveries_of, delivery_in, find_delivery, replay
+from blocks.deliveries import DELIVERY_DEPLOYMENT, create_delivery, deliveries_of, delivery_in, find_delivery, replay
 from blocks.tags import OURS, owner_in, owner_tag
 from flows.request import DEPLOYMENT, PipelineRequest
 from gpu_tasks import tracing
@@ -85,14 +85,8 @@ class Runs:
 
     async def deployment_id(self, name: str = DEPLOYMENT) -> UUID:
         """Return the id of a deployment, which changes when somebody deletes and deploys it again."""
-        async with self._answered():
-            try:
-                return (await self._client.read_deployment_by_name(name)).id
-            except ObjectNotFound as error:
-                raise RunsError(
-                    FaultCode.ORCHESTRATOR_UNAVAILABLE,
-                    f"There is no deployment {name}; run python -m deployments.deploy.",
-                ) from error
+        async with self._answered(_undeployed(name)):
+            return (await self._client.read_deployment_by_name(name)).id
 
     async def replayed(self, idempotency: Idempotency) -> FlowRun | None:
         """Return the run that an earlier request with this key has made in the last 24 hours.
@@ -133,7 +127,7 @@ class Runs:
         if idempotency is not None:
             labels[_BODY_LABEL] = idempotency.body_digest
         deployment_id = await self.deployment_id()
-        async with self._answered():
+        async with self._answered(_undeployed(DEPLOYMENT)):
             run = await self._client.create_flow_run_from_deployment(
                 deployment_id,
                 parameters={
@@ -151,7 +145,7 @@ class Runs:
     async def ask(self, deployment: str, asked: BaseModel) -> FlowRun:
         """Create a run of a small flow that leaves an Answer."""
         deployment_id = await self.deployment_id(deployment)
-        async with self._answered():
+        async with self._answered(_undeployed(deployment)):
             return await self._client.create_flow_run_from_deployment(
                 deployment_id, parameters={"asked": asked.model_dump(mode="json")}, tags=[OURS]
             )
@@ -161,16 +155,17 @@ class Runs:
 
         Raises:
             RunsError: ORCHESTRATOR_UNAVAILABLE when it has ended without an answer: its worker died, or an operator
-                cancelled it.
+                cancelled or deleted it.
         """
-        async with self._answered():
+        ended = RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "Who worked on the answer has ended; ask again.")
+        async with self._answered(ended):
             # The state is read first: what it leaves, it leaves before it ends.
             run = await self._client.read_flow_run(run_id)
             left = await self._newest_artifact(run_id, ANSWER_ARTIFACT)
         if left is not None:
             return Answer.model_validate_json(left) if isinstance(left, str) else Answer.model_validate(left)
         if run.state is not None and run.state.is_final():
-            raise RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "Who worked on the answer has ended; ask again.")
+            raise ended
         return None
 
     async def withdraw(self, run_id: UUID) -> None:
@@ -187,7 +182,7 @@ class Runs:
             RunsError: TASK_UNKNOWN when there is none, or another flow's run has this id.
         """
         run_id = parse_task_id(task_id)
-        async with self._answered():
+        async with self._answered(RunsError(FaultCode.TASK_UNKNOWN)):
             run = await self._client.read_flow_run(run_id)
         if not isinstance(run.parameters.get("request"), dict):
             raise RunsError(FaultCode.TASK_UNKNOWN)
@@ -224,7 +219,7 @@ class Runs:
         run = await self.find(task_id)
         if run.state is not None and run.state.is_final():
             return run
-        async with self._answered():
+        async with self._answered(RunsError(FaultCode.TASK_UNKNOWN)):
             # What has not started yet is set to Cancelled by the server itself; Prefect refuses it for what has ended.
             await self._client.set_flow_run_state(run.id, Cancelling())
         return await self.find(task_id)
@@ -234,7 +229,7 @@ class Runs:
         delivery = delivery_of(record)
         if delivery is None:
             return
-        async with self._answered():
+        async with self._answered(_undeployed(DELIVERY_DEPLOYMENT)):
             await create_delivery(self._client, delivery)
 
     async def deliveries(self, task_id: str) -> Sequence[FlowRun]:
@@ -261,7 +256,7 @@ class Runs:
             RunsError: DELIVERY_UNKNOWN.
         """
         run = await self.delivery(delivery_id, task_id=task_id)
-        async with self._answered():
+        async with self._answered(RunsError(FaultCode.DELIVERY_UNKNOWN)):
             await replay(self._client, run)
         return await self.delivery(delivery_id, task_id=task_id)
 
@@ -275,26 +270,43 @@ class Runs:
         )
         return found[0].data if found else None
 
-    def _answered(self) -> AbstractAsyncContextManager[None]:
-        return answered(self._answer_seconds)
+    def _answered(self, missing: RunsError | None = None) -> AbstractAsyncContextManager[None]:
+        return answered(self._answer_seconds, missing=missing)
 
 
 @asynccontextmanager
-async def answered(seconds: float = _ANSWER_SECONDS) -> AsyncIterator[None]:
+async def answered(seconds: float = _ANSWER_SECONDS, *, missing: RunsError | None = None) -> AsyncIterator[None]:
     """Turn what Prefect's client raises, or does not answer in time, into a RunsError.
 
+    Args:
+        seconds: How long the block may take.
+        missing: What it means that Prefect does not know what the block asks for: it never was there, or somebody has
+            deleted it a moment ago.
+
     Raises:
-        RunsError: TASK_UNKNOWN for a run that Prefect does not know, else ORCHESTRATOR_UNAVAILABLE.
+        RunsError: `missing`, else ORCHESTRATOR_UNAVAILABLE.
     """
     try:
         async with asyncio.timeout(seconds):
             yield
-    except ObjectNotFound as error:
-        # It never was there, or somebody has deleted it a moment ago.
-        raise RunsError(FaultCode.TASK_UNKNOWN) from error
     # PrefectHTTPStatusError is an httpx.HTTPError, too.
-    except (TimeoutError, httpx.HTTPError, OSError) as error:
-        raise RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "It is the Prefect server.") from error
+    except (ObjectNotFound, TimeoutError, httpx.HTTPError, OSError) as error:
+        raise (missing if missing and _is_missing(error) else _unavailable()) from error
+
+
+def _is_missing(error: Exception) -> bool:
+    # Not all of Prefect's client makes an ObjectNotFound of it.
+    is_404 = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.NOT_FOUND
+    return is_404 or isinstance(error, ObjectNotFound)
+
+
+def _unavailable() -> RunsError:
+    return RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, "It is the Prefect server.")
+
+
+def _undeployed(name: str) -> RunsError:
+    detail = f"There is no deployment {name}; run python -m deployments.deploy."
+    return RunsError(FaultCode.ORCHESTRATOR_UNAVAILABLE, detail)
 
 
 def owner_of(run: FlowRun) -> str | None:
