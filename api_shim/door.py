@@ -136,7 +136,7 @@ async def check_stored(store: ArtifactStore, field: str, key: str, max_bytes: in
     head = await asyncio.to_thread(store.head, key)
     if head is None:
         raise FaultError(FaultCode.OBJECT_MISSING, f"{field}: {key}.", field=field)
-    check_size(field, head.size_bytes, max_bytes)
+    check_size(field, head.size_bytes, max_bytes, key=key)
 
 
 async def _check_output(store: ArtifactStore, field: str, key: str) -> None:

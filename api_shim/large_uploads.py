@@ -131,7 +131,7 @@ class LargeUploads:
             raise
         try:
             _check_digest(ticket, artifact)
-            check_content(ticket.key, head)
+            check_content("parts", ticket.key, head)
         except FaultError:
             # Nobody can use it: whoever sends it again gets a new key.
             self._store.delete(ticket.key)

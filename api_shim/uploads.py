@@ -143,22 +143,30 @@ def new_key(prefix: str | None, filename: str | None, media_type: str) -> str:
         raise FaultError(FaultCode.KEY_NOT_ALLOWED, f"prefix: {error}.", field="prefix") from error
 
 
-def check_size(field: str, size: int, max_bytes: int) -> None:
-    """Refuse what is empty or too large; `field` is the one of the request that is wrong then.
+def check_size(field: str, size: int, max_bytes: int, *, key: str | None = None) -> None:
+    """Refuse what is empty or too large.
+
+    Args:
+        field: The one of the request that is wrong then.
+        size: Of the file, in bytes.
+        max_bytes: What it may have.
+        key: Of the object, where there is one already.
 
     Raises:
         FaultError: OBJECT_EMPTY or OBJECT_TOO_LARGE.
     """
     if size == 0:
-        raise FaultError(FaultCode.OBJECT_EMPTY, f"Field: {field}.", field=field)
+        raise FaultError(FaultCode.OBJECT_EMPTY, f"{field}: {key}." if key else f"Field: {field}.", field=field)
     if size > max_bytes:
-        raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"{field}: the limit is {max_bytes} bytes.", field=field)
+        named = f"{field}: {key}" if key else field
+        raise FaultError(FaultCode.OBJECT_TOO_LARGE, f"{named}: the limit is {max_bytes} bytes.", field=field)
 
 
-def check_content(key: str, head: bytes) -> None:
+def check_content(field: str, key: str, head: bytes) -> None:
     """Look whether a file can be what the folder of its key says; its name and declared type count for nothing.
 
     Args:
+        field: The one of the request that brought it.
         key: `uploads/{audio,video,source}/...`.
         head: The first bytes of the file.
 
@@ -169,7 +177,7 @@ def check_content(key: str, head: bytes) -> None:
     found = media_type_of(head)
     if not may_be(found, wanted):
         seen = f"Its content is {found}." if found else "Its content is neither sound, video nor picture."
-        raise FaultError(FaultCode.MEDIA_UNSUPPORTED, f"{seen} Asked: {wanted}.")
+        raise FaultError(FaultCode.MEDIA_UNSUPPORTED, f"{seen} Asked: {wanted}.", field=field)
 
 
 def safe_media_type(content_type: str | None, filename: str | None) -> str:

@@ -97,10 +97,10 @@ async def test_a_part_takes_no_other_size(large: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("content", "fields", "refusal"),
     [
-        (b"<!doctype html><script>" + b" " * 1000, {}, (422, "media_unsupported")),
-        (b"\x89PNG\r\n\x1a\n" + b"x" * 1000, {}, (422, "media_unsupported")),
-        (MP4[:5000], {"sha256": "0" * 64}, (409, "upload_incomplete")),
-        (MP4[:4000], {"prefix": "uploads/source"}, (422, "media_unsupported")),
+        (b"<!doctype html><script>" + b" " * 1000, {}, (422, "media_unsupported", "parts")),
+        (b"\x89PNG\r\n\x1a\n" + b"x" * 1000, {}, (422, "media_unsupported", "parts")),
+        (MP4[:5000], {"sha256": "0" * 64}, (409, "upload_incomplete", "sha256")),
+        (MP4[:4000], {"prefix": "uploads/source"}, (422, "media_unsupported", "parts")),
     ],
     ids=["a page", "a picture as a video", "another digest", "a video as a picture"],
 )
@@ -109,12 +109,12 @@ async def test_what_is_not_what_was_announced_is_refused_and_gone(
     bucket: ArtifactStore,
     content: bytes,
     fields: dict[str, str],
-    refusal: tuple[int, str],
+    refusal: tuple[int, str, str],
 ) -> None:
     upload = await begun(large, content, **fields)
     parts = await send(large, upload, content, 1)
     answer = await large.post(f"/storage/uploads/{upload['upload_id']}/complete", json={"parts": parts})
-    assert (answer.status_code, answer.json()["error"]) == refusal
+    assert (answer.status_code, answer.json()["error"], answer.json()["field"]) == refusal
     assert bucket.head(upload["key"]) is None
 
 

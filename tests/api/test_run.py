@@ -156,6 +156,7 @@ async def test_an_object_of_zero_bytes_is_refused(http: httpx.AsyncClient, body:
     bucket._client.put_object(Bucket=bucket._bucket, Key="uploads/audio/empty.wav", Body=b"")
     answer = await http.post("/run", json={**body, "audio_key": "uploads/audio/empty.wav"})
     assert (answer.status_code, answer.json()["error"]) == (422, "object_empty")
+    assert "audio_key: uploads/audio/empty.wav" in answer.json()["detail"]
 
 
 async def test_an_object_that_is_too_large_is_refused(
