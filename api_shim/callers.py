@@ -5,7 +5,7 @@ import hmac
 import logging
 import math
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -51,6 +51,14 @@ class Caller:
 EVERYBODY: Final = Caller()
 
 
+class _Staying:
+    """The requests of one key that go on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.is_over = asyncio.Event()
+
+
 class Callers:
     """Finds out who calls.
 
@@ -66,7 +74,9 @@ class Callers:
         self._secret = secret
         self._is_open = secret is None and not needs_key
         self._look_seconds = look_seconds
-        self._staying: Counter[str] = Counter()
+        self._staying: dict[str, _Staying] = {}
+        # Of those who have no key.
+        self._never = asyncio.Event()
         self._known: OrderedDict[str, tuple[float, ApiKey | None]] = OrderedDict()
         self._noted: dict[str, float] = {}
         self._few_at_once = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
@@ -88,17 +98,21 @@ class Callers:
         raise FaultError(FaultCode.UNAUTHORIZED)
 
     @contextmanager
-    def staying(self, caller: Caller) -> Iterator[None]:
-        """Keep an eye on a caller's key as long as the block lasts: it may be revoked while its request goes on."""
+    def staying(self, caller: Caller) -> Iterator[asyncio.Event]:
+        """Keep an eye on a caller's key as long as the block lasts: it may be revoked while its request goes on.
+
+        Yields what is set when that is heard of.
+        """
         if caller.key is None:
-            yield
+            yield self._never
             return
-        self._staying[caller.key.id] += 1
+        staying = self._staying.setdefault(caller.key.id, _Staying())
+        staying.count += 1
         try:
-            yield
+            yield staying.is_over
         finally:
-            self._staying[caller.key.id] -= 1
-            if not self._staying[caller.key.id]:
+            staying.count -= 1
+            if not staying.count:
                 del self._staying[caller.key.id]
 
     def is_revoked(self, caller: Caller) -> bool:
@@ -112,10 +126,18 @@ class Callers:
         """Read the keys of those who stay again and again, until cancelled."""
         while True:
             await asyncio.sleep(self._look_seconds)
-            for key_id in list(self._staying):
-                # A bucket that is away: what was last known holds.
-                with suppress(StorageError):
-                    await self._find(key_id, known_seconds=self._look_seconds)
+            await self.look()
+
+    async def look(self) -> None:
+        """Read the keys of those who stay, however lately that was done."""
+        await asyncio.gather(*map(self._look_at, list(self._staying)))
+
+    async def _look_at(self, key_id: str) -> None:
+        # A bucket that is away: what was last known holds.
+        with suppress(StorageError):
+            key = await self._find(key_id, known_seconds=0.0)
+            if (key is None or key.revoked_at is not None) and (staying := self._staying.get(key_id)):
+                staying.is_over.set()
 
     async def _opened(self, told: Told) -> ApiKey:
         key = await self._find(told.id)

@@ -122,26 +122,26 @@ async def _waited(http: Request, services: Services, task_id: str, seconds: floa
     limit = services.settings.max_wait_seconds
     waiting = services.watching.end_of(task_id, seconds=min(seconds or limit, limit))
     caller = await caller_of(http)
-    with services.callers.staying(caller):
-        record = await _while_connected(http, waiting)
-    if record is None:
-        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    with services.callers.staying(caller) as is_over:
+        record = await _while_welcome(http, is_over, waiting)
     if services.callers.is_revoked(caller):
         raise FaultError(FaultCode.UNAUTHORIZED)
+    if record is None:
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
     told = HTTPStatus.OK if record.status.is_final else HTTPStatus.GATEWAY_TIMEOUT
     return _answer(services.records.for_reader(record), told)
 
 
-async def _while_connected(http: Request, work: Coroutine[Any, Any, Found]) -> Found | None:
-    """Return what `work` returns, None when the caller hung up before."""
+async def _while_welcome(http: Request, is_over: asyncio.Event, work: Coroutine[Any, Any, Found]) -> Found | None:
+    """Return what `work` returns, None when the caller hung up, or its key was revoked, before."""
     working = asyncio.create_task(work)
-    gone = asyncio.create_task(_disconnected(http))
+    others = (asyncio.create_task(_disconnected(http)), asyncio.create_task(is_over.wait()))
     try:
-        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, *others), return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else None
     finally:
-        gone.cancel()
-        working.cancel()
+        for task in (working, *others):
+            task.cancel()
 
 
 async def _disconnected(http: Request) -> None:

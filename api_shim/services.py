@@ -77,8 +77,8 @@ async def open_services(settings: ShimSettings, metrics: Metrics) -> AsyncIterat
             KeyRing(bucket),
             secret=settings.api_secret,
             needs_key=settings.require_key,
-            # Known before the next heartbeat, with which the streams of a revoked key end.
-            look_seconds=settings.heartbeat_seconds / 3,
+            # A stream sees it with its next heartbeat: both together, and the reading, are the promised 20 seconds.
+            look_seconds=settings.heartbeat_seconds / 4,
         )
         records = Records(store, runs, bucket, settings)
         feed = store.feed()

@@ -1,6 +1,7 @@
 """API keys: what each may do, whose tasks it sees, how often and how much at once."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from io import BytesIO
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from prefect.states import Completed
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from starlette.datastructures import Headers
 
-from api_shim.api_keys import DEFAULT_SCOPES, Created, KeyRing, Scope, parse
+from api_shim.api_keys import DEFAULT_SCOPES, ApiKey, Created, KeyRing, Scope, parse
+from api_shim.callers import Callers
 from gpu_tasks.contract.artifacts import KEYS
 from gpu_tasks.contract.ownership import OutputOwner, marker_of
 from gpu_tasks.storage import ArtifactStore
@@ -190,14 +193,41 @@ async def test_a_key_that_is_revoked_hears_no_more(
             ring.revoke(revoked.key.id)
             async with asyncio.timeout(20):
                 await cut_off
+                # The task goes on: it is the key's end that ends the waiting.
+                assert (await waiting).status_code == 401
             assert not listening.done()
             await flow.complete(task_id)
             async with asyncio.timeout(20):
                 await listening
             assert "event: end" in heard["stays"]
             assert "event: end" not in heard["revoked"]
-            assert (await waiting).status_code == 401
             assert (await client.get(f"/events/{task_id}", headers=bearing(revoked))).status_code == 401
+
+
+class ReadTogether(KeyRing):
+    """Each read waits for another one."""
+
+    def __init__(self, store: ArtifactStore, readers: int) -> None:
+        super().__init__(store)
+        self._readers = threading.Barrier(readers, timeout=10)
+
+    def find(self, key_id: str) -> ApiKey | None:
+        self._readers.wait()
+        return super().find(key_id)
+
+
+async def test_the_keys_of_those_who_stay_are_read_side_by_side_and_however_lately_they_were_read(
+    ring: KeyRing, bucket: ArtifactStore
+) -> None:
+    made = [ring.create(name) for name in ("revoked", "stays")]
+    callers = Callers(ReadTogether(bucket, len(made)), secret=None, needs_key=True, look_seconds=60.0)
+    revoked, stays = await asyncio.gather(*(callers.identify(Headers(bearing(each))) for each in made))
+    with callers.staying(revoked) as is_over, callers.staying(stays) as goes_on:
+        ring.revoke(made[0].key.id)
+        await callers.look()
+        assert (is_over.is_set(), goes_on.is_set()) == (True, False)
+        assert (callers.is_revoked(revoked), callers.is_revoked(stays)) == (True, False)
+    await callers.close()
 
 
 async def test_the_bucket_holds_no_secret_and_when_a_key_was_used(
