@@ -19,7 +19,7 @@ _CLIENT_CONFIG: dict[str, Any] = {
     "s3": {"addressing_style": "path"},
     "retries": {"mode": "standard", "total_max_attempts": 4},
     "max_pool_connections": 32,
-    # R2 refuses the checksum trailers that boto3 sends by default.
+    # R2 refuses the checksum trailers that botocore sends by default.
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
 }
@@ -68,13 +68,13 @@ class R2Bucket(S3Bucket):
 
     async def aread_path(self, path: str) -> bytes:
         """Read a task's result; a bucket that is away is waited for, or the task would be done again."""
-        key = self._resolve_path(path)
-        return await patiently(lambda: asyncio.to_thread(self.store().read_bytes, key))
+        key, store = self._resolve_path(path), self.store()
+        return await patiently(lambda: asyncio.to_thread(store.read_bytes, key))
 
     async def awrite_path(self, path: str, content: bytes) -> str:
         """Keep a task's result; a bucket that is away is waited for, or a finished task would fail."""
-        key = self._resolve_path(path)
-        await patiently(lambda: asyncio.to_thread(self.store().put_bytes, key, content, "application/json"))
+        key, store = self._resolve_path(path), self.store()
+        await patiently(lambda: asyncio.to_thread(store.put_bytes, key, content, "application/json"))
         return key
 
     def settings(self) -> R2Settings:
@@ -107,5 +107,5 @@ class R2Bucket(S3Bucket):
 
 @lru_cache(maxsize=8)
 def _connected(settings: R2Settings) -> ArtifactStore:
-    # Blocks are loaded anew for every run; making a boto3 client reads megabytes of service descriptions.
+    # Blocks are loaded anew for every run; making a client reads megabytes of service descriptions.
     return connect(settings)

@@ -19,6 +19,13 @@ class DeployedFlows:
     def __init__(self) -> None:
         self._flows: dict[UUID, Flow[..., Any]] = {}
 
+    async def freshen(self) -> None:
+        """Let the flows keep results of their tasks where the block says now: operators may have edited it."""
+        for flow in self._flows.values():
+            if flow.result_storage == RESULT_STORAGE or isinstance(flow.result_storage, R2Bucket):
+                # By its name Prefect would read it for each run, with a client that it never closes.
+                flow.result_storage = await results_block()
+
     async def flow_of(self, run: FlowRun, client: PrefectClient) -> Flow[..., Any]:
         """Return a run's flow.
 
@@ -34,8 +41,4 @@ class DeployedFlows:
             self._flows[run.deployment_id] = load_flow_from_entrypoint(
                 deployment.entrypoint, use_placeholder_flow=False
             )
-        flow = self._flows[run.deployment_id]
-        if flow.result_storage == RESULT_STORAGE or isinstance(flow.result_storage, R2Bucket):
-            # By its name Prefect would read it for each run, with a client that it never closes.
-            flow.result_storage = await results_block()
-        return flow
+        return self._flows[run.deployment_id]

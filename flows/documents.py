@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple, TypeVar
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 
 from blocks import registry
 from blocks.connections import shared
@@ -67,7 +67,7 @@ class Blocks(NamedTuple):
 
     @classmethod
     async def _read(cls) -> "Blocks":
-        async with get_client() as client:
+        async with _own_client() as client:
             return cls(
                 *await asyncio.gather(
                     R2Bucket.aload(registry.MEDIA, client=client),
@@ -84,10 +84,15 @@ async def results_block() -> R2Bucket:
     """Return where tasks keep their results, as it is now."""
 
     async def read() -> R2Bucket:
-        async with get_client() as client:
+        async with _own_client() as client:
             return await R2Bucket.aload(registry.TASK_RESULTS, client=client)
 
     return await shared("block of results", lambda: Documents(read)).get()
+
+
+def _own_client() -> PrefectClient:
+    """Return a client of nobody's: without settings it would be that of the run that asks, which may end before."""
+    return get_client(httpx_settings={})
 
 
 def signing_of(policy: ProvenancePolicy) -> SigningSettings:

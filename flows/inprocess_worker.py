@@ -146,6 +146,8 @@ class InProcessWorker(ChoosyWorker):
         try:
             is_ours = not self._is_stopping and await self._leases.take(flow_run.id)
             if is_ours and await self._trial.admits(flow_run):
+                # Here, where a run that cannot have it yet is left, and not after it is said to run.
+                await self._flows.freshen()
                 await self.submit_to_here(flow_run)
         finally:
             loop = asyncio.get_running_loop()
@@ -162,12 +164,9 @@ class InProcessWorker(ChoosyWorker):
     ) -> InProcessResult:
         """Run a flow to its end, here."""
         identifier = f"{self.name}:{flow_run.id}"
+        flow = await self._flows.flow_of(flow_run, self.client)
         handover.take_up(str(flow_run.id), is_fresh=partial(self._leases.is_fresh, flow_run.id))
-        engine = InProcessEngine(
-            flow=await self._flows.flow_of(flow_run, self.client),
-            flow_run=flow_run,
-            parameters=dict(flow_run.parameters),
-        )
+        engine = InProcessEngine(flow=flow, flow_run=flow_run, parameters=dict(flow_run.parameters))
         engine.is_ours = partial(self._leases.is_ours, flow_run.id)
         task = asyncio.create_task(engine.work(), name=identifier)
         self._running[flow_run.id] = _AtWork(task, engine)

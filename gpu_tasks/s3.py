@@ -25,7 +25,7 @@ from gpu_tasks.settings import R2Settings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# boto3 repeats a request that got no answer, but not a body that broke off half-way with one of these.
+# botocore repeats a request that got no answer, but not a body that broke off half-way with one of these.
 BODY_BROKE_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 _POOL_CONNECTIONS = 32
@@ -83,7 +83,7 @@ def _without_manual(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def make_client(settings: R2Settings, *, attempts: int, connect_seconds: float, read_seconds: float) -> "S3Client":
     """Return a client with our limits; nothing is sent yet. Threads may share it."""
     config = Config(
-        # R2 refuses the checksum trailers that boto3 sends by default.
+        # R2 refuses the checksum trailers that botocore sends by default.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         signature_version="s3v4",
@@ -109,7 +109,7 @@ def make_client(settings: R2Settings, *, attempts: int, connect_seconds: float, 
 
 @contextmanager
 def answered(key: str) -> Iterator[None]:
-    """Turn what boto3 raises into a StorageError about `key`; its cause stays attached."""
+    """Turn what botocore raises into a StorageError about `key`; its cause stays attached."""
     try:
         yield
     except ClientError as error:

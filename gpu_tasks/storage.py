@@ -1,7 +1,7 @@
 """Artifacts in and out of the bucket: streamed, verified by digest, first writer wins.
 
 One synchronous class for workers, blocks, flows and shim; async callers wrap its methods in `asyncio.to_thread`
-(a boto3 client may be shared by threads).
+(a botocore client may be shared by threads).
 """
 
 import hashlib
@@ -144,7 +144,7 @@ class ArtifactStore(Presigner):
         for _ in range(_CONFLICT_ATTEMPTS):
             if self._put(key, stream, media_type, Metadata={DIGEST_NAME: sha256}, **condition):
                 return artifact
-            # A PUT whose answer was lost is sent again by boto3 and then meets itself.
+            # A PUT whose answer was lost is sent again by botocore and then meets itself.
             if (head := self.head(key)) is not None:
                 if head.metadata.get(DIGEST_NAME) == sha256:
                     return artifact
@@ -155,8 +155,8 @@ class ArtifactStore(Presigner):
     def put_json(self, key: str, model: BaseModel, *, if_absent: bool) -> bool:
         """Store a model as JSON; False when `if_absent` and somebody was first.
 
-        An equal object counts as ours, because boto3 sends a PUT again when its answer was lost: what races for a key
-        must say in its body who it is.
+        An equal object counts as ours, because botocore sends a PUT again when its answer was lost: what races for a
+        key must say in its body who it is.
         """
         return self._put_json(key, model, {"IfNoneMatch": "*"} if if_absent else {})
 
@@ -186,7 +186,8 @@ class ArtifactStore(Presigner):
 
     def put_bytes(self, key: str, body: bytes, media_type: str) -> None:
         """Store a few bytes, overwriting what is there."""
-        self._put(key, body, media_type)
+        if not self._put(key, body, media_type):
+            raise StorageError(FaultCode.STORAGE_UNAVAILABLE, f"Writes to {key} are in conflict.")
 
     def read_bytes(self, key: str) -> bytes:
         """Return the whole object.
@@ -249,7 +250,7 @@ class ArtifactStore(Presigner):
                     _check_size(answer["ContentLength"], key=key, max_bytes=max_bytes)
                     sha256, size_bytes = _digest(body, key=key, max_bytes=max_bytes, copy_to=file)
             except StorageError as error:
-                # boto3 repeats a request that got no answer, but not a body that broke off half-way.
+                # botocore repeats a request that got no answer, but not a body that broke off half-way.
                 if attempt == _STREAM_ATTEMPTS or not isinstance(error.__cause__, BODY_BROKE_OFF):
                     raise
                 continue
@@ -283,7 +284,7 @@ class ArtifactStore(Presigner):
                 return False
         raise StorageError(FaultCode.STORAGE_UNAVAILABLE, f"Writes to {key} are in conflict.")
 
-    def _put(self, key: str, body: bytes | IO[bytes], media_type: str, **extra: Any) -> bool:  # noqa: ANN401  # boto3 names
+    def _put(self, key: str, body: bytes | IO[bytes], media_type: str, **extra: Any) -> bool:  # noqa: ANN401  # botocore names
         """Put; False when the condition in `extra` does not hold."""
         try:
             with answered(key):

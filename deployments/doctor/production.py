@@ -157,7 +157,7 @@ def _look_at_prefect(environment: Mapping[str, str]) -> Iterator[Finding]:
 def _look_at_encryption(environment: Mapping[str, str], state: PrefectState) -> Finding:
     """Look at the key of Prefect's blocks: which one its servers use nobody can ask them, only whether it fits."""
     key = environment.get("PREFECT_SERVER_ENCRYPTION_KEY")
-    if not state.can_decrypt:
+    if state.can_decrypt is False:
         return problem(ProductionCheck.ENCRYPTION, Message.ENCRYPTION_MISFITS, Message.ENCRYPTION_MISFITS_FIX)
     if environment.get("PREFECT_API_KEY"):
         return fine(ProductionCheck.ENCRYPTION, Message.ENCRYPTION_CLOUD)
@@ -167,7 +167,7 @@ def _look_at_encryption(environment: Mapping[str, str], state: PrefectState) -> 
         Fernet(key)
     except ValueError:
         return problem(ProductionCheck.ENCRYPTION, Message.ENCRYPTION_WRONG, Message.ENCRYPTION_FIX)
-    return fine(ProductionCheck.ENCRYPTION, Message.ENCRYPTION_RIGHT)
+    return fine(ProductionCheck.ENCRYPTION, Message.ENCRYPTION_RIGHT if state.can_decrypt else Message.ENCRYPTION_SET)
 
 
 async def _look_at_endpoint(settings: ShimSettings, stage: Stage, check: ProductionCheck) -> Finding:

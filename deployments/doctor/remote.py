@@ -77,7 +77,7 @@ class PrefectState(NamedTuple):
     version: str = ""
     missing: Sequence[str] = ()
     workers: int = 0
-    can_decrypt: bool = True
+    can_decrypt: bool | None = None
 
 
 async def prefect_state() -> PrefectState:

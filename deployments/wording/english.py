@@ -225,6 +225,7 @@ ENGLISH: Mapping[Message, str] = {
     Message.PREFECT_LACKS: "missing: {names}",
     Message.PREFECT_LACKS_FIX: "Run `lipswap deploy prefect`.",
     Message.ENCRYPTION_RIGHT: "a key is set, and the server reads its blocks",
+    Message.ENCRYPTION_SET: "a key is set; whether it fits, only the server can tell",
     Message.ENCRYPTION_CLOUD: "Prefect Cloud keeps them",
     Message.ENCRYPTION_UNSET: (
         "PREFECT_SERVER_ENCRYPTION_KEY is not set: the key of all blocks lies beside them in the database"

@@ -232,6 +232,7 @@ JAPANESE: Mapping[Message, str] = {
     Message.PREFECT_LACKS: "未登録: {names}",
     Message.PREFECT_LACKS_FIX: "`lipswap deploy prefect` を実行してください。",
     Message.ENCRYPTION_RIGHT: "暗号鍵が設定され、サーバーはブロックを読めます",
+    Message.ENCRYPTION_SET: "暗号鍵は設定されています。合っているかはサーバーに接続できたときに分かります",
     Message.ENCRYPTION_CLOUD: "Prefect Cloud が保管しています",
     Message.ENCRYPTION_UNSET: (
         "PREFECT_SERVER_ENCRYPTION_KEY が未設定です。全ブロックの暗号鍵が同じデータベースにあります"

@@ -225,6 +225,7 @@ class Message(StrEnum):
     PREFECT_LACKS = "prefect_lacks"
     PREFECT_LACKS_FIX = "prefect_lacks_fix"
     ENCRYPTION_RIGHT = "encryption_right"
+    ENCRYPTION_SET = "encryption_set"
     ENCRYPTION_CLOUD = "encryption_cloud"
     ENCRYPTION_UNSET = "encryption_unset"
     ENCRYPTION_WRONG = "encryption_wrong"

@@ -113,13 +113,17 @@ READ_BY_HAND = {
 }
 
 
+# Prefect's own, and what is kept from those who share .env with the page.
+ELSEWHERE = {"PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PANEL_OAUTH_SECRET"}
+
+
 @pytest.mark.parametrize("service", READS)
 def test_every_variable_is_one_that_the_process_reads(service: str) -> None:
     known = {name for kind in READS[service] for name in variables_of(kind)} | READ_BY_HAND.get(service, set())
     environment = ONE_HOST["services"][service]["environment"]
     given = {name if name == "LIPSWAP_FILE" else name.removesuffix("_FILE") for name in environment}
 
-    assert {name for name in given - known if name not in {"PREFECT_API_URL", "PREFECT_API_AUTH_STRING"}} == set()
+    assert {name for name in given - known if name not in ELSEWHERE} == set()
 
 
 def test_what_deploy_apply_writes_is_read_by_those_who_need_it() -> None:
@@ -132,7 +136,7 @@ def test_what_deploy_apply_writes_is_read_by_those_who_need_it() -> None:
 
     assert told <= variables_of(OrchestratorSettings)
     for service in ("deploy", "orchestrator", "api", "doctor"):
-        assert ONE_HOST["services"][service]["env_file"] == ["endpoints.env", ".env"]
+        assert ONE_HOST["services"][service]["env_file"] == [".env", "endpoints.env"]
         assert not told & set(ONE_HOST["services"][service]["environment"])
 
 
@@ -203,6 +207,13 @@ def test_the_page_can_ask_an_oauth_provider_in_the_place_of_a_password(tmp_path:
     done = _started("ui", show, tmp_path, **chosen)
 
     assert done.stdout.split() == ["github", "of-the-provider"], done.stderr
+    # The others are told the same by .env, and have no such file.
+    (tmp_path / "oauth_secret").unlink()
+    for filled_in in (path for path in tmp_path.iterdir() if not path.read_text(encoding="utf-8").strip()):
+        filled_in.write_text("of-the-account", encoding="utf-8")
+    for service in ("deploy", "orchestrator", "api", "doctor"):
+        done = _started(service, "print('started')", tmp_path, **chosen)
+        assert done.stdout.split() == ["started"], done.stderr
 
 
 @pytest.mark.parametrize("service", ["deploy", "orchestrator"])

@@ -90,6 +90,15 @@ def test_planted_faults_are_named_with_their_fixes(
     assert "hidden" not in str(found)
 
 
+def test_of_a_server_that_is_away_nobody_says_that_it_reads_its_blocks(
+    production: dict[str, str], tmp_path: Path
+) -> None:
+    found = examined(production, tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api")
+
+    assert found["prefect"][0] == "problem"
+    assert found["encryption"][:2] == ("ok", "a key is set; whether it fits, only the server can tell")
+
+
 def test_a_wrong_password_of_redis_and_a_page_that_is_not_allowed_are_named(
     production: dict[str, str], tmp_path: Path
 ) -> None:

@@ -45,6 +45,15 @@ class Breaking(BaseHTTPRequestHandler):
         breaks = self.server.requests <= self.server.breaks
         self.wfile.write(BODY[: len(BODY) // 2] if breaks else BODY)
 
+    def do_PUT(self) -> None:
+        """Refuse, as S3 does while another request for the same key is under way."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        said = b"<Error><Code>OperationAborted</Code></Error>"
+        self.send_response(409)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
     def log_message(self, *_words: object) -> None:
         """Say nothing."""
 
@@ -73,6 +82,12 @@ def test_a_body_that_broke_off_is_fetched_again(tmp_path: Path) -> None:
     assert (tmp_path / "film").read_bytes() == BODY
     assert artifact.size_bytes == len(BODY)
     assert server.requests == 3
+
+
+def test_a_small_object_that_was_not_taken_is_not_said_to_be_there() -> None:
+    with breaking_server(breaks=0) as server, pytest.raises(StorageError) as caught:
+        connect(at(server.server_port)).put_bytes("results/of-a-task", b"{}", "application/json")
+    assert caught.value.fault.code is FaultCode.STORAGE_UNAVAILABLE
 
 
 def test_a_body_that_always_breaks_off_is_given_up(tmp_path: Path) -> None:
