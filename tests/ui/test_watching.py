@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Browser, Locator, Route, expect
 
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.sentences import Language
@@ -24,6 +24,25 @@ NOTED = """
   };
   Object.defineProperty(document, 'hidden', {get: () => globalThis.isAway === true});
 """
+
+
+# The clip goes on for some steps of its clock.
+PLAYS_ON = """film => new Promise(done => {
+  film.muted = true;
+  film.addEventListener('timeupdate', () => { if (film.currentTime > 0.2) { film.pause(); done(); } });
+  film.play();
+})"""
+FAILS = """film => new Promise(done => {
+  film.addEventListener('error', () => done(), {once: true});
+  film.load();
+})"""
+
+
+async def run_out(film: Locator, refused: list[str]) -> None:
+    """Let the next address of a film be refused, as one that was signed long ago."""
+    refused.clear()
+    await film.evaluate(FAILS)
+    assert len(refused) == 1
 
 
 async def begun(visitor: Visitor, example: str = "both", mode: str = "silence") -> str:
@@ -213,10 +232,24 @@ async def test_a_target_that_is_gone_leaves_the_result_its_own_tries(visitor: Vi
     await await_until(lambda: len(asked) == 3, seconds=60, what="the target is asked for twice more")
     refused = await visitor.refuse_first("/outputs/")
     for _ in range(3):
-        refused.clear()
-        await film.evaluate("film => film.load()")
-        await await_until(lambda: len(refused) == 1, seconds=60, what="the result's address has run out")
+        await run_out(film, refused)
         await expect(film).to_have_js_property("readyState", 4)
+        await film.evaluate(PLAYS_ON)
+
+
+async def test_a_film_that_breaks_behind_its_first_picture_is_not_asked_for_for_ever(visitor: Visitor) -> None:
+    await begun(visitor, "lips", mode="cut_off")
+    await visitor.until_done()
+    film = visitor.page.get_by_label(visitor.says("result.after"), exact=True)
+    refused = await visitor.refuse_first("/outputs/")
+    for _ in range(2):
+        await run_out(film, refused)
+        await expect(film).to_have_js_property("readyState", 4)
+    await run_out(film, refused)
+    # What is asked for later is answered later.
+    await visitor.button("badge.verify").click()
+    await visitor.page.get_by_text(visitor.says("badge.development")).wait_for()
+    assert await film.evaluate("film => film.error?.code") == 4
 
 
 async def test_an_address_of_an_input_may_run_out_more_than_once(visitor: Visitor) -> None:

@@ -7,16 +7,19 @@ const APART = 0.08;
 const NOT_GIVEN = new Set([MediaError.MEDIA_ERR_NETWORK, MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED]);
 const MOST_RENEWALS = 2;
 
-/** Asks for a new address when a film's own has run out; until it plays only so often: a broken one would ask for ever. */
+/**
+ * Asks for a new address when a film's own has run out; until it plays only so often: a broken one would ask for ever.
+ * One that comes with its first picture and breaks behind it is broken: it has to go on by itself.
+ */
 function useRenewal(onExpired) {
   const asked = useRef(0);
-  const hasPlayed = () => { asked.current = 0; };
+  const hasGoneOn = ({target}) => { if (!target.paused && !target.seeking) asked.current = 0; };
   const hasFailed = ({target}) => {
     if (!NOT_GIVEN.has(target.error?.code) || asked.current >= MOST_RENEWALS) return;
     asked.current += 1;
     onExpired();
   };
-  return {hasPlayed, hasFailed};
+  return {hasGoneOn, hasFailed};
 }
 
 export function Compare({before, after, startsAt, t, onExpired}) {
@@ -57,13 +60,13 @@ export function Compare({before, after, startsAt, t, onExpired}) {
       <div class="films" ref=${board} style=${`aspect-ratio:${shape}`} onPointerDown=${event => { if (before) { event.currentTarget.setPointerCapture(event.pointerId); move(event); } }} onPointerMove=${move}>
         <video ref=${front} src=${after} playsinline preload="auto" muted=${isMuted} aria-label=${t('result.after')}
           onLoadedMetadata=${event => { setSeconds(event.target.duration); setShape(`${event.target.videoWidth} / ${event.target.videoHeight}`); }}
-          onTimeUpdate=${event => { setAt(event.target.currentTime); follow(); }} onSeeked=${follow}
+          onTimeUpdate=${event => { setAt(event.target.currentTime); ofResult.hasGoneOn(event); follow(); }} onSeeked=${follow}
           onPlay=${() => setPlaying(true)} onPause=${() => { setPlaying(false); back.current?.pause(); }} onEnded=${() => setPlaying(false)}
-          onLoadedData=${ofResult.hasPlayed} onError=${ofResult.hasFailed}></video>
+          onError=${ofResult.hasFailed}></video>
         ${before && html`
           <input class="veiled" type="range" min="0" max="100" value=${wipe} aria-label=${t('result.wipe')} aria-valuetext=${`${wipe}%`} onInput=${event => setWipe(Number(event.target.value))} />
-          <video ref=${back} src=${before} playsinline preload="auto" muted aria-label=${t('result.before')} style=${`clip-path:inset(0 ${100 - wipe}% 0 0)`} 
-            onLoadedData=${() => { ofTarget.hasPlayed(); follow(); }} onError=${ofTarget.hasFailed}></video>
+          <video ref=${back} src=${before} playsinline preload="auto" muted aria-label=${t('result.before')} style=${`clip-path:inset(0 ${100 - wipe}% 0 0)`}
+            onLoadedData=${follow} onTimeUpdate=${ofTarget.hasGoneOn} onError=${ofTarget.hasFailed}></video>
           <span class="cut" style=${`left:${wipe}%`} aria-hidden="true"></span>
           <span class="flag left" aria-hidden="true">${t('result.before')}</span><span class="flag right" aria-hidden="true">${t('result.after')}</span>`}
       </div>

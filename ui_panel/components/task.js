@@ -80,7 +80,7 @@ function Result({shown, t, send, on}) {
   return html`
     <section class="card result" aria-labelledby="result">
       <div class="line wrap between"><h2 id="result">${t('result.title')}</h2><span class="soft">${shown.name} · ${result.length}</span></div>
-      <${Compare} before=${result.target_url} after=${result.url} startsAt=${result.starts_at} t=${t} onExpired=${on('look')} />
+      <${Compare} key=${shown.task_id} before=${result.target_url} after=${result.url} startsAt=${result.starts_at} t=${t} onExpired=${on('look')} />
       ${result.target_url && html`<p class="soft tiny">${t('result.compare_hint')}</p>`}
       <div class="line wrap">
         <a class="button main large" href=${new URL(result.download, document.baseURI)} download=${result.filename}>${t('result.download')}</a>
