@@ -87,8 +87,8 @@ class Deletion:
         )
         told += [entry.output_key for entry in record.intermediate.values()]
         asked = [request.get("output_key"), request.get("wav2lip_output_key")]
-        # A task that failed while it published has told nothing.
-        prefix = request.get("wav2lip", {}).get("output_prefix", Wav2LipOptions().output_prefix)
+        # A task that failed while it published has told nothing. What a request once held may be null.
+        prefix = (request.get("wav2lip") or {}).get("output_prefix") or Wav2LipOptions().output_prefix
         made = [f"{OUTPUTS}{record.task_id}/result.mp4", f"{prefix}/{record.task_id}.mp4"]
         found = {}
         for key in dict.fromkeys(key for key in (*told, *asked, *made) if key is not None and key.startswith(OUTPUTS)):

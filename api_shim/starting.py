@@ -15,6 +15,7 @@ from api_shim.services import Services
 from api_shim.wire import RunBody
 from flows.request import PipelineRequest
 from gpu_tasks.contract.consent import DeclaredConsent
+from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.records import TaskRecord
 
 # Part of a body that stands for the driving audio until it has been stored.
@@ -73,8 +74,8 @@ async def start(
     Raises:
         FaultError: What is wrong with the request, or who does not answer.
     """
-    if idempotency is not None and (replayed := await services.runs.replayed(idempotency)) is not None:
-        return await services.records.read(str(replayed.id))
+    if idempotency is not None and (replayed := await _replayed(services, idempotency)) is not None:
+        return replayed
     async with services.quotas.place(caller.key) as place:
         await check_endpoints(body, services.store, services.settings)
         request = await taken_in(services, body, caller, is_declared=declared is not None)
@@ -83,6 +84,18 @@ async def start(
         place.task_id = str(created.id)
         await services.owners.note(str(created.id), caller.key_id)
         return await services.records.begin(created)
+
+
+async def _replayed(services: Services, idempotency: Idempotency) -> TaskRecord | None:
+    """Return the task that an earlier request has made; None where there is none any more."""
+    run = await services.runs.replayed(idempotency)
+    try:
+        return await services.records.read(str(run.id)) if run is not None else None
+    except FaultError as error:
+        # Deleted a moment ago: its key is free again.
+        if error.fault.code is FaultCode.TASK_UNKNOWN:
+            return None
+        raise
 
 
 def changed(earlier: Mapping[str, Any], changes: Mapping[str, Any]) -> RunBody:

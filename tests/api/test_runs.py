@@ -1,18 +1,29 @@
 """What it means that Prefect does not know something: a task that is not there, or a flow that is not deployed."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel
+from redis.asyncio import Redis
 
+from api_shim.callers import EVERYBODY
+from api_shim.idempotency import Idempotency
+from api_shim.metrics import Metrics
 from api_shim.runs import Runs, RunsError
+from api_shim.services import open_services
+from api_shim.settings import ShimSettings
+from api_shim.starting import start
+from api_shim.wire import RunBody
 from blocks import record_changes
 from blocks.deliveries import DELIVERY_DEPLOYMENT
 from flows.request import FACES_DEPLOYMENT
 from gpu_tasks.contract.faults import FaultCode
+from tests.api.shim import PREFIX
 
 
 class RemovedMeanwhile(Runs):
@@ -21,6 +32,16 @@ class RemovedMeanwhile(Runs):
     async def deployment_id(self, name: str = "") -> UUID:
         found = await super().deployment_id(name)
         await self._client.delete_deployment(found)
+        return found
+
+
+class DeletedMeanwhile(Runs):
+    """Somebody deletes a task between the look for it and the look at it."""
+
+    async def replayed(self, idempotency: Idempotency) -> FlowRun | None:
+        found = await super().replayed(idempotency)
+        if found is not None:
+            await self._client.delete_flow_run(found.id)
         return found
 
 
@@ -72,3 +93,16 @@ async def test_a_task_that_prefect_does_not_know_is_unknown(prefect: PrefectClie
         with pytest.raises(RunsError) as caught:
             await ask(str(uuid4()))
         assert caught.value.fault.code is FaultCode.TASK_UNKNOWN
+
+
+async def test_a_request_whose_task_is_deleted_while_it_is_repeated_makes_a_new_one(
+    settings: ShimSettings, prefect: PrefectClient, body: dict[str, object], redis: Redis
+) -> None:
+    asked = RunBody.model_validate(body)
+    idempotency = Idempotency(uuid4().hex, body, None)
+    async with open_services(settings, Metrics()) as services:
+        first = await start(services, asked, EVERYBODY, idempotency)
+        await redis.delete(f"{PREFIX}:{first.task_id}")
+        racing = replace(services, runs=DeletedMeanwhile(prefect))
+        again = await start(racing, asked, EVERYBODY, idempotency)
+    assert again.task_id != first.task_id

@@ -272,6 +272,16 @@ async def test_a_task_of_a_version_that_knew_other_fields_is_listed_and_deleted(
     assert bucket.head(upload) is None
 
 
+async def test_a_task_whose_request_holds_null_for_options_is_deleted(
+    http: httpx.AsyncClient, flow: PlayedFlow, prefect: PrefectClient, deployment: UUID
+) -> None:
+    request = {"target_key": "uploads/video/nowhere.mp4", "wav2lip": None}
+    run = await prefect.create_flow_run_from_deployment(deployment, parameters={"request": request, "consent": None})
+    await flow.set_state(str(run.id), Failed())
+    answer = await http.delete(f"/tasks/{run.id}")
+    assert answer.status_code == 200, answer.text
+
+
 async def test_many_who_delete_one_task_at_once_are_told_that_it_is_gone(
     http: httpx.AsyncClient, flow: PlayedFlow, body: Body
 ) -> None:
