@@ -31,6 +31,27 @@ HANDED = (
 }"""
 )
 
+REFUSED = """async ([script, slot, type, name]) =>
+  (await import(script)).refusal(slot, new File(['x'], name, {type}))"""
+# Slot, type as a browser tells it, name, and whether the service takes such a file there.
+KINDS = (
+    ("video", "video/mp4", "a.mp4", True),
+    ("video", "video/mp2t", "a.ts", True),
+    ("video", "video/mpeg", "a.m2ts", True),
+    ("video", "text/vnd.trolltech.linguist", "a.ts", True),
+    ("video", "video/mpeg", "a.mpg", False),
+    ("video", "video/x-ms-wmv", "a.wmv", False),
+    ("video", "text/plain", "a.txt", False),
+    ("voice", "audio/mpeg", "a.mp3", True),
+    ("voice", "video/x-msvideo", "a.avi", True),
+    ("voice", "video/x-matroska", "a.mkv", True),
+    ("voice", "video/mp2t", "a.ts", True),
+    ("voice", "", "a.mkv", True),
+    ("voice", "video/x-flv", "a.flv", False),
+    ("voice", "audio/x-ms-wma", "a.wma", False),
+    ("faces", "video/mpeg", "a.ts", False),
+)
+
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -153,6 +174,14 @@ async def test_a_file_of_five_gigabytes_is_refused_before_a_byte_is_sent(visitor
     assert not [url for url in visitor.requests if "X-Amz-Signature" in url]
     await visitor.give("video", SAMPLES / "target.mp4")
     await visitor.until_given("video", "target.mp4")
+
+
+async def test_a_file_is_refused_by_its_kind_only_where_the_service_refuses_it(visitor: Visitor) -> None:
+    await visitor.open()
+    script = next(url for url in visitor.requests if url.endswith("/files.js"))
+    for slot, media_type, name, is_taken in KINDS:
+        refusal = await visitor.page.evaluate(REFUSED, [script, slot, media_type, name])
+        assert (refusal is None) is is_taken, (slot, media_type, name)
 
 
 async def test_a_picture_is_dropped_and_another_is_pasted(visitor: Visitor) -> None:

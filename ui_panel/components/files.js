@@ -3,21 +3,26 @@ import {html, useEffect, useRef, useState, Icon} from './base.js';
 
 // `never`: what the service refuses after the upload (gpu_tasks/contract/sniffing.py) is refused before it.
 const KINDS = {
-  voice: {type: 'audio/', accept: 'audio/*,.m4a,.aac,.opus,.flac', names: /\.(wav|mp3|m4a|aac|ogg|oga|opus|flac|webm|mp4|mov|mka)$/i, never: /wma|aiff|amr|midi|basic/},
-  video: {type: 'video/', accept: 'video/*,.mkv', names: /\.(mp4|m4v|mov|webm|mkv|avi|ts|mts|3gp)$/i, never: /\/mpeg$|ms-|flv/},
+  voice: {type: 'audio/', accept: 'audio/*,.m4a,.aac,.opus,.flac', names: /\.(wav|mp3|m4a|aac|ogg|oga|opus|flac|mka|webm|mp4|m4v|mov|mkv|avi|ts|mts|m2ts|3gp)$/i, never: /wma|aiff|amr|midi|basic/},
+  video: {type: 'video/', accept: 'video/*,.mkv,.ts,.mts,.m2ts', names: /\.(mp4|m4v|mov|webm|mkv|avi|ts|mts|m2ts|3gp)$/i, never: /\/mpeg$|ms-|flv/},
   faces: {type: 'image/', accept: 'image/jpeg,image/png,image/webp,image/heic,image/heif,image/avif,.heic,.heif', names: /\.(jpe?g|png|webp|heic|heif|avif|bmp)$/i, never: /svg|tiff/},
 };
+const TRANSPORT_STREAM = /\.(ts|mts|m2ts)$/i;
 export const accepts = slot => KINDS[slot].accept;
 
 /** Return why a file does not fit a slot, as the name of a sentence; null when it does. */
 export function refusal(slot, file) {
   const kind = KINDS[slot];
   if (file.size === 0) return 'upload.empty';
-  // A browser may call a film by the name of its container, or not know it at all: then its own name decides.
-  const isKnown = /^(audio|video|image|text)\//.test(file.type);
-  const isSpoken = slot === 'voice' && /^video\/(webm|mp4|ogg|quicktime)/.test(file.type);
+  // A browser may call a film by the name of its container, take it for a text, or not know it: then its own name decides.
+  const isKnown = /^(audio|video|image)\//.test(file.type);
+  // The sound of a film is a voice, too.
+  const isSpoken = slot === 'voice' && file.type.startsWith('video/');
   const fits = isKnown ? file.type.startsWith(kind.type) || isSpoken : kind.names.test(file.name);
-  return fits && !kind.never.test(file.type) ? null : `upload.wrong_${slot}`;
+  const never = isSpoken ? KINDS.video.never : kind.never;
+  // One type stands for two containers, and the service takes one of them.
+  const isTaken = file.type === 'video/mpeg' && TRANSPORT_STREAM.test(file.name);
+  return fits && (isTaken || !never.test(file.type)) ? null : `upload.wrong_${slot}`;
 }
 
 /** What the browser can tell of a file by itself; nothing where it cannot read it. */
