@@ -20,6 +20,7 @@ from flows.request import PipelineRequest
 from gpu_tasks.contract.records import Status, TaskRecord
 from tests.ha.counting import jobs_begun
 from tests.servers import running_stack
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.ha, pytest.mark.timeout(900)]
 
@@ -96,6 +97,9 @@ def test_runs_are_there_again_after_the_loss_of_the_database(host: Host) -> None
         know_password(host, stack.addresses)
         before = ran(stack.addresses)
         assert before.status is Status.COMPLETED, before.error
+        # The record is told first. Of a run that the dump has at work, the next orchestrator would tell the end.
+        stands = f"select state_type from flow_run where id = '{before.task_id}'"  # noqa: S608  # Prefect's own id
+        wait_until(lambda: host.ask(stands) == "COMPLETED", seconds=60, what="Prefect knows that the run has ended")
         made = host.script("backup.sh")
         assert made.returncode == 0, made.stderr
     dump = Path(made.stdout.strip())
