@@ -260,10 +260,11 @@ def test_bad_input_fails_with_a_code_before_a_gpu_is_paid(refused: list[TaskReco
 async def test_a_cancelled_run_stops_its_gpu_job_and_says_so(
     orchestra: Orchestra, store: ArtifactStore, keys: dict[str, Any], tmp_path: Path
 ) -> None:
-    # A minute of speech keeps a worker busy for longer than anybody takes to cancel it.
+    # Almost a minute of speech keeps a worker busy for longer than anybody takes to cancel it; a whole one would be cut
+    # into segments, of which one may be done by then.
     with wave.open(str(SAMPLES / "speech.wav")) as speech, wave.open(str(tmp_path / "long.wav"), "wb") as long:
         long.setparams(speech.getparams())
-        long.writeframes(speech.readframes(speech.getnframes()) * 8)
+        long.writeframes(speech.readframes(speech.getnframes()) * 7)
     voice = store.put_file(tmp_path / "long.wav", "uploads/audio/long.wav", "audio/wav").key
     task_id = await orchestra.send({"target_key": keys["target_key"], "audio_key": voice})
     working = await orchestra.until(task_id, lambda record: record.details.get("wav2lip_status") == "IN_PROGRESS")
