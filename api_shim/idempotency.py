@@ -33,6 +33,7 @@ _WORK_SECONDS: Final = 60
 # How long a second request waits for the first one's task to exist.
 _NAMED_SECONDS: Final = 8.0
 _LOOK_SECONDS: Final = 0.1
+_NOT_ANSWERED: Final = "An earlier request with this Idempotency-Key has no task yet; ask again in a moment."
 
 
 class Idempotency:
@@ -90,6 +91,7 @@ class Claims:
         Raises:
             FaultError: REQUEST_INVALID when the key came with another body.
             AnswerError: IDEMPOTENCY_IN_FLIGHT, with the id of the task.
+            FaultError: ORCHESTRATOR_UNAVAILABLE when an earlier request has made no task in time.
         """
         claims: Claims | None = self
         try:
@@ -126,8 +128,11 @@ class Claims:
                 raise FaultError(FaultCode.REQUEST_INVALID, OTHER_BODY, field="Idempotency-Key")
             if claim.is_answered:
                 return
-            if claim.task_id is not None or time.monotonic() > deadline:
+            if claim.task_id is not None:
                 raise AnswerError(FaultCode.IDEMPOTENCY_IN_FLIGHT, task_id=claim.task_id)
+            if time.monotonic() > deadline:
+                # Whoever made the claim may have died, or Redis came back with one of before: nobody can name a task.
+                raise FaultError(FaultCode.ORCHESTRATOR_UNAVAILABLE, _NOT_ANSWERED)
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _name(self, idempotency: Idempotency) -> str:
