@@ -11,6 +11,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from api_shim.idempotency import Claims, Idempotency
+from api_shim.wire import RunBody
+from blocks.job_store import JobStore
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.storage import ArtifactStore
 from tests.api.orchestra import PlayedFlow
@@ -192,6 +195,18 @@ async def test_the_same_idempotency_key_and_body_make_one_task(
     again = await http.post("/run", json=body, headers=headers)
     assert again.status_code == 202
     assert (again.json()["task_id"], again.json()["status"], again.json()["stage"]) == (task_id, "running", "wav2lip")
+
+
+async def test_a_key_whose_first_request_made_no_task_is_to_be_asked_again(
+    http: httpx.AsyncClient, body: Body, job_store: JobStore
+) -> None:
+    headers = {"Idempotency-Key": uuid4().hex}
+    told = RunBody.model_validate(body).model_dump(mode="json")
+    async with Claims(job_store).answering(Idempotency(headers["Idempotency-Key"], told, None), seconds=1):
+        answer = await http.post("/run", json=body, headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (503, "orchestrator_unavailable")
+    assert "Retry-After" in answer.headers
+    assert (await http.post("/run", json=body, headers=headers)).status_code == 202
 
 
 async def test_a_key_whose_caller_still_waits_is_in_flight_and_then_replayed(
