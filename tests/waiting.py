@@ -8,10 +8,13 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 
+# What is awaited comes in a moment, or never: a deadline costs time only where a test fails anyway, and a machine that
+# is busy with other tests lets everybody wait for longer than seems possible.
+PATIENCE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.02
 
 
-def wait_until(look: Callable[[], Found | None], *, seconds: float, what: str) -> Found:
+def wait_until(look: Callable[[], Found | None], *, what: str, seconds: float = PATIENCE_SECONDS) -> Found:
     """Return the first truthy value of `look`, or fail with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -23,7 +26,7 @@ def wait_until(look: Callable[[], Found | None], *, seconds: float, what: str) -
 
 
 async def await_until(
-    look: Callable[[], Found | Awaitable[Found | None] | None], *, seconds: float, what: str
+    look: Callable[[], Found | Awaitable[Found | None] | None], *, what: str, seconds: float = PATIENCE_SECONDS
 ) -> Found:
     """Return the first truthy value of `look` (awaited if need be), or fail with `what` after `seconds`."""
     deadline = time.monotonic() + seconds

@@ -63,7 +63,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 async def http(target: Target) -> AsyncIterator[aiohttp.ClientSession]:
     """A session with the key; every request has a deadline."""
     headers = {"Authorization": f"Bearer {target.api_key}"}
-    timeout = aiohttp.ClientTimeout(total=30)
+    timeout = aiohttp.ClientTimeout(total=120)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
         yield session
 

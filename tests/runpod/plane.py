@@ -20,12 +20,13 @@ from deployments.local.control_plane.settings import (
     Timings,
     write_config,
 )
-from tests.waiting import await_until, wait_until
+from tests.waiting import PATIENCE_SECONDS, await_until, wait_until
 
 API_KEY = "a-key-of-the-tests"
 WORKERS = Path(__file__).parent / "workers"
 FINAL = {"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"}
-STOP_SECONDS = 3.0
+# A second on an idle machine; whether it waited for its workers' jobs is told by their histories.
+STOP_SECONDS = 30.0
 
 # Shorter than the documented limits, so that the suite does not wait for them.
 QUICK_LIMITS = Limits(shortest_execution_timeout_ms=100, shortest_ttl_ms=100, webhook_pause_seconds=0.3)
@@ -97,7 +98,7 @@ def running_plane(config: ControlPlaneConfig) -> Iterator[RunningPlane]:
                 assert process.poll() is None, "the plane ended at its start"
                 return config.address_file.read_text() if config.address_file.exists() else None
 
-            base_url = wait_until(address, seconds=20, what="the plane says where it listens")
+            base_url = wait_until(address, what="the plane says where it listens")
             yield RunningPlane(base_url, process, config)
         finally:
             if process.poll() is None:
@@ -114,7 +115,7 @@ class Answer:
     body: Any
 
 
-async def comes_true(look: Callable[[], Awaitable[bool]], *, seconds: float, what: str) -> None:
+async def comes_true(look: Callable[[], Awaitable[bool]], *, what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Return when `look` says so, or fail with `what` after `seconds`."""
     seen: bool = await await_until(look, seconds=seconds, what=what)
     assert seen
@@ -144,7 +145,7 @@ class EndpointClient:
         assert answer.status == 200, answer
         return str(answer.body["id"])
 
-    async def until(self, job_id: str, *statuses: str, seconds: float = 20) -> dict[str, Any]:
+    async def until(self, job_id: str, *statuses: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """The job's status body as soon as its status is one of these."""
 
         async def view() -> dict[str, Any] | None:
@@ -157,7 +158,7 @@ class EndpointClient:
 
         return await await_until(view, seconds=seconds, what=f"the job is one of {statuses}")
 
-    async def until_gone(self, job_id: str, seconds: float = 5) -> None:
+    async def until_gone(self, job_id: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Return when the job is unknown."""
 
         async def gone() -> bool:
@@ -178,7 +179,7 @@ class EndpointClient:
         workers: list[dict[str, Any]] = (await self.ask("GET", f"local/workers/{self.id}")).body["workers"]
         return workers
 
-    async def until_waiting(self, workers: int = 1, seconds: float = 30) -> list[dict[str, Any]]:
+    async def until_waiting(self, workers: int = 1, seconds: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
         """The workers, once this many of them hold a take and would start a job at once."""
 
         async def waiting() -> list[dict[str, Any]] | None:

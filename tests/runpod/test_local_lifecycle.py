@@ -60,8 +60,9 @@ async def test_a_restart_keeps_the_queue_in_order_and_runs_the_interrupted_job_f
     config = plane_config(tmp_path, endpoint("restarted", "cooperative"))
     with running_plane(config) as plane:
         async with _client(plane) as client:
-            interrupted = await client.run({"seconds": 1, "echo": "again"})
-            first, second = [await client.run({"seconds": 30}) for _ in range(2)]
+            # For longer than it takes to see it and to stop the plane.
+            interrupted = await client.run({"seconds": 4, "echo": "again"})
+            first, second = [await client.run({"seconds": 120}) for _ in range(2)]
             await client.until(interrupted, "IN_PROGRESS")
         assert plane.stop() == 0
     assert _worker_processes("restarted") == []
@@ -82,10 +83,11 @@ async def test_a_killed_plane_leaves_no_worker_and_no_child_behind(tmp_path: Pat
     with running_plane(config) as plane:
         async with _client(plane) as client:
             job = await client.run({"seconds": 60, "mark": str(mark)})
-            await await_until(mark.exists, seconds=20, what="the handler runs")
+            await await_until(mark.exists, what="the handler runs")
         plane.process.kill()
         plane.process.wait()
-        assert await await_until(lambda: not _worker_processes("orphaned"), seconds=3, what="the workers are gone")
+        # Sooner than by themselves: the job lasts for a minute.
+        assert await await_until(lambda: not _worker_processes("orphaned"), seconds=30, what="the workers are gone")
     with running_plane(config) as plane:
         async with _client(plane) as client:
             history = (await client.ask("GET", f"local/jobs/orphaned/{job}")).body
@@ -108,7 +110,7 @@ async def test_a_plane_ends_what_a_killed_plane_and_its_warden_left(tmp_path: Pa
     assert psutil.pid_exists(worker["pid"])
     asleep = config.model_copy(update={"endpoints": (endpoint("leftover", "bare", min_workers=0),)})
     with running_plane(asleep):
-        assert await await_until(lambda: not psutil.pid_exists(worker["pid"]), seconds=5, what="the old worker is gone")
+        assert await await_until(lambda: not psutil.pid_exists(worker["pid"]), what="the old worker is gone")
 
 
 async def test_workers_start_with_the_load_and_go_when_idle(tmp_path: Path) -> None:
@@ -116,14 +118,15 @@ async def test_workers_start_with_the_load_and_go_when_idle(tmp_path: Path) -> N
     with running_plane(plane_config(tmp_path, scaled)) as plane:
         async with _client(plane) as client:
             assert await client.workers() == []
-            jobs = [await client.run({"seconds": 2}) for _ in range(2)]
-            views = [await client.until(job, "COMPLETED", seconds=30) for job in jobs]
+            # For longer than one of the two workers may start after the other, which would take both.
+            jobs = [await client.run({"seconds": 6}) for _ in range(2)]
+            views = [await client.until(job, "COMPLETED") for job in jobs]
             assert len({view["workerId"] for view in views}) == 2
 
             async def none_left() -> bool:
                 return await client.workers() == []
 
-            await comes_true(none_left, seconds=5, what="the idle workers are gone")
+            await comes_true(none_left, what="the idle workers are gone")
 
 
 async def test_workers_that_cannot_start_show_as_unhealthy_and_are_started_slowly(tmp_path: Path) -> None:
@@ -135,7 +138,7 @@ async def test_workers_that_cannot_start_show_as_unhealthy_and_are_started_slowl
             async def two_starts_failed() -> bool:
                 return bool((await crashing.get("health")).body["workers"]["unhealthy"] >= 2)
 
-            await comes_true(two_starts_failed, seconds=10, what="two starts have failed")
+            await comes_true(two_starts_failed, what="two starts have failed")
             counters = (await crashing.ask("GET", "local/counters")).body["endpoints"]
             health = (await crashing.ask("GET", "v2/missing/health")).body
     assert counters["crashing"]["workers_started"] <= 4
@@ -149,7 +152,7 @@ def test_files_with_the_key_and_with_jobs_are_private_and_an_interrupt_stops_all
     with running_plane(config) as plane:
         for file in (tmp_path / "plane.json", *tmp_path.glob("jobs.sqlite3*")):
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        wait_until(lambda: _worker_processes("interrupted"), seconds=10, what="a worker process runs")
+        wait_until(lambda: _worker_processes("interrupted"), what="a worker process runs")
         plane.process.send_signal(signal.SIGINT)
         assert plane.process.wait(STOP_SECONDS) == 0
     assert _worker_processes("interrupted") == []
@@ -180,7 +183,7 @@ def test_a_wrong_configuration_ends_the_program_with_one_sentence(tmp_path: Path
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=120,
         env={"PATH": os.environ["PATH"]},
     )
     assert ended.returncode == 2

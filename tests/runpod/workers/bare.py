@@ -15,8 +15,13 @@ async def main() -> None:
     headers = {"Authorization": os.environ["RUNPOD_AI_API_KEY"]}
     async with aiohttp.ClientSession(headers=headers) as session:
         while True:
-            async with session.get(take) as answer:
-                job = await answer.json() if answer.status == 200 else None
+            try:
+                async with session.get(take) as answer:
+                    job = await answer.json() if answer.status == 200 else None
+            except aiohttp.ClientError:
+                # As the SDK does, which outlives a service that is away.
+                await asyncio.sleep(0.2)
+                continue
             if job:
                 output = {"begun": time.time()}
                 await asyncio.sleep(job["input"].get("seconds", 0))
