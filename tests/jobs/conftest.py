@@ -66,7 +66,7 @@ def scripted(scripted_plane: RunningPlane) -> RunPodEndpoint:
         api_key=SecretStr(API_KEY),
         endpoint_id="scripted",
         poll_interval_seconds=0.3,
-        job_timeout_seconds=60,
+        job_timeout_seconds=200,
     )
 
 

@@ -117,7 +117,7 @@ async def until_working(jobs: Jobs, job: Wav2LipJob) -> Claim:
             return None
         return claims[-1] if await jobs.status(claims[-1]) is JobStatus.IN_PROGRESS else None
 
-    return await await_until(working, seconds=60, what="a worker has begun the job")
+    return await await_until(working, what="a worker has begun the job")
 
 
 async def set_faults(plane: RunningPlane, **faults: object) -> None:

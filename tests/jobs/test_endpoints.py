@@ -115,7 +115,7 @@ async def test_too_many_requests_for_a_while_are_waited_out_and_are_no_attempt(
     async def refused() -> bool:
         return bool((await asyncio.to_thread(jobs.account, job)).executions)
 
-    await comes_true(refused, seconds=60, what="the first submit is refused")
+    await comes_true(refused, what="the first submit is refused")
     await set_faults(scripted_plane)
     assert (await running).paid_by == "a-run"
     assert set(jobs.causes(job)) <= {"first", "runpod_throttled"}

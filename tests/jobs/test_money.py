@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+import math
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -75,8 +76,9 @@ async def test_an_execution_that_died_is_paid_for_and_named(jobs: Jobs) -> None:
     first, second = jobs.account(job).worked
     assert (first.outcome, second.outcome, second.cause) == ("runpod_job_failed", "completed", "runpod_job_failed")
     assert first.gpu_seconds > 0
-    # Each execution is billed for at least a full second.
-    assert done.spent["a-run"].usd == pytest.approx(2 * 0.00031)
+    # Each execution is billed for every second that it has begun.
+    billed = math.ceil(first.gpu_seconds) + math.ceil(second.gpu_seconds)
+    assert done.spent["a-run"].usd == pytest.approx(billed * 0.00031)
     assert done.spent["a-run"].gpu_seconds == pytest.approx(first.gpu_seconds + second.gpu_seconds)
     assert jobs.charged[-1].spent("a-run") == done.spent["a-run"]
 
@@ -115,7 +117,16 @@ async def test_what_was_spent_leaves_less_for_the_next_attempt(jobs: Jobs) -> No
 
 
 @pytest.fixture
-def own_day(jobs: Jobs) -> Jobs:
+async def this_day() -> None:
+    """A day that does not end while its money is counted."""
+    now = datetime.now(UTC)
+    tomorrow = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
+    if (left := (tomorrow - now).total_seconds()) < 60:
+        await asyncio.sleep(left + 1)
+
+
+@pytest.fixture
+def own_day(jobs: Jobs, this_day: None) -> Jobs:  # noqa: ARG001  # comes before
     """Jobs whose day is counted in a place of its own, from the ledger of all."""
     jobs.job_store = JobStore(redis_url=jobs.job_store.redis_url, prefix=f"test:{uuid4()}")
     return jobs
@@ -163,6 +174,7 @@ async def test_a_day_that_redis_has_lost_is_counted_again_from_the_ledger(own_da
     assert float(seconds) == pytest.approx(jobs.account(job).spent().gpu_seconds)
 
 
+@pytest.mark.usefixtures("this_day")
 async def test_without_redis_the_ledger_alone_keeps_the_days_budget(jobs: Jobs, store: ArtifactStore) -> None:
     jobs.job_store = JobStore(redis_url=SecretStr("redis://127.0.0.1:1"))
     jobs.bounds = BudgetBounds(max_gpu_seconds_per_day=booked_today(store, with_open=False) + MOST - 1)
@@ -185,7 +197,7 @@ async def test_a_limit_of_jobs_is_kept_and_a_higher_priority_goes_first(own_day:
             async with jobs.job_store.commands() as redis:
                 return bool(await redis.zcard(line) == count)
 
-        await comes_true(stand, seconds=60, what=f"{count} stand in line")
+        await comes_true(stand, what=f"{count} stand in line")
 
     second = asyncio.create_task(jobs.run(early, task_id="early"))
     await standing(1)
@@ -199,7 +211,7 @@ async def test_a_limit_of_jobs_is_kept_and_a_higher_priority_goes_first(own_day:
 
 
 async def test_a_deadline_stops_the_job_and_is_what_runpod_is_told(jobs: Jobs) -> None:
-    jobs.order = Order(deadline=datetime.now(UTC) + timedelta(seconds=7))
+    jobs.order = Order(deadline=datetime.now(UTC) + timedelta(seconds=12))
     job = scripted_job("slow:60")
     with pytest.raises(JobError) as caught:
         await jobs.run(job)
@@ -207,8 +219,9 @@ async def test_a_deadline_stops_the_job_and_is_what_runpod_is_told(jobs: Jobs) -
     (claim,) = jobs.claims(job)
     assert claim.execution_seconds is not None
     # RunPod takes none below five seconds.
-    assert 5 <= claim.execution_seconds <= 7
-    assert await jobs.status(claim) is JobStatus.CANCELLED
+    assert 5 <= claim.execution_seconds <= 12
+    # Both clocks end in the same moment, and where we are late RunPod's own is first.
+    assert await jobs.status(claim) in {JobStatus.CANCELLED, JobStatus.TIMED_OUT}
     with pytest.raises(JobError):
         await jobs.run(scripted_job("good"))
 

@@ -74,7 +74,7 @@ class OldRelease:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=120,
         )
         return done.stdout.strip()
 
@@ -167,7 +167,7 @@ async def test_todays_worker_refuses_a_job_of_contract_2_in_words_that_its_flow_
         view = await client.status("today", job_id)
         return view if view and view.status.is_final else None
 
-    answer: JobView = await await_until(ended, seconds=60, what="today's worker has answered")
+    answer: JobView = await await_until(ended, what="today's worker has answered")
     assert answer.status is JobStatus.COMPLETED
     understood = await asyncio.to_thread(old.python, READS, to_json(answer.output).decode())
     assert understood.startswith("contract_mismatch: ")

@@ -25,23 +25,25 @@ _STORE = connect(R2Settings())
 
 
 async def handler(event: dict[str, Any]) -> dict[str, Any]:
-    """Do what the script says for this attempt: `step,step,...`, the last one for all later attempts."""
+    """Do what the script says for this attempt: `step,step,...`, the last one for all later attempts.
+
+    `slow:SECONDS` takes so long, `held:KEY` until there is an object under the key.
+    """
     job: Wav2LipJob | FaceFusionJob = TypeAdapter(Job).validate_python(event["input"]["job"])
     steps = job.model_revisions["script"].split(",")
     step, _, value = steps[min(job.attempt, len(steps)) - 1].partition(":")
-    if step == "raise":
-        raise RuntimeError("the GPU fell off the bus")
+    if step in {"raise", "orphan"}:
+        _fall_off(job, is_orphan=step == "orphan")
     if step == "slow":
         runpod.serverless.progress_update(event, Progress(sequence=1, done=1, total=2).model_dump(mode="json"))
         await asyncio.sleep(float(value))
+    if step == "held":
+        await _until_there(value)
     if step in {"marked", "mortal"}:
         marker = Ledger(_STORE, job, job_id=event["id"], worker_id="scripted").start()
         if step == "mortal" and marker.execution == 1:
             os._exit(1)
         await asyncio.sleep(float(value or 0))
-    if step == "orphan":
-        _STORE.put_stream(BytesIO(_content(job)), keys_of(job).output(job.attempt, 1), "video/mp4")
-        raise RuntimeError("the GPU fell off the bus after its last frame")
     if step == "fault":
         reply = JobReply(fault=Fault(code=FaultCode(value), detail="As the script says."), log_tail=("a last line",))
     elif step == "pretend":
@@ -55,6 +57,17 @@ async def handler(event: dict[str, Any]) -> dict[str, Any]:
             return {}
         reply = JobReply(receipt=receipt)
     return reply.model_dump(mode="json", exclude_none=True)
+
+
+def _fall_off(job: Wav2LipJob | FaceFusionJob, *, is_orphan: bool) -> None:
+    if is_orphan:
+        _STORE.put_stream(BytesIO(_content(job)), keys_of(job).output(job.attempt, 1), "video/mp4")
+    raise RuntimeError(f"the GPU fell off the bus{' after its last frame' if is_orphan else ''}")
+
+
+async def _until_there(key: str) -> None:
+    while await asyncio.to_thread(_STORE.head, key) is None:  # noqa: ASYNC110  # another process puts it there
+        await asyncio.sleep(0.1)
 
 
 def _content(job: Wav2LipJob | FaceFusionJob) -> bytes:
