@@ -10,8 +10,11 @@ from pydantic import SecretStr
 from blocks.bounds import BudgetBounds
 from blocks.endpoint_health import EndpointState
 from blocks.runpod_client import JobStatus
+from blocks.wakes import Waker
 from flows.errors import JobError
+from flows.remote import RemoteJob
 from flows.retrying import is_passing
+from flows.verdict import End
 from gpu_tasks.contract.faults import FaultCode, FaultError
 from gpu_tasks.contract.jobs import keys_of
 from gpu_tasks.contract.receipts import Receipt
@@ -19,6 +22,7 @@ from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, StorageError, connect
 from tests.jobs.scripted import Jobs, dead_claim, scripted_job, set_faults
 from tests.runpod.plane import RunningPlane, comes_true
+from tests.waiting import await_until
 
 
 @pytest.fixture(autouse=True)
@@ -122,10 +126,18 @@ async def test_too_many_requests_for_a_while_are_waited_out_and_are_no_attempt(
 
 
 async def test_a_submit_whose_answer_is_lost_is_found_again_by_what_its_worker_left(
-    jobs: Jobs, scripted_plane: RunningPlane
+    jobs: Jobs, scripted_plane: RunningPlane, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await set_faults(scripted_plane, answers=[{"operation": "run", "status": None, "times": 1, "performed": True}])
     job = scripted_job("marked:4")
+    genuine = RemoteJob._pause
+
+    async def until_begun(remote: RemoteJob, end: End, waker: Waker) -> None:
+        """Let the worker begin, which on a busy machine may take longer than the pause before the next attempt."""
+        await await_until(lambda: store.head(keys_of(job).started(1, 1)), what="the worker has begun the job")
+        await genuine(remote, end, waker)
+
+    monkeypatch.setattr(RemoteJob, "_pause", until_begun)
     done = await jobs.run(job)
     assert (done.attempts, jobs.causes(job)) == (1, ["first"])
     assert jobs.claims(job)[0].job_id == done.receipt.job_id
