@@ -22,7 +22,7 @@ from deployments.local.leftovers import (
 )
 from deployments.local.processes import MARK, ChildRecord
 from deployments.local.services import ServiceName
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 LIPSWAP = str(Path(sys.executable).with_name("lipswap"))
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
@@ -48,11 +48,11 @@ class Foreground:
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        return self.process.wait(timeout=15)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def close(self) -> None:
         self.process.kill()
-        self.process.communicate(timeout=15)
+        self.process.communicate(timeout=PATIENCE_SECONDS)
         end_processes(self.left())
 
     def left(self) -> list[psutil.Process]:
@@ -92,13 +92,12 @@ def deaf_child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_everything_within_ten_seconds(foreground: Foreground, number: signal.Signals) -> None:
+def test_a_signal_stops_everything(foreground: Foreground, number: signal.Signals) -> None:
     foreground.until_it_says(KEPT)
     assert foreground.busy_ports()
     children = psutil.Process(foreground.process.pid).children(recursive=True)
     assert children
-    foreground.process.send_signal(number)
-    assert foreground.process.wait(timeout=10) == 0
+    assert foreground.end(number) == 0
     assert [process for process in children if process.is_running()] == []
     assert foreground.left() == []
     assert foreground.busy_ports() == []
@@ -113,7 +112,7 @@ def test_a_signal_during_the_start_leaves_nothing(foreground: Foreground) -> Non
 def test_a_second_stack_in_one_data_directory_is_refused_by_name(foreground: Foreground) -> None:
     foreground.until_it_says(KEPT)
     second = Foreground(foreground.directory.root, ServiceName.VALKEY)
-    _, said = second.process.communicate(timeout=15)
+    _, said = second.process.communicate(timeout=PATIENCE_SECONDS)
     assert second.process.returncode == Exit.UNREACHABLE
     assert said == (
         f"{foreground.directory.root} is in use by process {foreground.process.pid}."
@@ -132,9 +131,7 @@ def test_after_kill_9_of_the_supervisor_the_next_one_starts_clean(data_directory
     second = Foreground(data_directory, *parts)
     try:
         second.until_it_says(KEPT)
-        wait_until(
-            lambda: not any(process.is_running() for process in first), seconds=10, what="the first children ended"
-        )
+        wait_until(lambda: not any(process.is_running() for process in first), what="the first children ended")
         assert second.end(signal.SIGTERM) == 0
         assert second.left() == []
     finally:
@@ -146,7 +143,7 @@ def test_after_kill_9_of_the_supervisor_the_next_one_starts_clean(data_directory
 def test_children_end_with_a_killed_supervisor_by_themselves(foreground: Foreground) -> None:
     foreground.until_it_says(KEPT)
     foreground.end(signal.SIGKILL)
-    wait_until(lambda: not foreground.left(), seconds=10, what="no child is left")
+    wait_until(lambda: not foreground.left(), what="no child is left")
 
 
 def test_a_process_is_found_by_the_mark_of_its_stack(deaf_child: subprocess.Popen[bytes]) -> None:
@@ -158,7 +155,7 @@ def test_a_process_is_found_by_the_mark_of_its_stack(deaf_child: subprocess.Pope
 
 def test_a_leftover_that_does_not_listen_is_killed(deaf_child: subprocess.Popen[bytes]) -> None:
     assert end_processes(marked_processes("/gone:")) == 1
-    assert deaf_child.wait(timeout=5) == -signal.SIGKILL
+    assert deaf_child.wait(30) == -signal.SIGKILL
 
 
 def test_a_reused_pid_is_not_taken_for_a_leftover(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from deployments.local.credentials import load
 from deployments.local.layout import load_ports
 from deployments.local.services import ServiceName
 from tests.servers import RunningStack
+from tests.waiting import PATIENCE_SECONDS
 
 
 def bucket_client(addresses: StackAddresses, secret: str | None = None) -> S3Client:
@@ -71,7 +72,7 @@ class Answer(NamedTuple):
 
 def ask(url: str, headers: dict[str, str] | None = None, *, method: str = "GET") -> Answer:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE_SECONDS)
     with closing(connection):
         connection.request(method, parts.path or "/", headers=headers or {})
         response = connection.getresponse()
@@ -130,6 +131,8 @@ def test_valkey_keeps_its_keys_through_kill_9(servers: RunningStack) -> None:
     with Redis.from_url(servers.addresses.redis_url.get_secret_value()) as client:
         for number in range(200):
             client.set(f"kept:{number}", number)
+        # While the disk is busy, what is written waits up to two seconds for it.
+        assert client.execute_command("WAITAOF", 1, 0, 60_000) == [1, 0]
     servers.kill(ServiceName.VALKEY)
     servers.until_ready(ServiceName.VALKEY)
     with Redis.from_url(servers.addresses.redis_url.get_secret_value()) as client:

@@ -21,7 +21,7 @@ from deployments.local.services import (
     with_dependencies,
 )
 from deployments.local.supervisor import Supervisor
-from tests.waiting import await_until
+from tests.waiting import PATIENCE_SECONDS, await_until
 
 # Tells that it is up by a file, which its probe looks for.
 READY = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); "
@@ -42,7 +42,7 @@ class House:
         self.events: list[StackEvent] = []
 
     def service(
-        self, name: ServiceName, code: str, *, depends_on: frozenset[ServiceName] = frozenset(), one_shot: bool = False
+        self, name: ServiceName, code: str, *, depends_on: frozenset[ServiceName] = frozenset(), **changes: object
     ) -> Service:
         sign = self.directory.root / f"{name}.ready"
 
@@ -64,10 +64,9 @@ class House:
             depends_on=depends_on,
             prepare=forget,
             probe=look,
-            start_seconds=20.0,
-            stop_seconds=0.5,
-            one_shot=one_shot,
-        )
+            start_seconds=PATIENCE_SECONDS,
+            stop_seconds=20.0,
+        ).model_copy(update=changes)
 
     def supervisor(self, *services: Service) -> Supervisor:
         return Supervisor(services, self.directory, ChildRecords(self.directory.children), self.events.append)
@@ -101,7 +100,8 @@ async def test_a_service_starts_after_what_it_stands_on_and_stops_before_it(hous
 
 
 async def test_services_that_do_not_need_each_other_start_together(house: House) -> None:
-    slow = READY.replace("pathlib.Path", "time.sleep(1); pathlib.Path") + "time.sleep(60)"
+    # Longer than the last one may begin after the first.
+    slow = READY.replace("pathlib.Path", "time.sleep(3); pathlib.Path") + "time.sleep(60)"
     names = (ServiceName.POSTGRES, ServiceName.VALKEY, ServiceName.OBJECT_STORE)
     async with house.supervisor(*(house.service(name, slow) for name in names)):
         first_ready = [event.what for event in house.events].index(Happening.READY)
@@ -115,7 +115,6 @@ async def test_a_service_that_died_is_started_again(house: House) -> None:
         psutil.Process(first).kill()
         await await_until(
             lambda: keeper.ready.is_set() and supervisor.pids().get(ServiceName.VALKEY) not in {None, first},
-            seconds=15,
             what="the service runs again",
         )
         assert [event.detail for event in house.events if event.what is Happening.DIED] == ["signal 9"]
@@ -126,21 +125,23 @@ async def test_a_service_that_is_held_back_stays_away_until_it_may_start(house: 
         keeper = supervisor.keeper(ServiceName.VALKEY)
         with keeper.held_back():
             keeper.kill()
-            await await_until(lambda: house.order(Happening.DIED), seconds=15, what="its death is noticed")
+            await await_until(lambda: house.order(Happening.DIED), what="its death is noticed")
             # Otherwise it would be started a tenth of a second later.
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):
                     await keeper.ready.wait()
             assert house.order(Happening.STARTING) == [ServiceName.VALKEY]
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await keeper.ready.wait()
 
 
 async def test_a_service_that_keeps_dying_is_given_up_and_named(house: House) -> None:
-    # It answers, then dies: one that is dead when its probe succeeds has not answered itself.
-    brief = house.service(ServiceName.VALKEY, READY + "time.sleep(1)")
+    # It answers, then dies: one that is dead when its probe succeeds has not answered itself. The first one has to be
+    # seen alive for the start to succeed.
+    lives = "been = pathlib.Path(sys.argv[1] + '.been'); is_first = not been.exists(); been.touch(); "
+    brief = house.service(ServiceName.VALKEY, READY + lives + "time.sleep(5 if is_first else 0.5)")
     async with house.supervisor(brief) as supervisor:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(120):
             error = await supervisor.until_gave_up()
         assert isinstance(error, ServiceGaveUp)
         assert str(house.directory.log(ServiceName.VALKEY)) in str(error)
@@ -157,7 +158,7 @@ async def test_a_start_that_fails_names_the_service_and_stops_the_others(house: 
 
 
 async def test_a_service_that_never_answers_is_ended_at_its_deadline(house: House) -> None:
-    mute = house.service(ServiceName.VALKEY, "import time; time.sleep(60)").model_copy(update={"start_seconds": 1.0})
+    mute = house.service(ServiceName.VALKEY, "import time; time.sleep(60)", start_seconds=1.0)
     with pytest.raises(ServiceFailed, match=r"not ready within 1 s \(no sign\)"):
         async with house.supervisor(mute):
             pass
@@ -182,9 +183,10 @@ async def test_what_stands_on_a_one_shot_step_does_not_start_after_its_failure(h
 
 
 async def test_a_service_that_ignores_the_signal_is_killed_in_time(house: House) -> None:
-    async with house.supervisor(house.service(ServiceName.VALKEY, STUBBORN)):
+    async with house.supervisor(house.service(ServiceName.VALKEY, STUBBORN, stop_seconds=0.5)):
         began = time.monotonic()
-    assert time.monotonic() - began < 5
+    # It would sleep for a minute.
+    assert time.monotonic() - began < 30
     assert house.order(Happening.KILLED) == [ServiceName.VALKEY]
     assert house.processes() == []
 
@@ -192,19 +194,20 @@ async def test_a_service_that_ignores_the_signal_is_killed_in_time(house: House)
 async def test_what_a_service_started_in_its_own_session_ends_with_it(house: House) -> None:
     code = SLEEP.replace("time.sleep", GRANDCHILD + "time.sleep")
     async with house.supervisor(house.service(ServiceName.CONTROL_PLANE, code)):
-        await await_until(lambda: len(house.processes()) == 2, seconds=10, what="both processes run")
+        await await_until(lambda: len(house.processes()) == 2, what="both processes run")
     assert house.processes() == []
 
 
 async def test_a_service_died_leaves_no_grandchild_to_its_successor(house: House) -> None:
     code = SLEEP.replace("time.sleep", GRANDCHILD + "time.sleep")
     async with house.supervisor(house.service(ServiceName.CONTROL_PLANE, code)) as supervisor:
-        await await_until(lambda: len(house.processes()) == 2, seconds=10, what="both processes run")
+        await await_until(lambda: len(house.processes()) == 2, what="both processes run")
         first = house.processes()
         psutil.Process(supervisor.pids()[ServiceName.CONTROL_PLANE]).kill()
         await await_until(
             lambda: len(house.processes()) == 2 and not any(p.is_running() for p in first),
-            seconds=15,
+            # Before it would end by itself.
+            seconds=30,
             what="a new pair runs and the old one is gone",
         )
 
@@ -231,7 +234,7 @@ async def test_a_child_inherits_no_variable_of_ours(house: House, monkeypatch: p
 async def test_a_cancelled_start_leaves_nothing(house: House) -> None:
     mute = house.service(ServiceName.VALKEY, "import time; time.sleep(60)")
     entering = asyncio.create_task(house.supervisor(mute).__aenter__())
-    await await_until(house.processes, seconds=10, what="its process runs")
+    await await_until(house.processes, what="its process runs")
     entering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await entering

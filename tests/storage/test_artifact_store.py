@@ -118,7 +118,7 @@ def test_of_sixteen_writers_of_one_key_exactly_one_wins(store: ArtifactStore) ->
     barrier = Barrier(16)
 
     def write(number: int) -> bool:
-        barrier.wait(timeout=30)
+        barrier.wait(timeout=60)
         return store.put_json("work/race.json", Note(author=str(number)), if_absent=True)
 
     with ThreadPoolExecutor(16) as pool:

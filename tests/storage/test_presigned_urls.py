@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore, connect
+from tests.waiting import PATIENCE_SECONDS
 
 BODY = b"eleven byte"
 
@@ -17,7 +18,7 @@ async def test_a_presigned_put_takes_exactly_the_announced_size(store: ArtifactS
     url, headers = store.presign_put(
         "uploads/video/sized.mp4", expires_seconds=60, media_type="video/mp4", size_bytes=len(BODY)
     )
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as client:
         larger = await client.put(url, content=BODY + b"!", headers=headers)
         exact = await client.put(url, content=BODY, headers=headers)
     assert (larger.status_code, exact.status_code) == (403, 200)
@@ -34,7 +35,7 @@ async def test_a_presigned_put_binds_its_headers(store: ArtifactStore, other: di
         media_type="video/mp4",
         sha256_hex=hashlib.sha256(BODY).hexdigest(),
     )
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as client:
         changed = await client.put(url, content=BODY, headers={**headers, **other})
         promised = await client.put(url, content=BODY, headers=headers)
     assert (changed.status_code, promised.status_code) == (403, 200)
@@ -43,7 +44,7 @@ async def test_a_presigned_put_binds_its_headers(store: ArtifactStore, other: di
 async def test_a_presigned_get_serves_ranges_under_the_wanted_name(store: ArtifactStore) -> None:
     url, headers = store.presign_put("outputs/ünnamed.mp4", expires_seconds=60, media_type="video/mp4")
     download = store.presign_get("outputs/ünnamed.mp4", expires_seconds=60, filename='mein "film".mp4')
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as client:
         await client.put(url, content=BODY, headers=headers)
         part = await client.get(download, headers={"Range": "bytes=0-5"})
     assert (part.status_code, part.content) == (206, BODY[:6])

@@ -18,7 +18,7 @@ from deployments.local.addresses import StackAddresses
 from gpu_tasks.contract.jobs import Stage
 from tests.servers import valkey_server
 from tests.storage.authority import PrivateAuthority, tls_before
-from tests.waiting import await_until
+from tests.waiting import PATIENCE_SECONDS, await_until
 
 __all__ = ["valkey_server"]
 
@@ -54,15 +54,15 @@ async def test_with_the_private_authority_records_are_written_read_and_pushed(
     feed = store.feed()
     running = asyncio.create_task(feed.run())
     with feed.hearing(task_id) as news:
-        assert await await_until(lambda: feed.is_live, seconds=20, what="the feed listens")
+        assert await await_until(lambda: feed.is_live, what="the feed listens")
         first = await store.change(task_id, lambda _: record_changes.queued(task_id, {}, now=now))
         assert first is not None
         stored = await store.read(task_id)
         assert stored is not None
         assert (stored.revision, stored.status) == (first.revision, first.status)
-        await heard_within(news, 20)
+        await heard_within(news, PATIENCE_SECONDS)
         changing = store.change(task_id, lambda _: record_changes.entered(first, Stage.INGEST, now=now))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(news.wait(), changing)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -11,7 +11,7 @@ from gpu_tasks.media.writer import VideoWriter
 from gpu_tasks.settings import R2Settings
 from gpu_tasks.storage import ArtifactStore
 from tests.bucket import bucket, object_store, store
-from tests.runpod.plane import API_KEY, EndpointClient, RunningPlane, plane_config, running_plane
+from tests.runpod.plane import API_KEY, QUICK_TIMINGS, EndpointClient, RunningPlane, plane_config, running_plane
 from tests.workers.jobs import SAMPLES, Uploads
 
 __all__ = ["bucket", "object_store", "store"]
@@ -64,14 +64,16 @@ def plane(bucket: R2Settings, scratch_root: Path, tmp_path_factory: pytest.TempP
         )
         for stage in ("wav2lip", "facefusion")
     )
-    with running_plane(plane_config(tmp_path_factory.mktemp("plane"), *endpoints)) as plane:
+    # A worker that is slow to stop a job is not killed for it.
+    timings = QUICK_TIMINGS.model_copy(update={"kill_grace_seconds": 30.0, "cleanup_grace_seconds": 60.0})
+    with running_plane(plane_config(tmp_path_factory.mktemp("plane"), *endpoints, timings=timings)) as plane:
         yield plane
 
 
 @pytest.fixture(scope="package")
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     headers = {"Authorization": f"Bearer {API_KEY}"}
-    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=30)) as session:
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=120)) as session:
         yield session
 
 

@@ -71,7 +71,7 @@ def wrongs(uploads: Uploads, garbage: Artifact, cut_off: Artifact, faceless: Art
 
 async def answer(endpoint: EndpointClient, job_input: dict[str, Any]) -> JobReply:
     """Run a job that fails; whatever is wrong, RunPod must see an ordinary end and the SDK no error of ours."""
-    body = await endpoint.until(await endpoint.run(job_input), "COMPLETED", seconds=30)
+    body = await endpoint.until(await endpoint.run(job_input), "COMPLETED")
     assert "error" not in body
     assert "error" not in body["output"]
     assert "Traceback" not in str(body)
@@ -117,7 +117,7 @@ async def test_a_refused_job_starts_nothing_and_the_next_sound_one_is_served(ben
     assert reply.fault is not None
     assert reply.fault.code is FaultCode.REVISION_MISMATCH
     assert markers_of(bench.store, job) == []
-    served = await bench.lip_sync.until(await bench.lip_sync.run(as_input(job)), "COMPLETED", seconds=30)
+    served = await bench.lip_sync.until(await bench.lip_sync.run(as_input(job)), "COMPLETED")
     assert receipt_of(served).video.frame_count == 10
     assert [one["pid"] for one in await bench.lip_sync.workers()] == [worker["pid"]]
 
@@ -126,7 +126,7 @@ async def test_logs_name_the_task_and_hold_no_secret(
     lip_sync: EndpointClient, plane: RunningPlane, uploads: Uploads, bucket: R2Settings
 ) -> None:
     job = uploads.lip_sync(11, task_id="a-task-to-find")
-    body = await lip_sync.until(await lip_sync.run(as_input(job)), "COMPLETED", seconds=30)
+    body = await lip_sync.until(await lip_sync.run(as_input(job)), "COMPLETED")
     receipt = receipt_of(body)
     logs = "".join(path.read_text(errors="replace") for path in plane.config.log_dir.rglob("*") if path.is_file())
     assert '"task_id": "a-task-to-find"' in logs

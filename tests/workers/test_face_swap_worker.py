@@ -29,7 +29,7 @@ async def test_the_source_face_is_put_on_the_target(
     options = FaceFusionOptions(output_video_preset="ultrafast", face_enhancer_blend=80)
     job = uploads.face_swap(30, options=options)
 
-    receipt = receipt_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED", seconds=60))
+    receipt = receipt_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED"))
 
     assert receipt.faces.ratio > 0.9
     assert receipt.notes == ("face_enhancer_blend has no effect in the draft engine",)
@@ -50,7 +50,7 @@ async def test_a_source_without_a_face_is_named(
     face_swap: EndpointClient, uploads: Uploads, landscape: Artifact
 ) -> None:
     job = uploads.face_swap(5, sources=(uploads.source, landscape))
-    fault = reply_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED", seconds=60)).fault
+    fault = reply_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED")).fault
     assert fault is not None
     assert (fault.code, fault.stage) == (FaultCode.NO_FACE_IN_SOURCE, "facefusion")
     assert "Source 2 of 2: landscape.png" in fault.detail
@@ -58,7 +58,7 @@ async def test_a_source_without_a_face_is_named(
 
 async def test_a_target_position_where_nobody_stands_is_no_face(face_swap: EndpointClient, uploads: Uploads) -> None:
     job = uploads.face_swap(5, face_selection=FaceSelection(mode="one", position=9))
-    fault = reply_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED", seconds=60)).fault
+    fault = reply_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED")).fault
     assert fault is not None
     assert fault.code is FaultCode.NO_FACE_DETECTED
 
@@ -79,7 +79,7 @@ async def test_what_is_not_built_is_refused_by_name(
     face_swap: EndpointClient, uploads: Uploads, field: str, changes: dict[str, object]
 ) -> None:
     job: FaceFusionJob = uploads.face_swap(5, **changes)
-    fault = reply_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED", seconds=60)).fault
+    fault = reply_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED")).fault
     assert fault is not None
     assert fault.code is FaultCode.OPTION_UNSUPPORTED
     assert field in fault.detail

@@ -38,7 +38,7 @@ def test_the_sdk_ends_a_worker_that_is_unfit() -> None:
     )
     environment = os.environ | {"RUNPOD_WEBHOOK_GET_JOB": "http://127.0.0.1:9/job", "RUNPOD_SKIP_GPU_CHECK": "true"}
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 1
     assert "encodes" in done.stdout + done.stderr

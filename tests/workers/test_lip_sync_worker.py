@@ -22,7 +22,7 @@ async def test_a_voice_and_a_video_become_a_speaking_video(
         FRAMES, options=Wav2LipOptions(denoise=True), quality=Quality.INTERMEDIATE, task_id="speaking"
     )
 
-    body = await lip_sync.until(await lip_sync.run(as_input(job)), "COMPLETED", seconds=60)
+    body = await lip_sync.until(await lip_sync.run(as_input(job)), "COMPLETED")
 
     receipt = receipt_of(body)
     store.fetch(receipt.artifact, tmp_path / "result.mp4")
@@ -53,10 +53,10 @@ async def test_an_equal_job_is_answered_from_the_receipt_without_a_second_start(
     lip_sync: EndpointClient, store: ArtifactStore, uploads: Uploads
 ) -> None:
     job = uploads.lip_sync(5)
-    first = receipt_of(await lip_sync.until(await lip_sync.run(as_input(job)), "COMPLETED", seconds=60))
+    first = receipt_of(await lip_sync.until(await lip_sync.run(as_input(job)), "COMPLETED"))
 
     again = job.model_copy(update={"task_id": "another", "attempt": 7})
-    second = receipt_of(await lip_sync.until(await lip_sync.run(as_input(again)), "COMPLETED", seconds=60))
+    second = receipt_of(await lip_sync.until(await lip_sync.run(as_input(again)), "COMPLETED"))
 
     assert second == first
     assert markers_of(store, job) == ["started-1.json"]
@@ -64,7 +64,7 @@ async def test_an_equal_job_is_answered_from_the_receipt_without_a_second_start(
 
 async def test_a_segment_is_silent_and_as_long_as_it_was_cut(lip_sync: EndpointClient, uploads: Uploads) -> None:
     job = uploads.lip_sync(60, segment=Segment(start_frame=31, stop_frame=43))
-    receipt = receipt_of(await lip_sync.until(await lip_sync.run(as_input(job)), "COMPLETED", seconds=60))
+    receipt = receipt_of(await lip_sync.until(await lip_sync.run(as_input(job)), "COMPLETED"))
     assert receipt.video.frame_count == 12
     assert not receipt.has_audio
     assert receipt.faces.frames_looked_at == 12
@@ -81,7 +81,7 @@ async def test_progress_counts_the_frames(lip_sync: EndpointClient, uploads: Upl
             reports[report.sequence] = report
         return bool(body["status"] == "COMPLETED")
 
-    await comes_true(is_over, seconds=60, what="the job is done")
+    await comes_true(is_over, what="the job is done")
     in_order = [reports[sequence] for sequence in sorted(reports)]
     assert len(in_order) >= 2
     assert [report.done for report in in_order] == sorted(report.done for report in in_order)

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 import pytest
 
 from gpu_tasks.runtime.overlap import ahead, behind
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 
 def test_values_are_consumed_in_order_and_none_is_lost() -> None:
@@ -21,7 +21,7 @@ def test_a_fast_producer_waits_for_a_slow_consumer() -> None:
     may_go_on, handed_over = threading.Event(), []
 
     def slow(_number: int) -> None:
-        may_go_on.wait(timeout=10)
+        may_go_on.wait(PATIENCE_SECONDS)
 
     def produce() -> None:
         with behind(slow) as hand_over:
@@ -32,10 +32,11 @@ def test_a_fast_producer_waits_for_a_slow_consumer() -> None:
     producer = threading.Thread(target=produce)
     producer.start()
     # It comes to rest in the fifth hand-over: four wait, and that is all the memory they may take.
+    wait_until(lambda: len(handed_over) == 4, what="four wait")
     producer.join(timeout=0.3)
     assert handed_over == [0, 1, 2, 3]
     may_go_on.set()
-    producer.join(timeout=10)
+    producer.join(PATIENCE_SECONDS)
     assert handed_over == list(range(20))
 
 
@@ -67,14 +68,14 @@ def test_nothing_runs_after_an_error_in_front() -> None:
 
     def consume(number: int) -> None:
         started.set()
-        may_go_on.wait(timeout=10)
+        may_go_on.wait(PATIENCE_SECONDS)
         seen.append(number)
 
     def produce() -> None:
         with behind(consume) as hand_over:
             for number in range(3):
                 hand_over(number)
-            started.wait(timeout=10)
+            started.wait(PATIENCE_SECONDS)
             may_go_on.set()
             raise ZeroDivisionError
 
@@ -98,7 +99,7 @@ def test_values_made_ahead_come_in_order_and_no_more_are_made_than_may_wait() ->
     closed: list[bool] = []
     with closing(ahead(counted(20, made, closed), most_waiting=3)) as values:
         assert next(values) == 0
-        wait_until(lambda: len(made) == 4, seconds=5, what="three values wait")
+        wait_until(lambda: len(made) == 4, what="three values wait")
         assert list(values) == list(range(1, 20))
     assert closed == [True]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]

@@ -35,7 +35,7 @@ def test_the_folder_of_a_killed_process_is_swept_and_that_of_a_living_one_kept(t
             assert holder.stdout.readline() == b"ready\n"
         assert len(list(tmp_path.rglob("frames"))) == 2
         killed.kill()
-        killed.wait(timeout=10)
+        killed.wait(timeout=60)
 
         with open_scratch(tmp_path) as scratch, scratch.job_folder() as folder:
             assert folder.is_dir()

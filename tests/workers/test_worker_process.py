@@ -15,7 +15,7 @@ sys.meta_path.insert(0, Wall())
 
 def test_workers_need_no_orchestrator() -> None:
     program = f"{BLOCKED}\nimport gpu_tasks.wav2lip.worker, gpu_tasks.facefusion.worker\nprint('imported')"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "imported\n", done.stderr
 
 
@@ -26,7 +26,7 @@ def test_a_worker_without_settings_says_which_are_missing_and_no_value() -> None
         env={**environment, "R2_ENDPOINT": "http://127.0.0.1:9", "R2_SECRET_ACCESS_KEY": "hunter2"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 1
