@@ -25,7 +25,7 @@ from flows.request import (
 )
 from gpu_tasks.storage import ArtifactStore, connect
 from tests.api.orchestra import PlayedFlow
-from tests.api.shim import PREFIX, Environment, environment_of, settings_of, shim_process
+from tests.api.shim import ANSWER_SECONDS, PREFIX, Environment, environment_of, settings_of, shim_process
 from tests.servers import RunningStack, running_stack
 
 
@@ -96,7 +96,7 @@ def shim(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="package")
 async def http(shim: tuple[str, Path]) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=shim[0], timeout=20) as client:
+    async with httpx.AsyncClient(base_url=shim[0], timeout=ANSWER_SECONDS) as client:
         yield client
 
 

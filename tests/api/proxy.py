@@ -93,7 +93,7 @@ def proxied(url: str, judge: Judge) -> Iterator[str]:
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(proxy.serve(is_ready, stop)), daemon=True)
     thread.start()
-    assert is_ready.wait(10), "the proxy did not start"
+    assert is_ready.wait(60), "the proxy did not start"
     try:
         yield f"http://{HOST}:{proxy.port}"
     finally:

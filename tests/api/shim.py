@@ -1,7 +1,6 @@
 """A shim for tests: the real process, or the same app under uvicorn in a thread where many set-ups are tried."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from api_shim.app import create_app
 from api_shim.patience import protocol
 from api_shim.settings import ShimSettings
 from deployments.local.addresses import StackAddresses
+from tests.ports import held_port
 from tests.waiting import wait_until
 
 Environment = dict[str, str]
@@ -24,6 +24,9 @@ Environment = dict[str, str]
 NOBODY = "127.0.0.1:1"
 PREFIX = "ff:task"
 HOOK_TOKEN = "a-token-that-nobody-guesses"
+# How long an answer may take on a busy machine, and how long the door is asked to wait for an end.
+ANSWER_SECONDS = 90.0
+WAIT = "60"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -60,9 +63,8 @@ def settings_of(environment: Environment) -> ShimSettings:
 @contextmanager
 def shim_process(environment: Environment, folder: Path) -> Iterator[tuple[str, Path]]:
     """`python -m api_shim`; yields its address and its log file."""
-    port = _free_port()
     log_path = folder / "shim.log"
-    with log_path.open("wb") as log:
+    with held_port() as port, log_path.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "api_shim"],
             env={
@@ -78,11 +80,11 @@ def shim_process(environment: Environment, folder: Path) -> Iterator[tuple[str, 
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            wait_until(lambda: process.poll() is not None or _is_up(url), seconds=60, what="the shim answers")
+            wait_until(lambda: process.poll() is not None or _is_up(url), seconds=120, what="the shim answers")
             yield url, log_path
         finally:
             process.terminate()
-            process.wait(timeout=15)
+            process.wait(timeout=60)
 
 
 @contextmanager
@@ -100,23 +102,16 @@ def shim_thread(settings: ShimSettings) -> Iterator[str]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        wait_until(lambda: server.started, seconds=30, what="the shim in a thread has started")
+        wait_until(lambda: server.started, what="the shim in a thread has started")
         port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join(timeout=15)
+        thread.join(timeout=60)
 
 
 def _is_up(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=2).status_code == httpx.codes.OK
+        return httpx.get(f"{url}/health", timeout=10).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

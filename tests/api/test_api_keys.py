@@ -20,8 +20,8 @@ from gpu_tasks.contract.artifacts import KEYS
 from gpu_tasks.contract.ownership import OutputOwner, marker_of
 from gpu_tasks.storage import ArtifactStore
 from tests.api.orchestra import PlayedFlow
-from tests.api.shim import NOBODY, PREFIX, Environment, settings_of, shim_thread
-from tests.waiting import await_until
+from tests.api.shim import ANSWER_SECONDS, NOBODY, PREFIX, Environment, settings_of, shim_thread
+from tests.waiting import PATIENCE_SECONDS, await_until
 
 Body = dict[str, Any]
 
@@ -41,7 +41,7 @@ def guarded(environment: Environment, secret: SecretStr) -> Iterator[str]:
 
 @pytest.fixture
 async def door(guarded: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=guarded, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=guarded, timeout=ANSWER_SECONDS) as client:
         yield client
 
 
@@ -104,7 +104,7 @@ async def test_whose_a_task_is_outlives_redis(
     # Another shim, which has not seen the task come in, and has no Redis at all.
     lonely = {**environment, "FF_API_SECRET": "s", "JOBSTORE_REDIS_URL": f"redis://{NOBODY}/0"}
     with shim_thread(settings_of(lonely)) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as other:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as other:
             assert (await other.get(f"/status/{task_id}", headers=bearing(yours))).status_code == 404
             assert (await other.get(f"/status/{task_id}", headers=bearing(mine))).status_code == 200
 
@@ -159,7 +159,7 @@ async def test_a_wrong_key_is_refused_like_none(door: httpx.AsyncClient, ring: K
 
 async def test_where_a_key_is_required_nobody_comes_without(environment: Environment, ring: KeyRing) -> None:
     with shim_thread(settings_of({**environment, "LIPSWAP_API_REQUIRE_KEY": "true"})) as url:
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as client:
             assert (await client.get("/status/x")).status_code == 401
             assert (await client.get("/status/x", headers=bearing(ring.create("someone")))).status_code == 404
 
@@ -176,7 +176,7 @@ async def test_a_key_that_is_revoked_hears_no_more(
 ) -> None:
     revoked, stays = (ring.create(name, scopes=tuple(Scope)) for name in ("revoked", "stays"))
     with shim_thread(settings_of({**environment, "LIPSWAP_API_HEARTBEAT_SECONDS": "0.3"})) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as client:
             task_id = (await client.post("/run", json=body, headers=bearing(revoked))).json()["task_id"]
             heard: dict[str, list[str]] = {made.key.name: [] for made in (revoked, stays)}
 
@@ -189,15 +189,15 @@ async def test_a_key_that_is_revoked_hears_no_more(
                 client.get(f"/status/{task_id}", params={"wait": "true"}, headers=bearing(revoked))
             )
             cut_off, listening = (asyncio.create_task(listen(made)) for made in (revoked, stays))
-            await await_until(lambda: all(heard.values()), seconds=20, what="both listen")
+            await await_until(lambda: all(heard.values()), what="both listen")
             ring.revoke(revoked.key.id)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await cut_off
                 # The task goes on: it is the key's end that ends the waiting.
                 assert (await waiting).status_code == 401
             assert not listening.done()
             await flow.complete(task_id)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await listening
             assert "event: end" in heard["stays"]
             assert "event: end" not in heard["revoked"]
@@ -209,7 +209,7 @@ class ReadTogether(KeyRing):
 
     def __init__(self, store: ArtifactStore, readers: int) -> None:
         super().__init__(store)
-        self._readers = threading.Barrier(readers, timeout=10)
+        self._readers = threading.Barrier(readers, timeout=PATIENCE_SECONDS)
 
     def find(self, key_id: str) -> ApiKey | None:
         self._readers.wait()
@@ -241,7 +241,7 @@ async def test_the_bucket_holds_no_secret_and_when_a_key_was_used(
     def used() -> bool:
         return any(key.id == made.key.id and last is not None for key, last in ring.list())
 
-    await await_until(used, seconds=30, what="the use is written down")
+    await await_until(used, what="the use is written down")
     head = bucket.head(f"{KEYS}{made.key.id}.json")
     assert head is not None
     stored = ring.find(made.key.id)
@@ -256,14 +256,15 @@ async def test_the_bucket_holds_no_secret_and_when_a_key_was_used(
 async def test_a_key_that_asks_too_often_is_told_to_wait(
     environment: Environment, ring: KeyRing, redis_at: str
 ) -> None:
-    made = ring.create("busy", requests_per_minute=40)
+    # So few that what comes in again while they are asked for is less than a few, however long that takes.
+    made = ring.create("busy", requests_per_minute=24)
     away = {"JOBSTORE_REDIS_URL": f"redis://{NOBODY}/0"} if redis_at == "away" else {}
     with shim_thread(settings_of({**environment, "FF_API_SECRET": "s", **away})) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as client:
             answers = [await client.get("/status/x", headers=bearing(made)) for _ in range(16)]
     statuses = [answer.status_code for answer in answers]
     # A quarter of a minute's requests at once, half of them while this shim counts alone, and what comes in meanwhile.
-    least = 10 if redis_at == "there" else 5
+    least = 6 if redis_at == "there" else 3
     assert least <= statuses.count(404) < 16, statuses
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.json()["error"] == "rate_limited"
@@ -301,6 +302,6 @@ async def test_without_redis_tasks_are_counted_in_prefect(environment: Environme
     made = ring.create("two at once", max_tasks=2)
     away = {**environment, "FF_API_SECRET": "s", "JOBSTORE_REDIS_URL": f"redis://{NOBODY}/0"}
     with shim_thread(settings_of(away)) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as client:
             answers = await asyncio.gather(*(client.post("/run", json=body, headers=bearing(made)) for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [202, 202, 429, 429]

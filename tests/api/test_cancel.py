@@ -5,6 +5,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled
 
 from tests.api.orchestra import PlayedFlow
+from tests.api.shim import WAIT
 
 
 async def test_a_task_that_has_not_started_is_cancelled_at_once(
@@ -30,7 +31,7 @@ async def test_a_running_task_is_asked_to_end_and_its_end_is_told(
     assert (answer.status_code, answer.json()["status"]) == (202, "pending")
     assert (await flow.run_of(task_id)).state_type is StateType.CANCELLING
     await flow.set_state(task_id, Cancelled())
-    ended = await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "15"})
+    ended = await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": WAIT})
     assert ended.json()["status"] == "cancelled"
 
 

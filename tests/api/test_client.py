@@ -40,7 +40,7 @@ async def test_the_asynchronous_client_runs_follows_and_downloads(
             await flow.complete(task.task_id)
 
         stages = []
-        async for record in client.follow(task.task_id, timeout=20):
+        async for record in client.follow(task.task_id, timeout=60):
             stages.append(record.stage)
             if len(stages) == 1:
                 await play()
@@ -60,8 +60,8 @@ def test_the_synchronous_client_runs_waits_and_cancels(shim: tuple[str, Path], r
         assert not_ended.value.record is not None
         assert not_ended.value.record.status is Status.PENDING
         assert client.cancel(task.task_id).status is Status.CANCELLED
-        assert client.wait(task.task_id, timeout=5).status is Status.CANCELLED
-        assert [record.status for record in client.follow(task.task_id, timeout=5)] == [Status.CANCELLED]
+        assert client.wait(task.task_id, timeout=60).status is Status.CANCELLED
+        assert [record.status for record in client.follow(task.task_id, timeout=60)] == [Status.CANCELLED]
         assert client.ready().status == "ready"
 
 
@@ -70,7 +70,7 @@ def test_the_synchronous_client_follows_until_the_end(shim: tuple[str, Path], re
         task = client.run(request_model)
         timer = Timer(0.1, other.cancel, (task.task_id,))
         timer.start()
-        records = list(client.follow(task.task_id, timeout=20))
+        records = list(client.follow(task.task_id, timeout=60))
         timer.join()
     assert records[-1].status is Status.CANCELLED
 
@@ -126,7 +126,7 @@ async def test_two_clients_wait_for_one_task_and_both_are_told(
 ) -> None:
     async with AsyncClient(shim[0]) as client:
         task = await client.run(request_model)
-        waiting = asyncio.gather(*(client.wait(task.task_id, timeout=20) for _ in range(2)))
+        waiting = asyncio.gather(*(client.wait(task.task_id, timeout=60) for _ in range(2)))
         await flow.complete(task.task_id)
         assert [record.status for record in await waiting] == [Status.COMPLETED] * 2
 

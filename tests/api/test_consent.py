@@ -12,7 +12,7 @@ from blocks.audit import AuditLog
 from gpu_tasks.contract.audit import AuditEntry, AuditEvent
 from gpu_tasks.contract.consent import Consent, ConsentBasis
 from gpu_tasks.storage import ArtifactStore
-from tests.api.shim import PREFIX, Environment, settings_of, shim_thread
+from tests.api.shim import ANSWER_SECONDS, PREFIX, Environment, settings_of, shim_thread
 
 GIVEN = Consent(basis=ConsentBasis.WRITTEN_CONSENT, statement="She agreed in May.", declared_by="A. Producer")
 
@@ -48,8 +48,10 @@ async def test_the_text_is_in_the_chain_and_only_its_name_goes_on(
 
 def test_where_it_is_required_a_request_without_it_is_refused(environment: Environment, body: dict[str, Any]) -> None:
     with shim_thread(settings_of({**environment, "LIPSWAP_CONSENT_POLICY": "required"})) as url:
-        answer = httpx.post(f"{url}/run", json=body)
-        given = httpx.post(f"{url}/run", json={**body, "consent": GIVEN.model_dump(mode="json")})
+        answer = httpx.post(f"{url}/run", json=body, timeout=ANSWER_SECONDS)
+        given = httpx.post(
+            f"{url}/run", json={**body, "consent": GIVEN.model_dump(mode="json")}, timeout=ANSWER_SECONDS
+        )
     assert (answer.status_code, answer.json()["error"]) == (422, "consent_required")
     assert "declared_by" in answer.json()["detail"]
     assert given.status_code == 202
@@ -61,7 +63,7 @@ async def test_where_it_is_off_it_is_kept_nowhere(
     statement = "Nobody shall keep this."
     consent = {**GIVEN.model_dump(mode="json"), "statement": statement}
     with shim_thread(settings_of({**environment, "LIPSWAP_CONSENT_POLICY": "off"})) as url:
-        async with httpx.AsyncClient(base_url=url) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as http:
             task_id = (await http.post("/run", json={**body, "consent": consent})).json()["task_id"]
             told = (await http.get(f"/status/{task_id}")).text
     run = await prefect.read_flow_run(UUID(task_id))

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from api_shim.examples import EXAMPLES
-from tests.api.shim import HOOK_TOKEN, Environment, settings_of, shim_thread
+from tests.api.shim import ANSWER_SECONDS, HOOK_TOKEN, Environment, settings_of, shim_thread
 
 # Small flows answer these; nobody plays them here, so the question waits for its whole deadline.
 ASKED = frozenset({"/faces", "/preview", "/estimate", "/verify"})
@@ -23,7 +23,7 @@ async def roomy(environment: Environment, keys: dict[str, str]) -> AsyncIterator
     """A shim that takes large files and does not wait long for answers."""
     asked = {"LIPSWAP_MAX_VIDEO_BYTES": MEGABYTES, "LIPSWAP_API_MAX_ANSWER_SECONDS": "0.3"}
     with shim_thread(settings_of({**environment, **asked})) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as http:
             yield http
 
 

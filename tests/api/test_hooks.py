@@ -9,7 +9,8 @@ import pytest
 from blocks.job_store import JobStore
 from gpu_tasks.contract.artifacts import Artifact
 from gpu_tasks.contract.jobs import CONTRACT_VERSION, Engine, Timeline, Wav2LipJob, fingerprint
-from tests.api.shim import HOOK_TOKEN, Environment, settings_of, shim_thread
+from tests.api.shim import ANSWER_SECONDS, HOOK_TOKEN, Environment, settings_of, shim_thread
+from tests.waiting import PATIENCE_SECONDS
 
 HOOK = f"/hooks/runpod/{HOOK_TOKEN}"
 DIGEST = "a" * 64
@@ -46,7 +47,7 @@ async def test_a_call_wakes_whoever_waits_for_the_job_as_often_as_it_comes(
         for _ in range(2):
             answer = await http.post(HOOK, params=query, json=body)
             assert (answer.status_code, answer.json()) == (200, {"ok": True})
-            assert await waker.wait(20)
+            assert await waker.wait(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -88,4 +89,4 @@ def test_where_no_token_is_set_nobody_is_let_in(environment: Environment) -> Non
     left = {name: value for name, value in environment.items() if name != "LIPSWAP_RUNPOD_HOOK_TOKEN"}
     with shim_thread(settings_of({**left, "FF_API_SECRET": "secret"})) as url:
         for token in ("None", HOOK_TOKEN):
-            assert httpx.post(f"{url}/hooks/runpod/{token}", json=CALL).status_code == 404
+            assert httpx.post(f"{url}/hooks/runpod/{token}", json=CALL, timeout=ANSWER_SECONDS).status_code == 404

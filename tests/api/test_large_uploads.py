@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gpu_tasks.storage import ArtifactStore
-from tests.api.shim import Environment, settings_of, shim_thread
+from tests.api.shim import ANSWER_SECONDS, Environment, settings_of, shim_thread
 
 _MEGABYTE = 1024 * 1024
 # The head of an MP4, and bytes behind it: what the shim looks at.
@@ -20,7 +20,7 @@ async def large(environment: Environment) -> Any:  # noqa: ANN401  # an async ge
     """A shim that takes videos of more than one part."""
     wide = {**environment, "LIPSWAP_MAX_VIDEO_BYTES": str(64 * _MEGABYTE)}
     with shim_thread(settings_of(wide)) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as client:
             yield client
 
 
@@ -90,7 +90,7 @@ async def test_a_part_takes_no_other_size(large: httpx.AsyncClient) -> None:
     upload = await begun(large, MP4)
     asked = {"part_numbers": [2]}
     told = (await large.post(f"/storage/uploads/{upload['upload_id']}/parts", json=asked)).json()
-    async with httpx.AsyncClient() as bucket:
+    async with httpx.AsyncClient(timeout=ANSWER_SECONDS) as bucket:
         assert (await bucket.put(told["parts"][0]["url"], content=b"x" * 5000)).status_code == 403
 
 
@@ -180,7 +180,7 @@ async def test_a_presigned_upload_binds_its_digest_and_overwrites_nothing(
         "sha256": hashlib.sha256(content).hexdigest(),
     }
     presigned = (await http.post("/storage/presign", json=asked)).json()
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=ANSWER_SECONDS) as client:
         other = await client.put(presigned["url"], content=b"the wrong byte", headers=presigned["headers"])
         assert 400 <= other.status_code < 500, other.text
         assert bucket.head(presigned["key"]) is None

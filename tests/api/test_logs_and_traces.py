@@ -11,7 +11,7 @@ import pytest
 from blocks.logs import JsonLines, Redacting, naming_task, redacted
 from tests.api.collector import Collector, collecting
 from tests.api.orchestra import PlayedFlow
-from tests.api.shim import HOOK_TOKEN, Environment, shim_process
+from tests.api.shim import ANSWER_SECONDS, HOOK_TOKEN, Environment, shim_process
 from tests.waiting import wait_until
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -28,7 +28,7 @@ async def test_lines_are_json_with_the_task_and_a_request_and_its_run_are_one_tr
 ) -> None:
     asked = {"LIPSWAP_LOG_FORMAT": "json", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
     with shim_process({**environment, **asked}, tmp_path) as (url, log):
-        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as http:
             headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
             task_id = (await http.post("/run", json=body, headers=headers)).json()["task_id"]
             call = {"id": "1", "status": "COMPLETED"}
@@ -38,7 +38,6 @@ async def test_lines_are_json_with_the_task_and_a_request_and_its_run_are_one_tr
             assert str(run.labels["__OTEL_TRACEPARENT"]).split("-")[1] == TRACE
             wait_until(
                 lambda: {"POST /run", "POST /hooks", "GET /status"} <= {span.name for span in collector.spans(TRACE)},
-                seconds=20,
                 what="the spans have come",
             )
             # Neither by us nor by anything that makes spans of its own as soon as somebody collects them.

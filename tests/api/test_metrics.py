@@ -13,7 +13,7 @@ from blocks import record_changes
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.contract.records import RecordStage
 from tests.api.orchestra import RESULT, PlayedFlow
-from tests.api.shim import NOBODY, Environment, settings_of, shim_thread
+from tests.api.shim import ANSWER_SECONDS, NOBODY, Environment, settings_of, shim_thread
 from tests.waiting import await_until
 
 Numbers = dict[str, float]
@@ -38,7 +38,7 @@ async def _numbers(http: httpx.AsyncClient) -> Numbers:
 
 
 async def test_requests_are_counted_by_route_and_never_by_the_callers_words(counted: str) -> None:
-    async with httpx.AsyncClient(base_url=counted, timeout=20) as http:
+    async with httpx.AsyncClient(base_url=counted, timeout=ANSWER_SECONDS) as http:
         for path in ("/status/x", "/status/y", "/nowhere/1", "/nowhere/2"):
             await http.get(path)
         told = await _numbers(http)
@@ -51,20 +51,21 @@ async def test_requests_are_counted_by_route_and_never_by_the_callers_words(coun
 async def test_a_task_that_has_ended_is_counted_once_with_stages_and_cost(
     counted: str, body: dict[str, object], flow: PlayedFlow
 ) -> None:
-    async with httpx.AsyncClient(base_url=counted, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=counted, timeout=ANSWER_SECONDS) as http:
         task_id = (await http.post("/run", json=body)).json()["task_id"]
-        assert (await _numbers(http))["lipswap_tasks['pending']"] >= 1
+        # Prefect is asked every few seconds, and was asked a moment ago.
+        await _until(http, lambda told: told["lipswap_tasks['pending']"] >= 1, "it is counted as waiting")
         await flow.start(task_id)
         await flow.enter(task_id, Stage.INGEST)
         await flow.enter(task_id, Stage.WAV2LIP)
         await flow.charge(task_id, Stage.WAV2LIP, 12.5)
         await flow.complete(task_id)
         await flow.set_state(task_id, Completed())
-        told = await _until(http, lambda told: "lipswap_gpu_seconds_total['wav2lip']" in told)
+        told = await _until(http, lambda told: "lipswap_gpu_seconds_total['wav2lip']" in told, "its end is counted")
         settled = told["lipswap_mirror_lag_seconds_count[]"]
         # Prefect tells its end once more, as after a broken connection.
         await flow.set_state(task_id, Completed())
-        told = await _until(http, lambda told: told["lipswap_mirror_lag_seconds_count[]"] > settled)
+        told = await _until(http, lambda told: told["lipswap_mirror_lag_seconds_count[]"] > settled, "it is told again")
     # No other test pays for a GPU; ends of theirs may have been repeated to this shim.
     assert told["lipswap_gpu_seconds_total['wav2lip']"] == 12.5
     assert told["lipswap_stage_seconds_count['wav2lip']"] >= 1
@@ -72,26 +73,29 @@ async def test_a_task_that_has_ended_is_counted_once_with_stages_and_cost(
     assert told["lipswap_prefect_up[]"] == 1
 
 
-async def _until(http: httpx.AsyncClient, is_there: Callable[[Numbers], bool]) -> Numbers:
+async def _until(http: httpx.AsyncClient, is_there: Callable[[Numbers], bool], what: str) -> Numbers:
     async def looked() -> Numbers | None:
         told = await _numbers(http)
         return told if is_there(told) else None
 
     look: Callable[[], Awaitable[Numbers | None]] = looked
-    found: Numbers = await await_until(look, seconds=30, what="the end is counted")
+    found: Numbers = await await_until(look, what=what)
     return found
 
 
 async def test_without_prefect_the_numbers_still_come(environment: Environment) -> None:
     with shim_thread(settings_of({**environment, "PREFECT_API_URL": f"http://{NOBODY}/api"})) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as http:
             assert (await _numbers(http))["lipswap_prefect_up[]"] == 0
 
 
 def test_the_numbers_are_for_those_who_know_the_secret(environment: Environment) -> None:
     with shim_thread(settings_of({**environment, "FF_API_SECRET": "secret"})) as url:
-        assert httpx.get(f"{url}/metrics").status_code == 401
-        assert httpx.get(f"{url}/metrics", headers={"Authorization": "Bearer secret"}, timeout=20).status_code == 200
+        assert httpx.get(f"{url}/metrics", timeout=ANSWER_SECONDS).status_code == 401
+        assert (
+            httpx.get(f"{url}/metrics", headers={"Authorization": "Bearer secret"}, timeout=ANSWER_SECONDS).status_code
+            == 200
+        )
 
 
 def test_a_stage_lasts_until_the_next_one_says_something() -> None:

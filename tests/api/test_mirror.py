@@ -9,11 +9,12 @@ import pytest
 from prefect.states import Cancelled, Crashed, Failed, Late
 from redis.asyncio import Redis
 
+from api_shim.rebuild import GRACE
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.jobs import Stage
 from tests.api.orchestra import PlayedFlow
-from tests.api.shim import PREFIX
+from tests.api.shim import PREFIX, WAIT
 from tests.servers import RunningStack
 from tests.waiting import await_until
 
@@ -23,7 +24,7 @@ async def test_a_crashed_run_becomes_a_failed_record_that_is_pushed(
 ) -> None:
     await flow.start(task_id)
     await flow.enter(task_id, Stage.WAV2LIP)
-    waiting = asyncio.create_task(http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "15"}))
+    waiting = asyncio.create_task(http.get(f"/status/{task_id}", params={"wait": "true", "timeout": WAIT}))
     await flow.set_state(task_id, Crashed(message="Traceback: /home/somebody/secret.py"))
     record = (await waiting).json()
     assert record["status"] == "failed"
@@ -37,7 +38,7 @@ async def test_a_flow_that_failed_without_a_word_becomes_a_failed_record(
 ) -> None:
     await flow.start(task_id)
     await flow.set_state(task_id, Failed())
-    record = (await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "15"})).json()
+    record = (await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": WAIT})).json()
     assert (record["status"], record["error"]["error"]) == ("failed", "internal")
 
 
@@ -47,19 +48,28 @@ async def test_a_crash_that_nobody_mirrored_is_found_when_the_stale_record_is_re
     await flow.start(task_id)
     stale = await flow.enter(task_id, Stage.WAV2LIP)
     await flow.set_state(task_id, Crashed())
-    await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "15"})
+    await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": WAIT})
     long_ago = stale.model_copy(update={"updated_at": datetime.now(UTC) - timedelta(minutes=2)})
     await redis.set(f"{PREFIX}:{task_id}", long_ago.model_dump_json())
     assert (await http.get(f"/status/{task_id}")).json()["status"] == "failed"
 
 
 async def test_the_flow_has_a_moment_to_say_itself_why_it_failed(
-    http: httpx.AsyncClient, task_id: str, flow: PlayedFlow
+    http: httpx.AsyncClient, body: dict[str, object], flow: PlayedFlow
 ) -> None:
-    await flow.start(task_id)
-    await flow.set_state(task_id, Failed())
-    assert (await http.get(f"/status/{task_id}")).json()["status"] in {"pending", "running"}
-    await flow.fail(task_id, FaultCode.NO_FACE_DETECTED)
+    # On a busy machine the moment may be over before anybody has looked and it has said so.
+    for _ in range(10):
+        task_id = (await http.post("/run", json=body)).json()["task_id"]
+        await flow.start(task_id)
+        failed_at = datetime.now(UTC)
+        await flow.set_state(task_id, Failed())
+        seen = (await http.get(f"/status/{task_id}")).json()["status"]
+        await flow.fail(task_id, FaultCode.NO_FACE_DETECTED)
+        if datetime.now(UTC) - failed_at < GRACE:
+            break
+    else:
+        pytest.fail(f"no look and word within {GRACE}")
+    assert seen in {"pending", "running"}
     assert await _crashed_after(http, flow) == "failed"
     assert (await http.get(f"/status/{task_id}")).json()["error"]["error"] == "no_face_detected"
 
@@ -68,7 +78,7 @@ async def test_a_run_that_an_operator_cancels_in_prefect_becomes_a_cancelled_rec
     http: httpx.AsyncClient, task_id: str, flow: PlayedFlow
 ) -> None:
     await flow.set_state(task_id, Cancelled())
-    record = (await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "15"})).json()
+    record = (await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": WAIT})).json()
     assert (record["status"], record["stage"]) == ("cancelled", "cancelled")
 
 
@@ -79,7 +89,7 @@ async def test_a_late_run_says_since_when_it_waits(http: httpx.AsyncClient, task
         return "late_since" in (await http.get(f"/status/{task_id}")).json()["details"]
 
     look: Callable[[], Awaitable[bool | None]] = says_so
-    seen: bool = await await_until(look, seconds=10, what="the record says that the run is late")
+    seen: bool = await await_until(look, what="the record says that the run is late")
     assert seen
     assert (await http.get(f"/status/{task_id}")).json()["status"] == "pending"
 
@@ -101,7 +111,7 @@ async def _crashed_after(http: httpx.AsyncClient, flow: PlayedFlow) -> str:
     task_id = (await http.post("/run", json=body)).json()["task_id"]
     await flow.start(task_id)
     await flow.set_state(task_id, Crashed())
-    answer = await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "15"})
+    answer = await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": WAIT})
     return str(answer.json()["status"])
 
 
@@ -113,5 +123,5 @@ async def test_the_mirror_writes_again_after_redis_was_killed(
     await asyncio.to_thread(stack.until_ready, service)
     await flow.start(task_id)
     await flow.set_state(task_id, Crashed())
-    record = (await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "15"})).json()
+    record = (await http.get(f"/status/{task_id}", params={"wait": "true", "timeout": WAIT})).json()
     assert record["status"] == "failed"

@@ -18,6 +18,7 @@ from deployments.local.services import ServiceName
 from gpu_tasks.contract.jobs import Stage
 from gpu_tasks.storage import ArtifactStore
 from tests.api.orchestra import RESULT, PlayedFlow
+from tests.api.shim import ANSWER_SECONDS
 from tests.servers import RunningStack
 from tests.waiting import await_until
 
@@ -135,14 +136,14 @@ async def test_no_answer_is_wrong_when_redis_is_killed_and_comes_back_empty(
     stack: RunningStack, shim: tuple[str, object], flow: PlayedFlow, bucket: ArtifactStore, body: Body
 ) -> None:
     redis = Redis.from_url(stack.addresses.redis_url.get_secret_value())
-    async with httpx.AsyncClient(base_url=shim[0], timeout=30) as http, redis:
+    async with httpx.AsyncClient(base_url=shim[0], timeout=ANSWER_SECONDS) as http, redis:
         load = Load(http, flow, body, KeyRing(bucket))
         async with asyncio.timeout(200), asyncio.TaskGroup() as callers:
             for _ in range(_READERS):
                 callers.create_task(load.read())
             callers.create_task(load.pry())
             tasks = [callers.create_task(load.task()) for _ in range(_TASKS)]
-            await await_until(lambda: len(load.told) >= _AT_ONCE // 2, seconds=60, what="there is load")
+            await await_until(lambda: len(load.told) >= _AT_ONCE // 2, what="there is load")
             await _lose(stack, redis)
             await asyncio.gather(*tasks)
             await await_until(

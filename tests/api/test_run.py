@@ -29,7 +29,7 @@ async def listed(http: httpx.AsyncClient, body: Body) -> str:
         tasks = (await http.get("/tasks", params={"label": f"test:{body['labels']['test']}"})).json()["tasks"]
         return str(tasks[0]["task_id"]) if tasks else None
 
-    return await await_until(look, seconds=30, what="the task is there")
+    return await await_until(look, what="the task is there")
 
 
 async def test_a_valid_request_becomes_a_run_of_the_deployment_without_bytes(

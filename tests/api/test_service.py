@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.shim import Environment, settings_of, shim_thread
+from tests.api.shim import ANSWER_SECONDS, Environment, settings_of, shim_thread
 
 
 async def test_health_answers_ok(http: httpx.AsyncClient) -> None:
@@ -38,7 +38,7 @@ def test_without_runpod_a_run_is_refused_with_503_and_what_to_set(
 ) -> None:
     left = {name: value for name, value in environment.items() if name not in missing}
     with shim_thread(settings_of(left)) as url:
-        answer = httpx.post(f"{url}/run", json={**body, **change})
+        answer = httpx.post(f"{url}/run", json={**body, **change}, timeout=ANSWER_SECONDS)
     assert (answer.status_code, answer.json()["error"]) == (503, code)
     assert "RUNPOD_" in answer.json()["detail"]
 
@@ -46,7 +46,7 @@ def test_without_runpod_a_run_is_refused_with_503_and_what_to_set(
 def test_without_a_key_of_runpod_the_service_is_not_ready(environment: Environment) -> None:
     left = {name: value for name, value in environment.items() if name != "RUNPOD_API_KEY"}
     with shim_thread(settings_of(left)) as url:
-        answer = httpx.get(f"{url}/health/ready")
+        answer = httpx.get(f"{url}/health/ready", timeout=ANSWER_SECONDS)
     assert answer.status_code == 503
     assert "RUNPOD_API_KEY" in answer.json()["dependencies"]["runpod"]["reason"]
 
@@ -55,14 +55,16 @@ def test_where_the_draft_engine_is_switched_off_a_run_says_how_to_switch_it_on(
     environment: Environment, body: dict[str, Any]
 ) -> None:
     with shim_thread(settings_of({**environment, "LIPSWAP_ALLOW_DRAFT": "false"})) as url:
-        answer = httpx.post(f"{url}/run", json={**body, "engine": "draft"})
+        answer = httpx.post(f"{url}/run", json={**body, "engine": "draft"}, timeout=ANSWER_SECONDS)
     assert (answer.status_code, answer.json()["error"]) == (422, "engine_unavailable")
     assert "LIPSWAP_ALLOW_DRAFT" in answer.json()["detail"]
 
 
 def test_results_have_public_addresses_where_the_bucket_has_one(environment: Environment) -> None:
     with shim_thread(settings_of({**environment, "R2_PUBLIC_BASE_URL": "https://media.example.com/"})) as url:
-        answer = httpx.post(f"{url}/storage/presign", json={"intent": "upload", "key": "uploads/video/a b.mp4"})
+        answer = httpx.post(
+            f"{url}/storage/presign", json={"intent": "upload", "key": "uploads/video/a b.mp4"}, timeout=ANSWER_SECONDS
+        )
     assert answer.json()["public_url"] == "https://media.example.com/uploads/video/a%20b.mp4"
 
 

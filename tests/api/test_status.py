@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from gpu_tasks.contract.jobs import Stage
 from tests.api.orchestra import PlayedFlow
-from tests.api.shim import NOBODY, PREFIX, Environment, settings_of, shim_thread
+from tests.api.shim import ANSWER_SECONDS, NOBODY, PREFIX, WAIT, Environment, settings_of, shim_thread
 from tests.waiting import await_until
 
 # Fixed: test processes side by side have to agree on the names of their tests.
@@ -24,17 +24,17 @@ NO_TASK = "7f2b3c1e-9a54-4d0e-8a3b-5c6d7e8f9a0b"
 async def test_a_waiting_reader_gets_the_end_within_half_a_second(
     http: httpx.AsyncClient, body: dict[str, object], flow: PlayedFlow, redis: Redis
 ) -> None:
-    took = []
-    for _ in range(3):
+    took: list[float] = []
+    # Other tests take the processor now and then; a reader who is not called would wait for longer each time.
+    while len(took) < 3 or (min(took) >= 0.5 and len(took) < 10):
         task_id = (await http.post("/run", json=body)).json()["task_id"]
-        waiting = asyncio.create_task(http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "10"}))
+        waiting = asyncio.create_task(http.get(f"/status/{task_id}", params={"wait": "true", "timeout": WAIT}))
         await _until_subscribers(redis, f"{PREFIX}:events:{task_id}", 1)
         changed = time.monotonic()
         await flow.complete(task_id)
         answer = await waiting
         took.append(time.monotonic() - changed)
         assert (answer.status_code, answer.json()["status"]) == (200, "completed")
-    # Other tests take the processor now and then; a reader who is not called would wait for longer each time.
     assert min(took) < 0.5
     # Every one is pushed: whoever hears of it by reading again does so after ten seconds.
     assert max(took) < 5.0
@@ -43,7 +43,8 @@ async def test_a_waiting_reader_gets_the_end_within_half_a_second(
 async def test_a_change_that_is_no_end_does_not_end_the_waiting(
     http: httpx.AsyncClient, task_id: str, flow: PlayedFlow
 ) -> None:
-    waiting = asyncio.create_task(http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "0.5"}))
+    # Longer than the change takes on a busy machine.
+    waiting = asyncio.create_task(http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "4"}))
     await flow.enter(task_id, Stage.WAV2LIP)
     answer = await waiting
     assert (answer.status_code, answer.json()["stage"]) == (504, "wav2lip")
@@ -53,13 +54,15 @@ async def test_a_reader_that_hangs_up_leaves_no_subscription_and_no_traceback(
     http: httpx.AsyncClient, task_id: str, redis: Redis, shim: tuple[str, Path]
 ) -> None:
     channel = f"{PREFIX}:events:{task_id}"
+    # What else has happened to this shim is told above.
+    before = len(await asyncio.to_thread(shim[1].read_text))
     waiting = asyncio.create_task(http.get(f"/status/{task_id}", params={"wait": "true"}))
     await _until_subscribers(redis, channel, 1)
     waiting.cancel()
 
     await _until_subscribers(redis, channel, 0)
     log = await asyncio.to_thread(shim[1].read_text)
-    assert "Traceback" not in log
+    assert "Traceback" not in log[before:]
 
 
 async def test_a_final_record_is_the_same_after_redis_was_flushed(
@@ -123,12 +126,12 @@ async def test_without_redis_runs_are_accepted_and_records_come_from_prefect(
 ) -> None:
     settings = settings_of({**environment, "JOBSTORE_REDIS_URL": f"redis://{NOBODY}/0"})
     with shim_thread(settings) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as http:
             accepted = await http.post("/run", json=body)
             assert accepted.status_code == 202
             task_id = accepted.json()["task_id"]
             assert (await http.get(f"/status/{task_id}")).json()["status"] == "pending"
-            waiting = asyncio.create_task(http.get(f"/status/{task_id}", params={"wait": "true", "timeout": "10"}))
+            waiting = asyncio.create_task(http.get(f"/status/{task_id}", params={"wait": "true", "timeout": WAIT}))
             await flow.start(task_id)
             await flow.set_state(task_id, Completed())
             assert (await waiting).json()["status"] == "failed"  # this flow left no result behind
@@ -147,7 +150,7 @@ async def test_without_prefect_or_bucket_nothing_is_accepted_and_503_says_when_t
     environment: Environment, body: dict[str, object], variable: str, address: str, code: str
 ) -> None:
     with shim_thread(settings_of({**environment, variable: address})) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as http:
             answer = await http.post("/run", json=body)
             assert (answer.status_code, answer.json()["error"]) == (503, code)
             assert answer.json()["retryable"] is True
@@ -158,7 +161,7 @@ async def test_without_prefect_or_bucket_nothing_is_accepted_and_503_says_when_t
 
 async def test_redis_serves_status_while_prefect_is_away(environment: Environment, task_id: str) -> None:
     with shim_thread(settings_of({**environment, "PREFECT_API_URL": f"http://{NOBODY}/api"})) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=ANSWER_SECONDS) as http:
             assert (await http.get(f"/status/{task_id}")).json()["task_id"] == task_id
 
 
@@ -179,5 +182,5 @@ async def _until_subscribers(redis: Redis, channel: str, count: int) -> None:
         return await _subscribers(redis, channel) == count
 
     look: Callable[[], Awaitable[bool | None]] = are_so_many
-    seen: bool = await await_until(look, seconds=5, what=f"{count} readers listen")
+    seen: bool = await await_until(look, what=f"{count} readers listen")
     assert seen

@@ -15,7 +15,7 @@ from prefect.states import Completed, Crashed, Failed
 from blocks.deliveries import create_delivery, deliveries_of
 from gpu_tasks.contract.webhooks import delivery_of
 from tests.api.orchestra import PlayedFlow
-from tests.api.shim import Environment, settings_of, shim_thread
+from tests.api.shim import ANSWER_SECONDS, WAIT, Environment, settings_of, shim_thread
 from tests.waiting import await_until
 
 Body = dict[str, Any]
@@ -38,7 +38,7 @@ def test_an_address_that_may_not_be_called_is_refused_before_anything_is_paid(
 ) -> None:
     with shim_thread(settings_of({**environment, "LIPSWAP_WEBHOOK_LOOPBACK": "false"})) as address:
         for url in REFUSED:
-            answer = httpx.post(f"{address}/run", json={**body, "webhook_url": url}, timeout=20)
+            answer = httpx.post(f"{address}/run", json={**body, "webhook_url": url}, timeout=ANSWER_SECONDS)
             assert (answer.status_code, answer.json()["error"]) == (422, "webhook_refused"), url
             assert answer.json()["field"] == "webhook_url"
 
@@ -54,7 +54,7 @@ async def test_events_that_are_none_are_refused(http: httpx.AsyncClient, body: B
 def test_without_a_secret_to_sign_with_no_webhook_can_be_asked_for(environment: Environment, body: Body) -> None:
     left = {name: value for name, value in environment.items() if name != "LIPSWAP_WEBHOOK_SECRET"}
     with shim_thread(settings_of(left)) as address:
-        answer = httpx.post(f"{address}/run", json={**body, "webhook_url": SINK}, timeout=20)
+        answer = httpx.post(f"{address}/run", json={**body, "webhook_url": SINK}, timeout=ANSWER_SECONDS)
     assert (answer.status_code, answer.json()["error"]) == (422, "option_unsupported")
     assert "LIPSWAP_WEBHOOK_SECRET" in answer.json()["detail"]
 
@@ -64,9 +64,9 @@ async def test_the_end_of_a_run_that_crashed_is_told_once(
 ) -> None:
     await flow.start(told)
     await flow.set_state(told, Crashed())
-    assert (await http.get(f"/status/{told}", params={"wait": "true", "timeout": "20"})).json()["status"] == "failed"
+    assert (await http.get(f"/status/{told}", params={"wait": "true", "timeout": WAIT})).json()["status"] == "failed"
     look: Callable[[], Awaitable[Sequence[FlowRun] | None]] = partial(deliveries_of, prefect, told)
-    made: Sequence[FlowRun] = await await_until(look, seconds=20, what="the delivery is made")
+    made: Sequence[FlowRun] = await await_until(look, what="the delivery is made")
     assert len(made) == 1
     # The flow's own word, late: the same message.
     await flow.announce(told)
