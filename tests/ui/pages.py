@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from tests.ports import held_port
 from tests.ui.visitor import SAMPLES
 from tests.waiting import wait_until
 from ui_panel.controller import Controller
@@ -26,8 +26,8 @@ def page_process(
     folder: Path, environment: Mapping[str, str], *, port: int | None = None
 ) -> Iterator[tuple[str, psutil.Process]]:
     """`python -m ui_panel`; yields its address and its process."""
-    port = port or free_port()
-    with (folder / "page.log").open("wb") as log:
+    with held_port() as own, (folder / "page.log").open("wb") as log:
+        port = port or own
         process = subprocess.Popen(
             [sys.executable, "-m", "ui_panel"],
             env={
@@ -46,20 +46,14 @@ def page_process(
             yield url, psutil.Process(process.pid)
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=60)
 
 
 def _is_up(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/door/alive", timeout=2).is_success
+        return httpx.get(f"{url}/door/alive", timeout=10).is_success
     except httpx.TransportError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 @asynccontextmanager

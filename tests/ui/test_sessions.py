@@ -10,8 +10,9 @@ import pytest
 from playwright.async_api import Browser
 
 from gpu_tasks.contract.options import SyncMode
+from tests.ports import free_port
 from tests.servers import RunningStack
-from tests.ui.pages import at_the_page, free_port
+from tests.ui.pages import at_the_page
 from tests.ui.sockets import opened_page
 from tests.ui.visitor import SAMPLES, visiting
 from tests.waiting import await_until
@@ -51,7 +52,7 @@ async def test_closed_pages_leave_nothing_behind(
                     await tab.get_by_role("button", name=someone.says("run.start")).wait_for()
                 assert len(server.get_sessions("/")) == _TABS
                 assert len([one for one in _parts() if id(one) not in before]) >= 4 * _TABS
-            await await_until(lambda: not server.get_sessions("/"), seconds=60, what="no session is left")
+            await await_until(lambda: not server.get_sessions("/"), what="no session is left")
             gc.collect()
             assert [one for one in _parts() if id(one) not in before] == []
             assert services.watchers.stream_count == 0
@@ -70,7 +71,7 @@ async def test_fifty_pages_share_one_stream_of_a_task(stack: RunningStack) -> No
         task_id = state.task_id
         assert task_id
         # The controller's, in this process; the page's server has one of its own, for all whom it serves.
-        await await_until(lambda: _streams_told(stack, task_id) == 1, seconds=30, what="the controller watches")
+        await await_until(lambda: _streams_told(stack, task_id) == 1, what="the controller watches")
         for page in watching:
             await page.do({"type": "show", "place": "task", "task_id": task_id})
         async with asyncio.timeout(180):

@@ -10,7 +10,8 @@ from playwright.async_api import Browser, expect
 from pydantic import ValidationError
 
 from gpu_tasks.contract.sentences import Language
-from tests.ui.pages import free_port, page_process
+from tests.ports import free_port
+from tests.ui.pages import page_process
 from tests.ui.provider import SECRET, oauth_provider
 from tests.ui.visitor import visiting
 from ui_panel.settings import PageSettings, SignInSettings

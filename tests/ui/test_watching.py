@@ -9,9 +9,10 @@ from playwright.async_api import Browser, Locator, Route, expect
 
 from deployments.local.services import ServiceName
 from gpu_tasks.contract.sentences import Language
+from tests.ports import free_port
 from tests.servers import RunningStack
 from tests.ui.older import older_api
-from tests.ui.pages import free_port, page_process
+from tests.ui.pages import page_process
 from tests.ui.visitor import RUN_MS, SAMPLES, Visitor, visiting
 from tests.waiting import await_until
 
@@ -230,7 +231,7 @@ async def test_a_target_that_is_gone_leaves_the_result_its_own_tries(visitor: Vi
     await visitor.page.reload()
     film = visitor.page.get_by_label(visitor.says("result.after"), exact=True)
     await expect(film).to_have_js_property("readyState", 4)
-    await await_until(lambda: len(asked) == 3, seconds=60, what="the target is asked for twice more")
+    await await_until(lambda: len(asked) == 3, what="the target is asked for twice more")
     refused = await visitor.refuse_first("/outputs/")
     for _ in range(3):
         await run_out(film, refused)
@@ -255,7 +256,7 @@ async def test_a_film_that_breaks_behind_its_first_picture_is_not_asked_for_for_
 
 async def _another_second() -> None:
     now = int(time.time())
-    await await_until(lambda: int(time.time()) > now, seconds=5, what="another second has begun")
+    await await_until(lambda: int(time.time()) > now, what="another second has begun")
 
 
 async def test_an_address_of_an_input_may_run_out_more_than_once(visitor: Visitor) -> None:
