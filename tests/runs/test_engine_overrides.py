@@ -185,12 +185,13 @@ async def test_clients_wait_for_a_server_that_is_not_there_yet(monkeypatch: pyte
     wait_for_server()
     ours = PrefectHttpxAsyncClient._send_with_retry
     assert inspect.signature(ours).parameters.keys() == inspect.signature(genuine).parameters.keys()
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-    async with PrefectHttpxAsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    # It has a port, which nobody else gets, and does not listen yet: whoever comes is refused.
+    later = socket.socket()
+    later.bind(("127.0.0.1", 0))
+    async with PrefectHttpxAsyncClient(base_url=f"http://127.0.0.1:{later.getsockname()[1]}") as client:
         asking = asyncio.create_task(client.get("/health"))
         await asyncio.sleep(0)
-        server = await asyncio.start_server(_answer, "127.0.0.1", port)
+        server = await asyncio.start_server(_answer, sock=later)
         async with server, asyncio.timeout(60):
             assert (await asking).status_code == HTTPStatus.OK
 

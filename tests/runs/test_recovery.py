@@ -92,7 +92,6 @@ async def test_a_worker_that_slept_does_not_go_on_with_a_run_that_another_has_ta
     sleeper.process.send_signal(signal.SIGCONT)
     await await_until(
         lambda: "is another worker's now" in sleeper.log.read_text(encoding="utf-8"),
-        seconds=60,
         what="the sleeper has found out",
     )
     # It works on as a worker: another run comes to one of the two.
@@ -134,7 +133,7 @@ async def test_a_worker_with_time_to_drain_finishes_its_runs_and_takes_no_new_on
     late = await orchestra.send(_unique(keys))
     record = await orchestra.final(task_id)
     assert (record.status, record.attempts) == (Status.COMPLETED, 1)
-    await await_until(drained.has_ended, seconds=30, what="the worker has ended")
+    await await_until(drained.has_ended, what="the worker has ended")
     assert (await orchestra.flow_run(late)).state_type is StateType.SCHEDULED
     workers.start()
     assert (await orchestra.final(late)).status is Status.COMPLETED

@@ -52,7 +52,7 @@ class Operator:
         """Run `lipswap reprocess` and return the batch that it shows."""
         command = [sys.executable, str(NEXT), "deployments.cli:main", "reprocess", *words, "--json"]
         done = await asyncio.to_thread(
-            subprocess.run, command, env=self.variables, cwd=self.folder, capture_output=True, timeout=120, check=False
+            subprocess.run, command, env=self.variables, cwd=self.folder, capture_output=True, timeout=240, check=False
         )
         assert done.stdout, done.stderr.decode()
         return Batch.model_validate(json.loads(done.stdout))
@@ -179,7 +179,7 @@ async def until_begun(store: ArtifactStore, name: str) -> str:
         items = batch.items if batch else ()
         return next((item.run_id for item in items if item.state is ItemState.RUNNING), None)
 
-    return await await_until(look, seconds=60, what="a candidate is at work")
+    return await await_until(look, seconds=120, what="a candidate is at work")
 
 
 async def test_a_real_run_makes_candidates_and_keeps_the_old_outputs_until_somebody_decides(
@@ -227,7 +227,7 @@ async def test_a_batch_whose_orchestrator_was_killed_goes_on_with_the_candidate_
     asking = asyncio.create_task(operator.types("--only", "label=set:killed", "--batch", "killed"))
     run_id = await until_begun(store, "killed")
     operator.workers[-1].process.kill()
-    operator.workers[-1].process.wait(4)
+    operator.workers[-1].process.wait(60)
     operator.starts_worker()
     identities.follow(release=RELEASE)
     batch = await asking

@@ -190,13 +190,21 @@ async def test_the_record_sums_over_segments(whole_run: TaskRecord, store: Artif
     assert percents == sorted(percents)
 
 
-async def test_the_face_swap_of_a_segment_waits_for_no_other_segment(
-    whole_run: TaskRecord, store: ArtifactStore
-) -> None:
-    ends = [(receipt.finished_at, receipt.stage) for receipt in receipts(store, whole_run)]
-    assert min(end for end, stage in ends if stage is Stage.FACEFUSION) < max(
-        end for end, stage in ends if stage is Stage.WAV2LIP
-    )
+async def test_the_face_swap_of_a_segment_waits_for_no_other_segment(house: House, prefect: PrefectClient) -> None:
+    house.identities.follow(hold=[f"wav2lip:{STARTS[-1]}"])
+    request = house.request(35) | {"wav2lip": {"blending": 35}}
+
+    def is_held_alone(record: TaskRecord) -> bool:
+        told = record.details.get("segments", {})
+        standing = [told.get(stage, {}).get("by_status") for stage in ("wav2lip", "facefusion")]
+        return standing == [{"COMPLETED": 3, "IN_PROGRESS": 1}, {"COMPLETED": 3}]
+
+    # One after the other: the segment that is held comes last.
+    async with edited(prefect, max_segments_per_endpoint=1):
+        task_id = await house.orchestra.send(request)
+        await house.orchestra.until(task_id, is_held_alone)
+    house.identities.follow()
+    assert (await house.orchestra.final(task_id)).status is Status.COMPLETED
 
 
 async def test_a_policy_edited_in_prefect_acts_on_the_next_run_and_segments_change_no_frame(
@@ -298,9 +306,9 @@ async def test_a_run_that_dies_when_nearly_done_pays_only_for_what_is_left(
         swaps = record.details.get("segments", {}).get("facefusion", {})
         return bool(swaps.get("by_status") == {"COMPLETED": 3, "IN_PROGRESS": 1})
 
-    nearly = await house.orchestra.until(task_id, is_nearly_done, seconds=60)
+    nearly = await house.orchestra.until(task_id, is_nearly_done)
     worker.process.kill()
-    worker.process.wait(4)
+    worker.process.wait(60)
     paid = claims(store, nearly)
     house.identities.follow()
     with worker_process(orchestrator | LEAN, tmp_path, "flows.worker"):

@@ -100,7 +100,7 @@ def test_a_client_of_the_original_service_uploads_under_its_own_key(door: str) -
 
 
 async def test_faces_are_shown_with_place_picture_and_coverage(door: str, keys: dict[str, Any]) -> None:
-    async with httpx.AsyncClient(base_url=door, timeout=90) as http:
+    async with httpx.AsyncClient(base_url=door, timeout=150) as http:
         answer = await http.post("/faces", json={"target_key": keys["target_key"]})
         assert answer.status_code == 200, answer.text
         found = answer.json()
@@ -126,7 +126,7 @@ async def test_faces_are_shown_with_place_picture_and_coverage(door: str, keys: 
 
 
 async def test_a_preview_is_made_at_once_and_signed(door: str, keys: dict[str, Any], tmp_path: Path) -> None:
-    async with httpx.AsyncClient(base_url=door, timeout=90) as http:
+    async with httpx.AsyncClient(base_url=door, timeout=150) as http:
         took = {}
         for kind, media_type in (("frame", "image/jpeg"), ("clip", "video/mp4")):
             began = time.monotonic()
@@ -162,7 +162,7 @@ async def test_an_estimate_knows_what_lies_in_the_cache(
     kind = ArtifactFilter(type=ArtifactFilterType(any_=[RECORD_ARTIFACT]))
     found = await prefect.read_artifacts(artifact_filter=kind, sort=ArtifactSort.CREATED_DESC, limit=200)
     lately = [parse_record(str(artifact.data)) for artifact in found]
-    async with httpx.AsyncClient(base_url=door, timeout=90) as http:
+    async with httpx.AsyncClient(base_url=door, timeout=150) as http:
         same, other = await asyncio.gather(
             http.post("/estimate", json=asked), http.post("/estimate", json={**asked, "sync_mode": "bounce"})
         )
@@ -198,7 +198,7 @@ async def test_how_long_looks_take(door: str, keys: dict[str, Any], capsys: pyte
         "estimate": ("/estimate", dict(keys)),
     }
     figures = {}
-    async with httpx.AsyncClient(base_url=door, timeout=120) as http:
+    async with httpx.AsyncClient(base_url=door, timeout=150) as http:
         for what, (path, body) in asked.items():
             took = []
             for _ in range(5):

@@ -37,10 +37,13 @@ async def result_key(orchestra: Orchestra, keys: dict[str, object]) -> str:
 async def asked(prefect: PrefectClient, job_store: JobStore, key: str) -> Answer:
     """Ask the deployed flow and return its answer, woken by it."""
     deployment = await prefect.read_deployment_by_name(VERIFY_DEPLOYMENT)
-    # Due in a moment, so that we listen before it calls.
-    due: State[None] = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(seconds=1))
-    run = await prefect.create_flow_run_from_deployment(deployment.id, parameters={"asked": {"key": key}}, state=due)
+    # Due some day, and at once when we listen: it does not call before.
+    some_day: State[None] = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1))
+    run = await prefect.create_flow_run_from_deployment(
+        deployment.id, parameters={"asked": {"key": key}}, state=some_day
+    )
     async with job_store.woken(str(run.id)) as waker:
+        await prefect.set_flow_run_state(run.id, Scheduled(), force=True)
         assert await waker.wait(_ANSWER_SECONDS), "the flow never called"
     found = await prefect.read_artifacts(
         artifact_filter=ArtifactFilter(

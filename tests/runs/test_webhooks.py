@@ -75,7 +75,7 @@ async def test_a_run_tells_its_start_and_why_it_failed(receiver: Receiver, orche
         "labels": {"order": "17"},
     }
     record: TaskRecord = await orchestra.run(request)
-    assert await await_until(lambda: len(receiver.taken) == 2, seconds=60, what="both are told")
+    assert await await_until(lambda: len(receiver.taken) >= 2, what="both are told")
     taken = receiver.taken
     messages: dict[str, Any] = {message["type"]: message for _, message, _ in taken}
     assert messages["task.started"]["data"]["status"] == "running"
@@ -118,7 +118,7 @@ async def test_what_was_never_taken_is_a_dead_letter_that_can_be_replayed(
         return (await prefect.read_flow_run(run.id)).state_type is StateType.COMPLETED
 
     look: Callable[[], Awaitable[bool | None]] = is_delivered
-    seen: bool = await await_until(look, seconds=60, what="the replay is delivered")
+    seen: bool = await await_until(look, what="the replay is delivered")
     assert seen
     assert receiver.statuses(delivery.id) == [500, 500, 500, 200]
 
