@@ -14,8 +14,8 @@ from deployments.local.layout import DataDirectory
 from deployments.local.leftovers import ChildRecords, marked_processes, recorded_processes
 
 LIPSWAP = str(Path(sys.executable).with_name("lipswap"))
-START_SECONDS = 180.0
-COMMAND_SECONDS = 120.0
+START_SECONDS = 270.0
+COMMAND_SECONDS = 240.0
 ENGLISH = os.environ | {"LIPSWAP_LANG": "en"}
 # A person's own limit: it has to reach the processes behind the API.
 WISHES = {"LIPSWAP_MAX_SECONDS": "90"}
@@ -72,7 +72,7 @@ class Demo:
         """Press Ctrl-C; return the seconds until everything has ended."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(30)
+        self.process.wait(120)
         return time.monotonic() - began
 
     def left_processes(self) -> list[int]:
@@ -86,5 +86,5 @@ class Demo:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
         self._told.close()

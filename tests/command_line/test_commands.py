@@ -90,7 +90,12 @@ def without(package: str, folder: Path, *arguments: str) -> subprocess.Completed
     """Run the command line in an interpreter that has no such package."""
     program = f"import sys; sys.modules[{package!r}] = None; from deployments.cli import main; main()"
     return subprocess.run(
-        (sys.executable, "-c", program, *arguments), cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        (sys.executable, "-c", program, *arguments),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
     )
 
 

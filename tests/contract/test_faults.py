@@ -56,7 +56,7 @@ def test_an_error_comes_whole_out_of_a_process_pool() -> None:
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
         pytest.raises(StorageError) as caught,
     ):
-        pool.submit(fail_in_another_process).result(timeout=30)
+        pool.submit(fail_in_another_process).result(timeout=120)
     assert caught.value.fault.code is FaultCode.OBJECT_EMPTY
     assert caught.value.fault.stage == "ingest"
 

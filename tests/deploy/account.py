@@ -67,7 +67,7 @@ class RunningAccount:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  # the same
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  # the same
             text = answer.read()
         return json.loads(text) if text else None
 
@@ -86,7 +86,7 @@ def running_account(folder: Path) -> Iterator[str]:
             yield process.stdout.readline().decode().strip()
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def declared(path: Path, **changes: Any) -> Path:  # noqa: ANN401  # fields of the declaration

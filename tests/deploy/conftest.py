@@ -71,7 +71,7 @@ def production(
     with quick_deployments(environment), worker_process(environment, folder, "flows.worker"):
         deploy(environment)
         wait_until(
-            lambda: examined(environment, folder)["orchestrator"][0] == "ok", seconds=90, what="a worker is seen"
+            lambda: examined(environment, folder)["orchestrator"][0] == "ok", seconds=180, what="a worker is seen"
         )
         yield environment
 

@@ -65,7 +65,7 @@ def deviating(plane_url: str, key: str) -> Iterator[str]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
-    assert ready.wait(10), "the deviating service did not start"
+    assert ready.wait(60), "the deviating service did not start"
     try:
         yield addresses[0]
     finally:

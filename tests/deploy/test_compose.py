@@ -300,7 +300,7 @@ def test_the_process_of_a_container_is_the_command_and_has_the_secret(tmp_path: 
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=120)
 
     assert said.split() == [str(process.pid), "rpa_1", "False"]
 
@@ -334,6 +334,6 @@ def _started(service: str, show: str, secrets: Path, **chosen: str) -> subproces
         env={name: value.replace("/run/secrets", str(secrets)) for name, value in environment.items()},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )

@@ -79,7 +79,7 @@ def plane(bucket: R2Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 async def face_swap(plane: RunningPlane) -> AsyncIterator[EndpointClient]:
     headers = {"Authorization": f"Bearer {API_KEY}"}
-    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=30)) as http:
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=120)) as http:
         yield EndpointClient(http, plane.base_url, "facefusion")
 
 
@@ -89,14 +89,14 @@ async def test_a_neural_job_goes_through_the_worker_and_is_answered_from_its_rec
     tracks = store.put_file(local.bench.path_of(TRACKS_NAME), "work/neural-tracks", "application/octet-stream")
     job = uploads.face_swap(FRAMES, **NEURAL, tracks=tracks)
 
-    receipt = receipt_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED", seconds=60))
+    receipt = receipt_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED"))
 
     assert receipt.engine is Engine.NEURAL
     assert receipt.video.frame_count == FRAMES
     assert receipt.faces.ratio == 1
     assert [note.partition(" is")[0] for note in receipt.notes] == ["face_detector_model yolo_face"]
     assert markers_of(store, job) == ["started-1.json"]
-    again = receipt_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED", seconds=60))
+    again = receipt_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED"))
     assert again == receipt
 
 
@@ -105,7 +105,7 @@ async def test_an_option_that_is_not_done_starts_nothing(
 ) -> None:
     options = OPTIONS.model_copy(update={"face_swapper_weight": 0.1})
     job = uploads.face_swap(5, **{**NEURAL, "options": options})
-    fault = reply_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED", seconds=60)).fault
+    fault = reply_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED")).fault
     assert fault is not None
     assert fault.code is FaultCode.OPTION_UNSUPPORTED
     assert "face_swapper_weight" in fault.detail
@@ -118,7 +118,7 @@ async def test_a_model_that_is_not_the_published_one_is_a_fault_and_the_worker_l
     (worker,) = await face_swap.until_waiting()
     options = OPTIONS.model_copy(update={"face_swapper_model": "hyperswap_1a_256"})
     job = uploads.face_swap(5, **{**NEURAL, "options": options})
-    fault = reply_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED", seconds=60)).fault
+    fault = reply_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED")).fault
     assert fault is not None
     assert fault.code is FaultCode.MODEL_CORRUPT
     assert (fault.stage, "sha256" in fault.detail) == ("facefusion", True)
@@ -127,5 +127,5 @@ async def test_a_model_that_is_not_the_published_one_is_a_fault_and_the_worker_l
 
 async def test_the_draft_engine_still_swaps(face_swap: EndpointClient, uploads: Uploads) -> None:
     job = uploads.face_swap(5)
-    receipt = receipt_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED", seconds=60))
+    receipt = receipt_of(await face_swap.until(await face_swap.run(as_input(job)), "COMPLETED"))
     assert receipt.engine is Engine.DRAFT

@@ -122,6 +122,6 @@ async def until_working(jobs: Jobs, job: Wav2LipJob) -> Claim:
 
 async def set_faults(plane: RunningPlane, **faults: object) -> None:
     """Replace the faults of the scripted endpoint; none without arguments."""
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {API_KEY}"}) as http:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {API_KEY}"}, timeout=60) as http:
         answer = await http.post(f"{plane.base_url}/local/faults/scripted", json=faults)
         answer.raise_for_status()

@@ -40,7 +40,7 @@ def jobs(scripted: RunPodEndpoint, store: ArtifactStore, job_store: JobStore) ->
 
 
 async def submitted(plane: RunningPlane) -> int:
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {API_KEY}"}) as http:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {API_KEY}"}, timeout=60) as http:
         answer = await http.get(f"{plane.base_url}/local/counters")
     return int(answer.raise_for_status().json()["endpoints"]["scripted"]["submitted"])
 

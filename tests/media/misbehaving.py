@@ -135,6 +135,10 @@ def talk(_order: Order) -> Told:
     return Told(text="lived")
 
 
+def name_parent(_order: Order) -> Told:
+    return Told(text=str(os.getppid()))
+
+
 def kill_itself(_order: Order) -> Told:
     """End as by the memory guard of the system."""
     os.kill(os.getpid(), signal.SIGKILL)

@@ -102,7 +102,8 @@ def test_what_a_child_started_ends_with_it(tmp_path: Path, *, hides: bool) -> No
     order = Order(text=str(tmp_path / "here"), number=hides)
     assert int(told(misbehaving.leave_a_child, order, allowed)) > 0
     assert (tmp_path / "here").exists()
-    wait_until(lambda: not _running(str(tmp_path)), seconds=5, what="the grandchild is gone")
+    # It would sleep for ten minutes.
+    wait_until(lambda: not _running(str(tmp_path)), what="the grandchild is gone")
 
 
 def test_everything_ends_with_the_caller(tmp_path: Path) -> None:
@@ -117,9 +118,10 @@ def test_everything_ends_with_the_caller(tmp_path: Path) -> None:
     with caller:
         assert caller.stdout is not None
         assert caller.stdout.readline() == b"go\n"
-        wait_until(lambda: len(_marked(str(tmp_path))) == 3, seconds=30, what="caller, template and child run")
+        wait_until(lambda: len(_marked(str(tmp_path))) == 3, what="caller, template and child run")
         caller.send_signal(signal.SIGKILL)
-    wait_until(lambda: not _marked(str(tmp_path)), seconds=5, what="template and child are gone")
+    # The child would sleep for a minute.
+    wait_until(lambda: not _marked(str(tmp_path)), seconds=30, what="template and child are gone")
 
 
 def test_a_call_that_is_interrupted_leaves_its_answer_to_nobody() -> None:
@@ -149,7 +151,7 @@ def test_everything_ends_with_the_caller_even_when_its_socket_is_held_open(tmp_p
         "from gpu_tasks.confinement.confined import Confines; from gpu_tasks.media.confined import run_confined\n"
         "how = {'reply': Told, 'confines': Confines(cpu_seconds=9, deadline_seconds=60)}\n"
         "run_confined(answer, Order(), **how)\n"
-        "if not os.fork():\n    time.sleep(30)\n    os._exit(0)\n"
+        "if not os.fork():\n    time.sleep(240)\n    os._exit(0)\n"
         "print('go', flush=True)\n"
         "run_confined(sleep, Order(), **how)"
     )
@@ -158,20 +160,22 @@ def test_everything_ends_with_the_caller_even_when_its_socket_is_held_open(tmp_p
     with caller:
         assert caller.stdout is not None
         assert caller.stdout.readline() == b"go\n"
-        wait_until(lambda: len(_marked(str(tmp_path))) == 4, seconds=30, what="caller, fork, template and child run")
+        wait_until(lambda: len(_marked(str(tmp_path))) == 4, what="caller, fork, template and child run")
         caller.send_signal(signal.SIGKILL)
-        caller.wait(10)
-        wait_until(lambda: len(_marked(str(tmp_path))) == 1, seconds=10, what="template and child are gone")
+        caller.wait(60)
+        wait_until(lambda: len(_marked(str(tmp_path))) == 1, seconds=30, what="template and child are gone")
         os.killpg(caller.pid, signal.SIGKILL)
 
 
 def test_a_start_costs_one_fork() -> None:
-    told(misbehaving.answer)
-    begun = time.monotonic()
+    took = []
     for _ in range(5):
+        begun = time.monotonic()
         told(misbehaving.answer)
-    # About 10 ms each; an interpreter that loads the decoders takes half a second.
-    assert time.monotonic() - begun < 1.5
+        took.append(time.monotonic() - begun)
+    # About 10 ms each, all of one parent; an interpreter that loads the decoders takes half a second.
+    assert min(took) < 0.25, took
+    assert len({told(misbehaving.name_parent) for _ in range(3)}) == 1
 
 
 def _running(word: str) -> list[int]:

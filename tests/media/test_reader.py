@@ -131,7 +131,7 @@ def _peak_of_reading(clip: Path) -> int:
         "with VideoReader(Path(sys.argv[1])) as reader: count = sum(1 for _ in reader)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(clip)], check=True, capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, str(clip)], check=True, capture_output=True, timeout=120)
     return int(done.stdout)
 
 

@@ -176,7 +176,7 @@ except MediaError as error:
     for frame_count in ("60", "6"):
         done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / "out.mp4"), frame_count],
-            check=False, capture_output=True, text=True, timeout=60,
+            check=False, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         assert done.stdout.strip() == FaultCode.DISK_FULL, done.stderr
         assert not list(tmp_path.iterdir())

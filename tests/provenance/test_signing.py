@@ -45,7 +45,7 @@ def read_afresh(path: Path, trust: Trust) -> tuple[str, dict[str, Any]]:
     anchors = path.with_suffix(".anchors")
     anchors.write_text(trust.anchors_pem)
     done = subprocess.run(
-        [sys.executable, "-c", _FRESH_READER, str(path), str(anchors)], capture_output=True, check=True, timeout=60
+        [sys.executable, "-c", _FRESH_READER, str(path), str(anchors)], capture_output=True, check=True, timeout=120
     )
     state, manifest = json.loads(done.stdout)
     return state, manifest
@@ -275,7 +275,11 @@ except ProvenanceError as error:
 print(*sorted(path.name for path in folder.iterdir()))
 """
     done = subprocess.run(
-        [sys.executable, "-c", script, str(clip), str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script, str(clip), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     assert done.stdout.splitlines() == ["disk_full", "c2pa"]
 

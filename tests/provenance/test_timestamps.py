@@ -28,7 +28,8 @@ def test_a_believed_timestamp_lets_a_signature_outlive_its_certificate(
 ) -> None:
     settings = SigningSettings(development=tmp_path / "c2pa", tsa_url=authority.url)
     begun = datetime.now(UTC)
-    ends_soon = load_signatory(settings, now=begun - timedelta(days=5 * 365) + timedelta(seconds=3))
+    # Not before it has signed, on a busy machine.
+    ends_soon = load_signatory(settings, now=begun - timedelta(days=5 * 365) + timedelta(seconds=8))
     signed = tmp_path / "signed.mp4"
     report = sign_file(clip, signed, credential, ends_soon)
     assert report.timestamped
@@ -37,13 +38,11 @@ def test_a_believed_timestamp_lets_a_signature_outlive_its_certificate(
     with_clock = load_trust(settings.model_copy(update={"tsa_anchors": authority.root}))
     # A time by a clock that nobody believes is not told.
     assert verify_here(signed, without).signed_at is None
-    wait_until(
-        lambda: verify_here(signed, without).state is CredentialState.UNTRUSTED, seconds=10, what="the signer's end"
-    )
+    wait_until(lambda: verify_here(signed, without).state is CredentialState.UNTRUSTED, what="the signer's end")
     verdict = verify_here(signed, with_clock)
     assert verdict.state is CredentialState.TRUSTED
     assert verdict.signed_at is not None
-    assert abs(verdict.signed_at - begun) < timedelta(seconds=10)
+    assert abs(verdict.signed_at - begun) < timedelta(seconds=60)
 
 
 def test_whoever_vouches_for_times_does_not_vouch_for_signers(

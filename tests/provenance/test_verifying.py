@@ -139,7 +139,8 @@ def test_a_signature_outlives_a_renewal_but_not_its_certificate(
     tmp_path: Path, clip: Path, credential: Credential
 ) -> None:
     settings = SigningSettings(development=tmp_path / "c2pa")
-    ends_soon = load_signatory(settings, now=datetime.now(UTC) - timedelta(days=5 * 365) + timedelta(seconds=3))
+    # Not before it has signed and has been believed, on a busy machine.
+    ends_soon = load_signatory(settings, now=datetime.now(UTC) - timedelta(days=5 * 365) + timedelta(seconds=8))
     signed = tmp_path / "signed.mp4"
     sign_file(clip, signed, credential, ends_soon)
     assert load_signatory(settings).chain_pem != ends_soon.chain_pem
@@ -150,7 +151,7 @@ def test_a_signature_outlives_a_renewal_but_not_its_certificate(
         verdict = verify_here(signed, trust)
         return verdict if verdict.state is not CredentialState.TRUSTED else None
 
-    verdict = wait_until(verdict_when_over, seconds=10, what="the certificate has expired")
+    verdict = wait_until(verdict_when_over, what="the certificate has expired")
     assert verdict.state is CredentialState.UNTRUSTED
     assert len(verdict.reasons) == 1
     assert "expired" in verdict.reasons[0]
@@ -226,10 +227,10 @@ def test_a_machine_that_fails_says_nothing_of_the_file(signed: Path, us: Party) 
     children = Path(f"/proc/{template.pid}/task/{template.pid}/children")
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(verify, signed, us.trust)
-        child = wait_until(lambda: children.read_text().split(), seconds=20, what="the child runs")
+        child = wait_until(lambda: children.read_text().split(), what="the child runs")
         os.kill(int(child[0]), signal.SIGKILL)
         with pytest.raises(ProvenanceError) as caught:
-            answer.result(20)
+            answer.result(60)
     assert caught.value.fault.code is FaultCode.OUT_OF_MEMORY
     assert caught.value.fault.is_retryable
 

@@ -96,4 +96,4 @@ def timestamp_authority(folder: Path) -> Iterator[Authority]:
 
 
 def _openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=30)  # noqa: S607 - wherever it is
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=120)  # noqa: S607 - wherever it is

@@ -24,7 +24,7 @@ from tests.servers import RunningStack, running_stack
 from tests.wav2lip.sounds import babble, write_wav
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-RUN_SECONDS = 120.0
+RUN_SECONDS = 200.0
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from gpu_tasks.weights import WeightStore
 
 RESTRICTED = "LicenseRef-Test-NonCommercial"
 COPYLEFT = "GPL-3.0-only"
-QUICK = DownloadLimits(deadline_seconds=20.0, stall_seconds=5.0, tries=3, first_pause_seconds=0.01)
+QUICK = DownloadLimits(deadline_seconds=60.0, stall_seconds=30.0, tries=3, first_pause_seconds=0.01)
 
 
 def digest(content: bytes) -> str:

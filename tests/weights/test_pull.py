@@ -253,7 +253,7 @@ def pull_elsewhere(folder: Path, url: str) -> bytes:
 def test_processes_that_pull_at_once_fetch_the_file_once(tmp_path: Path, host: Host) -> None:
     with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
         url = f"{host.url}/model.onnx"
-        contents = list(pool.map(pull_elsewhere, [tmp_path] * 3, [url] * 3, timeout=60))
+        contents = list(pool.map(pull_elsewhere, [tmp_path] * 3, [url] * 3, timeout=200))
 
     assert contents == [CONTENT] * 3
     assert len(host.asked) == 1
