@@ -231,7 +231,7 @@ def bad_uploads(store: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) 
     store.put_file(wall, "uploads/source/wall.png", "image/png")
     # Our own store refuses to keep nothing; a client's PUT does not.
     url, headers = store.presign_put("uploads/video/empty.mp4", expires_seconds=60, media_type="video/mp4")
-    httpx.put(url, headers=headers, content=b"").raise_for_status()
+    httpx.put(url, headers=headers, content=b"", timeout=60).raise_for_status()
 
 
 @pytest.fixture(scope="module")

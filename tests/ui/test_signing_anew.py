@@ -47,7 +47,7 @@ class _Handler(JsonHandler):
     def post(self) -> None:
         key = json.loads(self.body())["key"]
         self.service.asked.append(key)
-        self.service.is_open.wait(timeout=20)
+        self.service.is_open.wait(timeout=120)
         if key in self.service.faults:
             self.fail(*self.service.faults[key])
             return
@@ -86,7 +86,7 @@ async def test_what_is_put_on_the_page_while_it_is_restored_stays() -> None:
             service.is_open.clear()
             said = {"type": "kept", "voice": as_kept(VOICE), "faces": [as_kept(ANNA)]}
             restoring = asyncio.create_task(controller.hear(said))
-            await await_until(lambda: len(service.asked) == 2, seconds=10, what="addresses are asked for")
+            await await_until(lambda: len(service.asked) == 2, what="addresses are asked for")
             newer = Media(key="uploads/audio/newer.wav", name="newer.wav")
             controller.put(Slot.VOICE, newer)
             controller.put(Slot.FACES, BEN)
@@ -103,7 +103,7 @@ async def test_an_address_comes_to_its_own_file_alone() -> None:
             state.param.update(voice=VOICE, video=VIDEO, faces=(BEN, anna, CLARA))
             service.is_open.clear()
             signing = asyncio.create_task(sign_anew(state, services.door))
-            await await_until(lambda: len(service.asked) == 5, seconds=10, what="addresses are asked for")
+            await await_until(lambda: len(service.asked) == 5, what="addresses are asked for")
             newer = Media(key="uploads/audio/newer.wav", name="newer.wav")
             controller.put(Slot.VOICE, newer)
             controller.remove(Slot.VIDEO, 0)
@@ -133,10 +133,10 @@ async def test_a_task_is_asked_for_while_there_is_no_room_for_a_listener() -> No
     with a_service() as (service, url):
         async with at_the_page(url) as (state, controller, _):
             await controller.hear({"type": "show", "place": "task", "task_id": "1"})
-            await await_until(lambda: state.sight.record, seconds=10, what="the record is there")
+            await await_until(lambda: state.sight.record, what="the record is there")
             assert state.sight.trouble is None
             service.status = "completed"
-            await await_until(lambda: state.sight.is_over, seconds=10, what="the end is seen")
+            await await_until(lambda: state.sight.is_over, what="the end is seen")
             # A stream is tried again at every look.
             assert service.asked[-2:] == ["/events/1", "/status/1"]
             assert service.asked.count("/events/1") == service.asked.count("/status/1") >= 2

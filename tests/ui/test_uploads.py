@@ -159,7 +159,7 @@ async def test_an_input_whose_address_has_run_out_is_seen_all_the_same(visitor: 
     refused = await visitor.refuse_first("/uploads/video/")
     await visitor.page.reload()
     film = visitor.page.get_by_label(visitor.says("media.preview", name="target.mp4"))
-    await await_until(lambda: film.evaluate("film => film.readyState > 0"), seconds=60, what="the film is there")
+    await await_until(lambda: film.evaluate("film => film.readyState > 0"), what="the film is there")
     await expect(visitor.page.get_by_text(visitor.says("media.no_preview"))).to_have_count(0)
     assert len(refused) == 1
 

@@ -21,7 +21,9 @@ async def test_three_files_become_a_video(japanese: Visitor, stack: RunningStack
     film = someone.page.get_by_label(someone.says("result.after"), exact=True)
     await expect(film).to_have_js_property("readyState", 4)
     await someone.page.get_by_role("slider", name=someone.says("result.seek")).fill("3")
-    assert abs(await film.evaluate("film => film.currentTime") - 3) < 0.1
+    await someone.page.wait_for_function(
+        "film => Math.abs(film.currentTime - 3) < 0.1", arg=await film.element_handle()
+    )
 
     # The line between before and after moves by key.
     line = someone.page.get_by_role("slider", name=someone.says("result.wipe"))
