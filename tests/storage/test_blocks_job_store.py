@@ -130,7 +130,8 @@ async def test_all_waiters_of_a_process_share_one_connection_and_each_hears_its_
                 return len([client for client in await other.client_list() if client["psub"] != "0"]) == 1
 
             # The server may not have heard yet that the one of the test before has gone.
-            assert await await_until(one_listens, what="one connection listens")
+            is_one: bool = await await_until(one_listens, what="one connection listens")
+        assert is_one
         await store.wake("job-7")
         assert await wakers[7].wait(PATIENCE_SECONDS)
         assert not await wakers[8].wait(0)

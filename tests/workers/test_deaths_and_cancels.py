@@ -52,7 +52,7 @@ async def test_a_cancelled_job_stops_within_a_second_and_leaves_nothing(
     lip_sync: EndpointClient, store: ArtifactStore, uploads: Uploads, scratch_root: Path
 ) -> None:
     (worker,) = await lip_sync.until_waiting()
-    took = []
+    took: list[float] = []
     # Other tests take the processor now and then; one that does not listen works for minutes each time.
     while not took or (took[-1] >= 1 and len(took) < 5):
         job = uploads.lip_sync(3000 + len(took))
