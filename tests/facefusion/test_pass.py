@@ -188,7 +188,8 @@ def test_a_stop_is_heard_and_leaves_nothing_running(engine: NeuralSwap, clip: Cl
     with pytest.raises(JobCancelledError), engine.frames(job, bench, engine.equip(job, bench)) as (frames, _notes):
         list(frames)
     assert max(reports) == 3
-    assert threading.active_count() == before
+    # What others had running may have ended meanwhile.
+    assert threading.active_count() <= before
 
 
 def noisy_still(count: int) -> list[Frame]:

@@ -199,9 +199,10 @@ def test_without_its_timestamp_authority_a_file_is_signed_and_the_report_says_so
             pass
 
     if answer == "refuses":
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            port = closed.getsockname()[1]
-        report = sign_with_authority(port, clip, tmp_path, credential, us)
+        # A port that nobody else gets, and where nobody listens.
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            report = sign_with_authority(closed.getsockname()[1], clip, tmp_path, credential, us)
     else:
         with HTTPServer(("127.0.0.1", 0), Authority) as server:
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
