@@ -24,6 +24,9 @@ _ARGUMENTS = (
     "--use-fake-ui-for-media-stream",
 )
 
+# On a busy machine.
+_START_MS = 120_000.0
+
 # For scripts of tests: `all(document)` walks through shadow roots, too.
 WALK = """
   const all = function* (root) {
@@ -49,7 +52,7 @@ async def running_browser() -> AsyncIterator[Browser]:
     """A browser without profile."""
     path = chromium_path()
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
+        browser = await playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS), timeout=_START_MS)
         try:
             yield browser
         finally:
