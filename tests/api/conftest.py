@@ -96,7 +96,10 @@ def shim(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="package")
 async def http(shim: tuple[str, Path]) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=shim[0], timeout=ANSWER_SECONDS) as client:
+    # The server closes what is idle for five seconds, as does a client unless it is told otherwise: a request that is
+    # sent just then would be lost.
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=1.0)
+    async with httpx.AsyncClient(base_url=shim[0], timeout=ANSWER_SECONDS, limits=limits) as client:
         yield client
 
 
