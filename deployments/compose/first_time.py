@@ -24,7 +24,8 @@ _ARGUMENTS: Final = 2
 def make(folder: Path) -> tuple[str, ...]:
     """Write what is not there yet; return the names of the files that somebody has to fill in.
 
-    A file that exists is never written again: running databases know the old passwords.
+    A file that exists is not written again: running databases know the old passwords. One is, because it only repeats
+    a part of another.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -45,8 +46,9 @@ def make(folder: Path) -> tuple[str, ...]:
     # Two pages behind one address must know each other's cookies.
     _once(folder / "page_cookie_secret")
     _write(folder / "prefect_auth", f"operator:{secrets.token_urlsafe(24)}")
-    # Of the same login; Prometheus takes it by itself.
+    # Of the same login, whoever has changed that meanwhile; Prometheus takes it by itself.
     login = (folder / "prefect_auth").read_text(encoding="utf-8").strip()
+    (folder / "prefect_password").unlink(missing_ok=True)
     _write(folder / "prefect_password", login.partition(":")[2])
     # In the form in which Prefect takes it (Fernet). Losing it is losing what blocks hold in secret.
     _write(folder / "prefect_encryption_key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())

@@ -72,6 +72,13 @@ def test_a_second_first_time_changes_nothing(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before | {"runpod_api_key": b"rpa_1"}
 
 
+def test_prometheus_keeps_to_a_login_that_was_changed(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "prefect_auth").write_text("operator:another one", encoding="utf-8")
+    make(tmp_path)
+    assert (tmp_path / "prefect_password").read_text(encoding="utf-8") == "another one"
+
+
 @pytest.mark.parametrize("service", OURS)
 def test_no_secret_is_in_a_variable(service: str) -> None:
     environment = ONE_HOST["services"][service].get("environment", {})
