@@ -123,6 +123,7 @@ class OrchestratorSettings(MediaBounds, BudgetBounds, SegmentBounds, BaseSetting
     lease_seconds: float = Field(default=15.0, ge=1.0, le=300.0, validation_alias="LIPSWAP_LEASE_SECONDS")
     run_attempts: int = Field(default=4, ge=2, validation_alias="LIPSWAP_RUN_ATTEMPTS")
     drain_seconds: float = Field(default=0.0, ge=0.0, validation_alias="LIPSWAP_DRAIN_SECONDS")
+    hand_back_seconds: float = Field(default=4.0, ge=1.0, validation_alias="LIPSWAP_HAND_BACK_SECONDS")
 
     @classmethod
     def settings_customise_sources(

@@ -1,6 +1,8 @@
 """Which of the runs that are due are taken up now: two lanes, and runs that may kill their worker one at a time."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -60,6 +62,8 @@ class Admission:
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
         self._taken: dict[UUID, _Taken] = {}
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
 
     def __contains__(self, run_id: UUID) -> bool:
         return run_id in self._taken
@@ -75,10 +79,20 @@ class Admission:
     def take(self, run: FlowRun) -> None:
         """Count a run in."""
         self._taken[run.id] = _Taken(is_quick(run), run.run_count + 1)
+        self._is_empty.clear()
 
-    def let_go(self, run_id: UUID) -> bool:
-        """Count a run out; False when it was not in."""
-        return self._taken.pop(run_id, None) is not None
+    def let_go(self, run_id: UUID) -> None:
+        """Count a run out."""
+        self._taken.pop(run_id, None)
+        if not self._taken:
+            self._is_empty.set()
+
+    async def emptied(self, *, within: float) -> bool:
+        """Wait until none is taken up any more; False when the time, in seconds, is over first."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._is_empty.wait()
+        return not self._taken
 
     def is_as_left(self, run: FlowRun) -> bool:
         """Tell whether nobody has started a run since it was taken up here, except this worker itself."""

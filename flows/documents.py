@@ -91,7 +91,7 @@ async def results_block() -> R2Bucket:
 
 
 def _own_client() -> PrefectClient:
-    """Return a client of nobody's: without settings it would be that of the run that asks, which may end before."""
+    """Return a client of nobody's: without settings it may be that of the run that asks, which may end before."""
     return get_client(httpx_settings={})
 
 

@@ -1,4 +1,4 @@
-"""Everything of Prefect that is overridden, so that many runs share one event loop. Pinned to one version.
+"""All of Prefect's engine and worker that is overridden, so that many runs share one event loop. Pinned to one version.
 
 Prefect's engine expects a process per run: it starts two threads with a loop and a websocket for each, and takes
 every interruption for a crash. Its worker takes every run that is due. tests/runs/test_engine_overrides.py fails when
@@ -6,43 +6,33 @@ a new Prefect changes what is used.
 """
 
 import asyncio
-import random
-import ssl
-import time
-import types
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from enum import Enum, auto
-from functools import lru_cache
 from logging import Logger
 from typing import Any, Self
 from uuid import UUID
 
 import httpx
-import prefect.client.orchestration
 from anyio import CancelScope
 from prefect._flow_run_suspension import FlowRunSuspensionRequest, register_flow_run_suspension_request
-from prefect.client.base import PrefectHttpxAsyncClient
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
+from prefect.context import AsyncClientContext
 from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import AsyncFlowRunEngine
-from prefect.states import AwaitingRetry
+from prefect.states import AwaitingRetry, Cancelled, Crashed
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+
+from flows import handover
 
 # The release whose internals were read; pyproject pins the same.
 PREFECT_VERSION = "3.8.8"
 
-# A server that is away is waited for this long, and asked about once a second.
-_OUTAGE_SECONDS = 600.0
-# What the server answers while its database is away is the same as for an error of its own, which does not pass.
-_SERVER_ERROR_SECONDS = 90.0
-_PAUSE_SECONDS = (0.5, 1.5)
-_UNAVAILABLE: frozenset[int] = frozenset(
-    {httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT}
-)
+# Of the one client of a worker and all its runs; Prefect's own sixteen are for a client per run.
+_CONNECTIONS = httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=25)
 
 
 class Ending(Enum):
@@ -57,6 +47,7 @@ class InProcessEngine(AsyncFlowRunEngine[..., Any]):
     """Runs an async flow as one task among others."""
 
     ending: Ending | None = None
+    told: State[Any] | None = None
     is_ours: Callable[[], Awaitable[bool]] | None = None
 
     async def work(self) -> None:
@@ -71,12 +62,28 @@ class InProcessEngine(AsyncFlowRunEngine[..., Any]):
         """Tell whether the server has let this engine start the run."""
         return bool(self.flow_run and self.flow_run.state and self.flow_run.state.is_running())
 
-    def has_told_its_state(self, work: asyncio.Task[None]) -> bool:
-        """Tell, when its `work` has ended, whether the server knows how the run ended; else it has crashed."""
-        error = None if work.cancelled() else work.exception()
-        if self.ending is not None or error is None or isinstance(error, Abort | Pause):
-            return True
-        return bool(self.flow_run and self.flow_run.state and self.flow_run.state.is_final())
+    def interrupt(self, ending: Ending) -> None:
+        """Say why the run is about to be cancelled; GPU jobs of a run that goes on elsewhere are left alone."""
+        self.ending = ending
+        if self.flow_run is not None and ending in {Ending.HANDED_BACK, Ending.FENCED}:
+            handover.hand_back(str(self.flow_run.id))
+
+    def untold(self, error: BaseException) -> State[None] | None:
+        """Return what the server is still to be told when `work` has ended with an error; None when it knows.
+
+        Prefect's engine tells nothing of what happens in its first requests.
+        """
+        if self.ending is Ending.FENCED or isinstance(error, Abort | Pause) or (self.told and self.told.is_final()):
+            return None
+        match self.ending:
+            case Ending.HANDED_BACK:
+                return None if self.told and self.told.is_scheduled() else _handed_back()
+            case Ending.CANCELLED:
+                return Cancelled(message="Cancelled before it had begun.")
+            case _:
+                # Without a reason only a process that ends cancels: its runs are found by another one.
+                is_cancelled = isinstance(error, asyncio.CancelledError)
+                return None if is_cancelled else Crashed(message=f"Its engine ended by {type(error).__name__}.")
 
     @property
     def heartbeat_seconds(self) -> int | None:
@@ -98,7 +105,8 @@ class InProcessEngine(AsyncFlowRunEngine[..., Any]):
         if self.ending is Ending.FENCED or (self.is_ours is not None and not await self.is_ours()):
             self.ending = Ending.FENCED
             raise Abort("Another worker has taken this run.")
-        return await super().set_state(state, force=force)
+        self.told = await super().set_state(state, force=force)
+        return self.told
 
     async def handle_crash(self, exc: BaseException) -> None:
         """Tell a cancelled run and one that is handed back from one that crashed."""
@@ -108,12 +116,16 @@ class InProcessEngine(AsyncFlowRunEngine[..., Any]):
             await self.handle_cancellation(exc)
         elif self.ending is Ending.HANDED_BACK:
             with CancelScope(shield=True):
-                await self.set_state(AwaitingRetry(message="Its worker stopped; another one goes on."), force=True)
+                await self.set_state(_handed_back(), force=True)
                 self._raised = exc  # type: ignore[assignment]  # as Prefect itself does
 
 
+def _handed_back() -> State[None]:
+    return AwaitingRetry(message="Its worker stopped; another one goes on.")
+
+
 class InProcessResult(BaseWorkerResult):
-    """How a run's task ended; its state is with the server already."""
+    """That a run has begun; its engine tells the server how it ends."""
 
 
 class NothingToConfigure(BaseJobConfiguration):
@@ -143,6 +155,31 @@ class ChoosyWorker(BaseWorker[NothingToConfigure, BaseVariables, InProcessResult
     Prefect's keeps all this under private names; here they have public ones.
     """
 
+    async def setup(self) -> None:
+        """Prepare to work, with one client for the worker and all its runs: one for each is 20 kB of it (measured).
+
+        Raises:
+            RuntimeError: The server is of another major release.
+        """
+        clients = AsyncClientContext(httpx_settings={"limits": _CONNECTIONS})
+        # `get_client()` gives it to whoever asks for a client with these settings: to all who ask for none.
+        clients._httpx_settings = None  # noqa: SLF001  # there is no other way to say it
+        async with AsyncExitStack() as opened:
+            await opened.enter_async_context(clients.client)
+            # Its own way in would raise where the server cannot be asked yet.
+            opened.enter_context(clients)
+            await super().setup()
+            if self._work_pool is not None:
+                await clients.client.raise_for_api_version_mismatch_once()
+            self._clients = opened.pop_all()
+
+    async def teardown(self, *exc_info: Any) -> None:  # noqa: ANN401  # Prefect's
+        """End, and close the client."""
+        try:
+            await super().teardown(*exc_info)
+        finally:
+            await self._clients.aclose()
+
     @abstractmethod
     def chosen(self, due: list[WorkerFlowRunResponse]) -> list[WorkerFlowRunResponse]:
         """Return which of the runs that are due are taken up now."""
@@ -164,11 +201,43 @@ class ChoosyWorker(BaseWorker[NothingToConfigure, BaseVariables, InProcessResult
         """
         if self._runs_task_group is None:
             raise RuntimeError("the worker has not been set up")
-        self._runs_task_group.start_soon(service)
+
+        async def until_teardown() -> None:
+            with CancelScope() as scope:
+                self._scheduled_task_scopes.add(scope)
+                await service()
+
+        self._runs_task_group.start_soon(until_teardown)
 
     async def submit_to_here(self, flow_run: FlowRun) -> None:
         """Let Prefect's worker propose the states of a run's beginning, and start it."""
         await super()._submit_run(flow_run)
+
+    async def tell(self, engine: InProcessEngine, state: State[None]) -> bool:
+        """Tell the server how a run stands, which its engine could not; False when it could not be told."""
+        flow_run, is_ours = engine.flow_run, engine.is_ours
+        if flow_run is None or (is_ours is not None and not await is_ours()):
+            return True
+        try:
+            # Of a run that Prefect believes to be at work, only force makes one that is due.
+            await self.client.set_flow_run_state(flow_run.id, state, force=state.is_scheduled())
+        except Exception as error:  # noqa: BLE001  # whatever it is, its lease ends and another worker finds it
+            self.log.warning("It could not be told how run %s stands (%s).", flow_run.name, type(error).__name__)
+            return False
+        return True
+
+    @abstractmethod
+    def is_at_work(self, run_id: UUID) -> bool:
+        """Tell whether a run is at work here."""
+
+    def free_place(self, run_id: UUID) -> None:
+        """Let another run take the place of one that has ended."""
+        super()._release_limit_slot(run_id)
+
+    def _release_limit_slot(self, flow_run_id: UUID) -> None:
+        # To Prefect's worker a run that has begun is over.
+        if not self.is_at_work(flow_run_id):
+            self.free_place(flow_run_id)
 
     def leave(self, run_id: UUID) -> bool:
         """Leave a run to others, as Prefect's worker leaves one that it does not start; tells whether it had it."""
@@ -191,60 +260,3 @@ class ChoosyWorker(BaseWorker[NothingToConfigure, BaseVariables, InProcessResult
 
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
         """Leave it: a write of 19 ms for each run (measured), of what the run's log says."""
-
-
-def share_tls_context() -> None:
-    """Let all Prefect clients of the process share one TLS context.
-
-    Each client parses the file of authorities anew, 23 ms even for http://; a run makes several. Measured: 0.41 s of
-    CPU per run without this, 0.12 s with it.
-    """
-    shared = types.ModuleType("ssl")
-    shared.__dict__.update(ssl.__dict__)
-    shared.__dict__["create_default_context"] = lru_cache(maxsize=8)(ssl.create_default_context)
-    prefect.client.orchestration.ssl = shared  # type: ignore[attr-defined]  # a module stands in for a module
-
-
-_Send = Callable[..., Awaitable[httpx.Response]]
-
-
-def wait_for_server() -> None:
-    """Let all Prefect clients of the process wait for a server that is away.
-
-    Prefect's own retries wait twice as long each time, a minute in all, and a client that has never been connected
-    does not try again: a run that begins during a restart of the server would crash.
-    """
-    genuine: _Send = PrefectHttpxAsyncClient._send_with_retry  # noqa: SLF001  # there is no setting for it
-
-    async def send_with_retry(  # noqa: PLR0913, PLR0917  # Prefect's own arguments
-        self: PrefectHttpxAsyncClient,
-        request: httpx.Request,
-        send: _Send,
-        send_args: tuple[Any, ...],
-        send_kwargs: dict[str, Any],
-        retry_codes: set[int] = set(),  # noqa: B006  # never changed
-        retry_exceptions: tuple[type[Exception], ...] = (),
-    ) -> httpx.Response:
-        async def patiently(*args: Any, **kwargs: Any) -> httpx.Response:  # noqa: ANN401  # httpx' own
-            return await _sent(send, *args, **kwargs)
-
-        return await genuine(self, request, patiently, send_args, send_kwargs, retry_codes, retry_exceptions)
-
-    PrefectHttpxAsyncClient._send_with_retry = send_with_retry  # type: ignore[method-assign]  # noqa: SLF001  # the same
-
-
-async def _sent(send: _Send, *args: Any, **kwargs: Any) -> httpx.Response:  # noqa: ANN401  # httpx' own
-    began = time.monotonic()
-    while True:
-        try:
-            response = await send(*args, **kwargs)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            # Nothing was sent, so everything may be sent again.
-            if time.monotonic() - began > _OUTAGE_SECONDS:
-                raise
-        else:
-            patience = _OUTAGE_SECONDS if response.status_code in _UNAVAILABLE else _SERVER_ERROR_SECONDS
-            if not response.is_server_error or time.monotonic() - began > patience:
-                return response
-            await response.aclose()
-        await asyncio.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311  # spreads clients, guards nothing

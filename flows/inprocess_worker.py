@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 from uuid import UUID
 
 import anyio.abc
@@ -29,21 +29,16 @@ from flows.inprocess_engine import ChoosyWorker, Ending, InProcessEngine, InProc
 from flows.leasing import LeaseKeeper, this_process
 from flows.listening import Ear
 from flows.orphans import Reaper
+from flows.running import Runs
 from flows.trials import Trial
 
 _LET_END_SECONDS = 0.5
-_HAND_BACK_SECONDS = 1.5
 # Each run that is taken up takes a dozen requests: all at once would make the first wait for the last.
 _TAKEN_AT_ONCE = 6
 _LOOK_AGAIN_SECONDS = 0.5
 _QUICK_RUNS = 16
 _LOOKS_PER_LEASE = 8
 _PAGE = 200
-
-
-class _AtWork(NamedTuple):
-    task: asyncio.Task[None]
-    engine: InProcessEngine
 
 
 class InProcessWorker(ChoosyWorker):
@@ -77,7 +72,7 @@ class InProcessWorker(ChoosyWorker):
         super().__init__(work_pool_name, name=name, limit=sum(lanes), **prefects)
         leases = Leases.of(self.settings, this_process(name))
         self._leases = LeaseKeeper(leases, confirm=self._confirm, lost=self._fence)
-        self._running: dict[UUID, _AtWork] = {}
+        self._runs = Runs(tell=self.tell, ended=self._end)
         self._taken = Admission(lanes)
         self._taking = asyncio.Semaphore(_TAKEN_AT_ONCE)
         self._flows = DeployedFlows()
@@ -104,12 +99,19 @@ class InProcessWorker(ChoosyWorker):
     async def setup(self) -> None:
         """Start listening for runs that are due and runs that are cancelled, keeping leases and looking for orphans."""
         await super().setup()
-        ear = Ear(self.work_pool.id, self._is_due.set, partial(self._interrupt, ending=Ending.CANCELLED))
+        ear = Ear(self.work_pool.id, self._is_due.set, partial(self._runs.interrupt, ending=Ending.CANCELLED))
         for service in (ear.listen, self._submit_when_due, self._leases.keep, self._reap):
             self.work_beside(service)
 
     async def teardown(self, *exc_info: Any) -> None:  # noqa: ANN401  # Prefect's
-        """End, and forget Redis."""
+        """End, and forget Redis. What still works is handed back first: whoever fails has not done that."""
+        try:
+            if not self._is_stopping:
+                await self.hand_back_all()
+        finally:
+            await self._close(*exc_info)
+
+    async def _close(self, *exc_info: Any) -> None:  # noqa: ANN401  # Prefect's
         try:
             await super().teardown(*exc_info)
         finally:
@@ -139,7 +141,7 @@ class InProcessWorker(ChoosyWorker):
         except Exception as error:  # noqa: BLE001  # one run that cannot be taken must not end the worker
             self.log.warning("Run %s could not be taken up (%s).", flow_run.name, type(error).__name__)
         finally:
-            if flow_run.id not in self._running:
+            if flow_run.id not in self._runs:
                 await self._let_go(flow_run.id)
 
     async def _take_and_submit(self, flow_run: FlowRun) -> None:
@@ -162,28 +164,17 @@ class InProcessWorker(ChoosyWorker):
         configuration: NothingToConfigure,  # noqa: ARG002  # nothing to configure in this process
         task_status: anyio.abc.TaskStatus[Any] | None = None,
     ) -> InProcessResult:
-        """Run a flow to its end, here."""
+        """Begin a flow run here. It goes on beside: what Prefect's worker holds of a run that it waits for is 30 kB."""
         identifier = f"{self.name}:{flow_run.id}"
         flow = await self._flows.flow_of(flow_run, self.client)
         handover.take_up(str(flow_run.id), is_fresh=partial(self._leases.is_fresh, flow_run.id))
         engine = InProcessEngine(flow=flow, flow_run=flow_run, parameters=dict(flow_run.parameters))
         engine.is_ours = partial(self._leases.is_ours, flow_run.id)
-        task = asyncio.create_task(engine.work(), name=identifier)
-        self._running[flow_run.id] = _AtWork(task, engine)
+        self._runs.begin(flow_run.id, engine, name=identifier)
         if task_status is not None:
             task_status.started(identifier)
         self._trial.watch(flow_run.id, lambda: engine.has_begun)
-        try:
-            await asyncio.wait([task])
-        finally:
-            # A worker that stops does not wait for a run that still writes down its end: it stays this worker's.
-            if task.done():
-                del self._running[flow_run.id]
-                handover.let_go(str(flow_run.id))
-                await self._let_go(flow_run.id)
-                # There is room for another one.
-                self._is_due.set()
-        return InProcessResult(identifier=identifier, status_code=0 if engine.has_told_its_state(task) else 1)
+        return InProcessResult(identifier=identifier, status_code=0)
 
     async def kill_infrastructure(
         self,
@@ -196,45 +187,32 @@ class InProcessWorker(ChoosyWorker):
         Raises:
             InfrastructureNotFound: The run is not here.
         """
-        if not self._interrupt(UUID(infrastructure_pid.rpartition(":")[2]), Ending.CANCELLED):
+        if not self._runs.interrupt(UUID(infrastructure_pid.rpartition(":")[2]), Ending.CANCELLED):
             raise InfrastructureNotFound(infrastructure_pid)
 
-    async def hand_back_all(self, *, drain_seconds: float = 0.0) -> None:
+    async def hand_back_all(self) -> bool:
         """Stop taking runs and give back those that work: another worker goes on, their GPU jobs continue.
 
-        Args:
-            drain_seconds: How long runs may go on to their end before.
+        Before, runs may go on to their end for as long as the settings let them drain.
+
+        Returns:
+            Whether all were given back in time; another worker finds the others when their leases are over.
         """
         self._is_stopping = True
-        running = dict(self._running)
-        tasks = [at_work.task for at_work in running.values()]
-        if tasks:
-            # A run that is writing down its end would be taken up again for nothing: it may finish.
-            await asyncio.wait(tasks, timeout=max(drain_seconds, _LET_END_SECONDS))
-        for run_id in tuple(self._running):
-            handover.hand_back(str(run_id))
-            self._interrupt(run_id, Ending.HANDED_BACK)
-        if tasks:
-            await asyncio.wait(tasks, timeout=_HAND_BACK_SECONDS)
-        # Here, because whoever waits for these tasks ends with the worker: until its lease is over nobody has the run.
-        ended = [run_id for run_id, at_work in running.items() if at_work.task.done()]
-        await self._leases.drop(*ended)
+        # A run that is writing down its end would be taken up again for nothing: it may finish.
+        if await self._taken.emptied(within=max(self.settings.drain_seconds, _LET_END_SECONDS)):
+            return True
+        self._runs.hand_back()
+        return await self._taken.emptied(within=self.settings.hand_back_seconds)
 
-    def _interrupt(self, run_id: UUID, ending: Ending) -> bool:
-        if run_id not in self._running:
-            return False
-        at_work = self._running[run_id]
-        if at_work.engine.ending is None:
-            at_work.engine.ending = ending
-            at_work.task.cancel()
-        return True
+    def is_at_work(self, run_id: UUID) -> bool:
+        """Tell whether a run is at work here."""
+        return run_id in self._runs
 
     def _fence(self, run_id: UUID) -> None:
         """Another worker has taken the run while this one slept: nothing more is written or stopped here."""
-        if run_id in self._running:
+        if self._runs.interrupt(run_id, Ending.FENCED):
             self.log.warning("Run %s is another worker's now.", run_id)
-            handover.hand_back(str(run_id))
-            self._interrupt(run_id, Ending.FENCED)
 
     async def _confirm(self, run_ids: Collection[UUID]) -> set[UUID]:
         asked = list(run_ids)
@@ -242,10 +220,23 @@ class InProcessWorker(ChoosyWorker):
         found = [await self.client.read_flow_runs(flow_run_filter=FlowRunFilter(id=page)) for page in pages]
         return {run.id for page in found for run in page if self._taken.is_as_left(run)}
 
-    async def _let_go(self, run_id: UUID) -> None:
+    async def _end(self, run_id: UUID, is_told: bool) -> None:  # noqa: FBT001  # as it is called
+        handover.let_go(str(run_id))
+        self.free_place(run_id)
+        # Nobody may take it up before what was sent last has arrived, or never will: then its lease ends by itself.
+        await self._let_go(run_id, drops_lease=is_told)
+        # There is room for another one.
+        self._is_due.set()
+
+    async def _let_go(self, run_id: UUID, *, drops_lease: bool = True) -> None:
         self._trial.end(run_id)
-        if self._taken.let_go(run_id):
+        if run_id not in self._taken:
+            return
+        if drops_lease:
             await self._leases.drop(run_id)
+        else:
+            self._leases.leave(run_id)
+        self._taken.let_go(run_id)
 
     async def _submit_when_due(self) -> None:
         while True:
@@ -270,16 +261,17 @@ class InProcessWorker(ChoosyWorker):
             await asyncio.sleep(self._leases.leases.seconds / _LOOKS_PER_LEASE)
 
     async def _cancel_what_is_cancelling(self) -> None:
-        if not self._running:
+        running = self._runs.ids()
+        if not running:
             return
         found = await self.client.read_flow_runs(
             flow_run_filter=FlowRunFilter(
-                id=FlowRunFilterId(any_=list(self._running)),
+                id=FlowRunFilterId(any_=running),
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CANCELLING])),
             )
         )
         for run in found:
-            self._interrupt(run.id, Ending.CANCELLED)
+            self._runs.interrupt(run.id, Ending.CANCELLED)
 
 
 async def _logged(worker: InProcessWorker, look: Awaitable[object]) -> object:

@@ -116,15 +116,16 @@ class LeaseKeeper:
                 await asyncio.sleep(_DOUBT_SECONDS)
         return run_id in self._valid_until
 
-    async def drop(self, *run_ids: UUID) -> None:
-        """Give leases of runs back, all at once."""
-        if not run_ids:
-            return
-        for run_id in run_ids:
-            self._valid_until.pop(run_id, None)
-            self._doubtful.discard(run_id)
+    def leave(self, run_id: UUID) -> None:
+        """Renew a lease no more, and let it end by itself."""
+        self._valid_until.pop(run_id, None)
+        self._doubtful.discard(run_id)
+
+    async def drop(self, run_id: UUID) -> None:
+        """Give a lease back."""
+        self.leave(run_id)
         try:
-            await self.leases.release([str(run_id) for run_id in run_ids])
+            await self.leases.release([str(run_id)])
         except LeaseError:
             # It ends by itself.
             self._distrust()

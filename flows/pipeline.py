@@ -46,8 +46,7 @@ async def _work(run: Run, request: PipelineRequest) -> None:
     await run.enter(Stage.INGEST)
     engine = _admitted(run, request)
     await run.note(details={"engine": engine.value})
-    uploads = await patiently(lambda: asyncio.to_thread(planning.look_up, run.store, request, run.policy))
-    footage = await tasks.ingest(run, uploads)
+    footage = await _taken_in(run, request)
     await run.note(media=told(footage))
     await run.audit.accept(run.request, footage)
 
@@ -65,6 +64,12 @@ async def _work(run: Run, request: PipelineRequest) -> None:
     tasks.draw(run, footage, whole)
     await run.trace(footage, parts, result)
     await run.complete(result)
+
+
+async def _taken_in(run: Run, request: PipelineRequest) -> Footage:
+    # Not beside the waiting for GPUs: a run that waits would hold what was found, 5 kB.
+    uploads = await patiently(lambda: asyncio.to_thread(planning.look_up, run.store, request, run.policy))
+    return await tasks.ingest(run, uploads)
 
 
 async def _row(run: Run, request: PipelineRequest, footage: Footage, engine: Engine, segment: Segment | None) -> Part:

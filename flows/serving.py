@@ -20,12 +20,12 @@ import flows.verifying  # noqa: F401  # the same
 from blocks.connections import close_shared
 from blocks.logs import set_up_logs
 from flows.cpu_pool import CPU_POOL, QUICK_POOL
-from flows.inprocess_engine import share_tls_context, wait_for_server
 from flows.inprocess_worker import InProcessWorker
+from flows.patient_clients import share_tls_context, wait_for_server
 from gpu_tasks import tracing
 
-# Together under the three seconds that a supervisor grants.
-_STOP_SECONDS = 2.0
+# Together two seconds, beside what the settings grant the runs: docs/recovery.md tells supervisors to wait for both.
+_STOP_SECONDS = 1.0
 _GOODBYE_SECONDS = 0.3
 _DRAIN_SECONDS = 0.3
 # Runs ask the bucket in threads. By default there would be six on a small machine, for all runs together.
@@ -47,9 +47,10 @@ class Life:
     def __init__(self, worker: InProcessWorker, work: Work) -> None:
         self._worker = worker
         self._work = work
-        self._drain_seconds = worker.settings.drain_seconds
+        self._runs_seconds = worker.settings.drain_seconds + worker.settings.hand_back_seconds
         self._stop, self._handed_back, self._ended = threading.Event(), threading.Event(), threading.Event()
         self.error: BaseException | None = None
+        self._is_all_back = True
         CPU_POOL.processes = worker.settings.cpu_processes
         share_tls_context()
         wait_for_server()
@@ -62,7 +63,7 @@ class Life:
     def until_over(self) -> bool:
         """Wait until it has ended, or has handed back all runs after `stop`; tells whether all is well."""
         self._stop.wait()
-        is_over = self._handed_back.wait(_STOP_SECONDS + self._drain_seconds)
+        is_over = self._handed_back.wait(self._runs_seconds + _STOP_SECONDS)
         for pool in (CPU_POOL, QUICK_POOL):
             pool.close()
         # What is left to say is that the worker is gone, which Prefect finds out by itself, too.
@@ -70,7 +71,7 @@ class Life:
         for worker in (APILogWorker, EventsWorker):
             worker.drain_all(timeout=_DRAIN_SECONDS)
         tracing.flush()
-        return is_over and self.error is None
+        return is_over and self._is_all_back and self.error is None
 
     def _live(self) -> None:
         try:
@@ -90,7 +91,7 @@ class Life:
         try:
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                await self._worker.hand_back_all(drain_seconds=self._drain_seconds)
+                self._is_all_back = await self._worker.hand_back_all()
                 working.cancel()
         finally:
             for event in (self._handed_back, self._stop):

@@ -24,6 +24,8 @@ _JOB_SECONDS = "1800"
 _RECORD_PREFIX = "ff:task"
 _RECORD_SECONDS = "604800"
 _WORKER_QUERY_SECONDS = "1"
+# All services together have nine to stop; runs that are not handed back in time are found when their lease is over.
+_HAND_BACK_SECONDS = 2.0
 _POOLS_AT_MOST = 20
 _PAGE_POLL_SECONDS = "1"
 _SAMPLES = Path(__file__).parents[2] / "samples"
@@ -98,6 +100,7 @@ def orchestrator_service(directory: DataDirectory, neighbours: Neighbours) -> Se
     }[neighbours.worker_type]
     environment = _environment(directory, neighbours) | thread_limits()
     environment["PREFECT_WORKER_QUERY_SECONDS"] = _WORKER_QUERY_SECONDS
+    environment["LIPSWAP_HAND_BACK_SECONDS"] = str(_HAND_BACK_SECONDS)
     heartbeat = _Heartbeat(neighbours.prefect)
     return Service(
         name=name,
@@ -108,7 +111,7 @@ def orchestrator_service(directory: DataDirectory, neighbours: Neighbours) -> Se
         prepare=heartbeat.forget,
         probe=heartbeat.probe,
         start_seconds=60.0,
-        stop_seconds=3.0,
+        stop_seconds=_HAND_BACK_SECONDS + 2.0,
     )
 
 

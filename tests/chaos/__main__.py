@@ -22,7 +22,7 @@ from blocks.job_store import JobStore
 from blocks.patience import patiently
 from deployments.local.services import ServiceName
 from deployments.local.stack import Stack, StackSettings
-from flows.inprocess_engine import share_tls_context, wait_for_server
+from flows.patient_clients import share_tls_context, wait_for_server
 from gpu_tasks.contract.artifacts import OUTPUTS, RESULTS, WORK, Artifact
 from gpu_tasks.contract.records import Status
 from tests.chaos.auditing import Spending, leaked_leases, runs_of, spending_of

@@ -108,6 +108,9 @@ def simulated_plane(
             ("quick-sync", Stage.WAV2LIP, 0.2),
             ("quick-swap", Stage.FACEFUSION, 0.2),
             ("slow-sync", Stage.WAV2LIP, 3.0),
+            # Still at work when what was to happen meanwhile has happened on a busy machine.
+            ("long-sync", Stage.WAV2LIP, 8.0),
+            ("long-swap", Stage.FACEFUSION, 8.0),
             ("endless-sync", Stage.WAV2LIP, 120.0),
         )
     ]

@@ -27,10 +27,12 @@ from gpu_tasks.contract.records import TaskRecord
 from tests.waiting import await_until
 
 _DEPLOYING = Path(__file__).parent / "workers" / "deploying.py"
-_RUN_SECONDS = 90.0
+_RUN_SECONDS = 180.0
 
-# Of workers that a test starts for itself: each process for pixels costs seconds of imports.
-LEAN = {"LIPSWAP_CPU_PROCESSES": "1"}
+# Of workers that a test starts for itself: each process for pixels costs seconds of imports, and a server on a busy
+# machine takes its time.
+LEAN = {"LIPSWAP_CPU_PROCESSES": "1", "LIPSWAP_HAND_BACK_SECONDS": "30"}
+STOP_SECONDS = 40
 # What is run with `python -m`.
 COMMANDS = {
     WorkerType.INPROCESS: ("flows.worker",),
@@ -76,7 +78,7 @@ def deploy(environment: dict[str, str], **changes: str) -> None:
     if deployer := _deployers.get(variables["PREFECT_API_URL"]):
         deployer.deploy(variables)
     else:
-        subprocess.run([sys.executable, "-m", "deployments.deploy"], env=variables, check=True, timeout=90)
+        subprocess.run([sys.executable, "-m", "deployments.deploy"], env=variables, check=True, timeout=180)
 
 
 def deploy_if_other(environment: dict[str, str]) -> None:
@@ -109,7 +111,7 @@ class Worker:
         self.process.send_signal(signal.SIGCONT)
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(10)
+            return self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait(10)
@@ -201,12 +203,12 @@ class Orchestra:
 
     async def started_jobs(self) -> int:
         """How many jobs workers have begun on the plane since its start, all endpoints together."""
-        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {self.plane_key}"}) as http:
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {self.plane_key}"}, timeout=60) as http:
             answer = await http.get(f"{self.plane_url}/local/counters")
         return sum(endpoint["started"] for endpoint in answer.raise_for_status().json()["endpoints"].values())
 
     async def job_status(self, endpoint: str, job_id: str) -> str:
-        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {self.plane_key}"}) as http:
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {self.plane_key}"}, timeout=60) as http:
             answer = await http.get(f"{self.plane_url}/v2/{endpoint}/status/{job_id}")
         return str(answer.raise_for_status().json()["status"])
 

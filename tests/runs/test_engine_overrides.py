@@ -7,20 +7,25 @@ import socket
 import ssl
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any
-from uuid import uuid4
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
 
 import anyio
 import prefect.client.orchestration
 import pytest
-from prefect import flow_engine
+from prefect import flow, flow_engine
 from prefect.cli import worker as worker_command
 from prefect.client.base import PrefectHttpxAsyncClient
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.context import AsyncClientContext
 from prefect.events.clients import PrefectEventSubscriber
+from prefect.exceptions import Abort
 from prefect.flow_engine import AsyncFlowRunEngine
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import AwaitingRetry, Cancelled, Completed, Running
+from prefect.task_engine import AsyncTaskRunEngine
 from prefect.utilities.dispatch import get_registry_for_type
 from prefect.utilities.engine import capture_sigterm
 from prefect.workers.base import BaseJobConfiguration, BaseWorker
@@ -29,13 +34,13 @@ from flows import inprocess_worker
 from flows.inprocess_engine import (
     PREFECT_VERSION,
     ChoosyWorker,
+    Ending,
     InProcessEngine,
     InProcessResult,
     NothingToConfigure,
-    share_tls_context,
-    wait_for_server,
 )
 from flows.inprocess_worker import InProcessWorker
+from flows.patient_clients import share_tls_context, wait_for_server
 
 
 def test_prefect_is_the_release_whose_internals_were_read() -> None:
@@ -129,12 +134,19 @@ class Leaving(ChoosyWorker):
     """Takes nothing."""
 
     type = "leaving"
+    at_work: ClassVar[set[UUID]] = set()
 
     def chosen(self, due: list[WorkerFlowRunResponse]) -> list[WorkerFlowRunResponse]:
         return due[:0]
 
     async def take_up(self, flow_run: FlowRun) -> None:
         self.leave(flow_run.id)
+
+    def is_at_work(self, run_id: UUID) -> bool:
+        return run_id in self.at_work
+
+    async def nothing(self) -> None:
+        """No server is asked."""
 
     async def run(self, *_args: Any, **_named: Any) -> InProcessResult:  # noqa: ANN401  # never called
         raise NotImplementedError
@@ -205,6 +217,71 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 def test_the_engine_leaves_signals_alone_outside_the_main_thread() -> None:
     assert "Signals only work in the main thread" in inspect.getsource(capture_sigterm)
+
+
+async def test_a_worker_and_its_runs_have_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        worker = Leaving("a-pool", name="a-worker")
+        monkeypatch.setattr(worker, "_sync_and_initialize", worker.nothing)
+        await worker.setup()
+        try:
+            assert await asyncio.create_task(_client_of_a_run()) is worker.client
+            # Prefect's sixteen would be for hundreds of runs.
+            pool = worker.client._client._transport._pool  # type: ignore[attr-defined]  # httpx names no kind
+            assert pool._max_connections == 64
+        finally:
+            await worker.teardown(None, None, None)
+        assert AsyncClientContext.get() is None
+    for kind in (AsyncFlowRunEngine, AsyncTaskRunEngine):
+        assert "async with AsyncClientContext.get_or_create()" in inspect.getsource(kind)
+
+
+async def _client_of_a_run() -> PrefectClient:
+    async with AsyncClientContext.get_or_create() as context, get_client() as client:
+        assert context.client is client
+        return client
+
+
+@pytest.mark.parametrize(
+    ("ending", "error", "told", "wanted"),
+    [
+        (None, RuntimeError("the server is away"), None, "Crashed"),
+        (None, Abort("it is tried again later"), None, None),
+        (None, asyncio.CancelledError(), None, None),
+        (Ending.CANCELLED, asyncio.CancelledError(), None, "Cancelled"),
+        (Ending.CANCELLED, asyncio.CancelledError(), Cancelled(), None),
+        (Ending.HANDED_BACK, asyncio.CancelledError(), None, "AwaitingRetry"),
+        (Ending.HANDED_BACK, asyncio.CancelledError(), Running(), "AwaitingRetry"),
+        (Ending.HANDED_BACK, asyncio.CancelledError(), AwaitingRetry(), None),
+        (Ending.HANDED_BACK, asyncio.CancelledError(), Completed(), None),
+        (Ending.FENCED, asyncio.CancelledError(), Running(), None),
+    ],
+)
+def test_what_the_server_does_not_know_of_a_runs_end_is_told(
+    ending: Ending | None, error: BaseException, told: State[None] | None, wanted: str | None
+) -> None:
+    engine = InProcessEngine(flow=_nothing)
+    engine.ending, engine.told = ending, told
+    state = engine.untold(error)
+    assert (state and state.name) == wanted
+
+
+@flow
+async def _nothing() -> None:
+    pass
+
+
+async def test_a_place_is_taken_as_long_as_a_run_works_although_prefects_worker_counts_it_as_over() -> None:
+    worker = Leaving("a-pool", name="a-worker", limit=1)
+    worker._limiter = anyio.CapacityLimiter(1)
+    run_id = uuid4()
+    worker._limiter.acquire_on_behalf_of_nowait(run_id)
+    worker.at_work.add(run_id)
+    worker._release_limit_slot(run_id)
+    assert worker._limiter.borrowed_tokens == 1
+    worker.free_place(run_id)
+    assert worker._limiter.borrowed_tokens == 0
+    assert "self._release_limit_slot(flow_run.id)" in inspect.getsource(BaseWorker._submit_run_and_capture_errors)
 
 
 async def test_clients_share_one_tls_context() -> None:

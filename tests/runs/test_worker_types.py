@@ -19,7 +19,7 @@ from flows.pools import INPROCESS_POOL
 from gpu_tasks.contract.faults import FaultCode
 from gpu_tasks.contract.records import RecordStage, Status
 from tests.runpod.plane import API_KEY, EndpointClient, RunningPlane
-from tests.runs.orchestra import COMMANDS, Orchestra, Worker, deploy
+from tests.runs.orchestra import COMMANDS, LEAN, STOP_SECONDS, Orchestra, Worker, deploy
 from tests.simulation.options import own_options
 
 
@@ -51,13 +51,13 @@ async def test_prefects_command_line_starts_our_worker_and_its_signal_hands_runs
     environment = simulated_plane[1] | {"RUNPOD_WAV2LIP_ENDPOINT": "endless-sync"}
     deploy(environment, LIPSWAP_WORKER_TYPE=WorkerType.INPROCESS.value)
     command = (Path(sys.executable).with_name("prefect"), "worker", "start", "--type", InProcessWorker.type)
-    worker = Worker.start(environment, tmp_path, [*map(str, command), "--pool", INPROCESS_POOL])
+    worker = Worker.start(environment | LEAN, tmp_path, [*map(str, command), "--pool", INPROCESS_POOL])
     try:
         lips = {"target_key": keys["target_key"], "audio_key": keys["audio_key"], "wav2lip": own_options()["wav2lip"]}
         task_id = await orchestra.send(lips)
         seen = await orchestra.until(task_id, lambda record: record.details.get("wav2lip_status") == "IN_PROGRESS")
         worker.process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(worker.process.wait, 10) == 0
+        assert await asyncio.to_thread(worker.process.wait, STOP_SECONDS) == 0
     finally:
         worker.stop()
     # Nobody has to miss it: the run is due again, and its job goes on.
