@@ -16,6 +16,9 @@ from blocks.logs import JsonLines, LogFormat, Redacting
 from gpu_tasks import tracing
 
 _SHUTDOWN_SECONDS = 2
+# Longer than clients and proxies (Caddy: two minutes) keep a connection that nobody uses: whoever sends a POST over one
+# that is just being closed cannot know whether it arrived.
+_KEEP_ALIVE_SECONDS = 130
 
 
 class _WithoutQuery(logging.Filter):
@@ -63,6 +66,7 @@ def main() -> None:
         http=protocol(settings.head_seconds),
         # Whoever waits with wait=true asks again elsewhere.
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         server_header=False,
     )
 
