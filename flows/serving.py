@@ -21,7 +21,7 @@ from blocks.connections import close_shared
 from blocks.logs import set_up_logs
 from flows.cpu_pool import CPU_POOL, QUICK_POOL
 from flows.inprocess_worker import InProcessWorker
-from flows.patient_clients import share_tls_context, wait_for_server
+from flows.patient_clients import confirm_events_often, share_tls_context, wait_for_server
 from gpu_tasks import tracing
 
 # Together two seconds, beside what the settings grant the runs: docs/recovery.md tells supervisors to wait for both.
@@ -54,6 +54,7 @@ class Life:
         CPU_POOL.processes = worker.settings.cpu_processes
         share_tls_context()
         wait_for_server()
+        confirm_events_often()
         threading.Thread(target=self._live, name="worker", daemon=True).start()
 
     def stop(self) -> None:

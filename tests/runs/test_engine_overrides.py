@@ -20,7 +20,8 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.context import AsyncClientContext
-from prefect.events.clients import PrefectEventSubscriber
+from prefect.events.clients import PrefectEventsClient, PrefectEventSubscriber
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import Abort
 from prefect.flow_engine import AsyncFlowRunEngine
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -40,7 +41,7 @@ from flows.inprocess_engine import (
     NothingToConfigure,
 )
 from flows.inprocess_worker import InProcessWorker
-from flows.patient_clients import share_tls_context, wait_for_server
+from flows.patient_clients import confirm_events_often, share_tls_context, wait_for_server
 
 
 def test_prefect_is_the_release_whose_internals_were_read() -> None:
@@ -282,6 +283,20 @@ async def test_a_place_is_taken_as_long_as_a_run_works_although_prefects_worker_
     worker.free_place(run_id)
     assert worker._limiter.borrowed_tokens == 0
     assert "self._release_limit_slot(flow_run.id)" in inspect.getsource(BaseWorker._submit_run_and_capture_errors)
+
+
+async def test_events_that_the_server_has_not_confirmed_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Put back at the end.
+    monkeypatch.setattr(EventsWorker, "_client_override", None)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        confirm_events_often()
+        assert EventsWorker._client_override is not None
+        kind, options = EventsWorker._client_override
+        client = kind(**dict(options))
+    assert isinstance(client, PrefectEventsClient)
+    assert client._checkpoint_every == 50
+    assert "client_type is None and cls._client_override is not None" in inspect.getsource(EventsWorker.instance)
+    assert "if unconfirmed_count < self._checkpoint_every:" in inspect.getsource(PrefectEventsClient._checkpoint)
 
 
 async def test_clients_share_one_tls_context() -> None:
