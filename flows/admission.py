@@ -50,6 +50,7 @@ def admitted(due: Sequence[Due], *, room: Lanes, is_trial_free: bool) -> list[Du
 class _Taken(NamedTuple):
     is_quick: bool
     start: int
+    has_begun: bool = False
 
 
 class Admission:
@@ -68,6 +69,9 @@ class Admission:
     def __contains__(self, run_id: UUID) -> bool:
         return run_id in self._taken
 
+    def __len__(self) -> int:
+        return len(self._taken)
+
     def chosen(self, due: Sequence[Due], *, is_trial_free: bool) -> list[Due]:
         """Return what there is room for and is not here already."""
         new = [one for one in due if one.flow_run.id not in self]
@@ -81,6 +85,14 @@ class Admission:
         self._taken[run.id] = _Taken(is_quick(run), run.run_count + 1)
         self._is_empty.clear()
 
+    def begin(self, run_id: UUID) -> None:
+        """Note that a run is at work: whoever has taken it up need not let it go."""
+        self._taken[run_id] = self._taken[run_id]._replace(has_begun=True)
+
+    def is_only_taken(self, run_id: UUID) -> bool:
+        """Tell whether a run has been taken up and has not begun."""
+        return run_id in self._taken and not self._taken[run_id].has_begun
+
     def let_go(self, run_id: UUID) -> None:
         """Count a run out."""
         self._taken.pop(run_id, None)
@@ -91,7 +103,8 @@ class Admission:
         """Wait until none is taken up any more; False when the time, in seconds, is over first."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
-                await self._is_empty.wait()
+                while self._taken:
+                    await self._is_empty.wait()
         return not self._taken
 
     def is_as_left(self, run: FlowRun) -> bool:

@@ -23,7 +23,7 @@ from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunRe
 from prefect.context import AsyncClientContext
 from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import AsyncFlowRunEngine
-from prefect.states import AwaitingRetry, Cancelled, Crashed
+from prefect.states import AwaitingRetry, Crashed
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from flows import handover
@@ -71,19 +71,17 @@ class InProcessEngine(AsyncFlowRunEngine[..., Any]):
     def untold(self, error: BaseException) -> State[None] | None:
         """Return what the server is still to be told when `work` has ended with an error; None when it knows.
 
-        Prefect's engine tells nothing of what happens in its first requests.
+        Prefect's engine tells nothing of what happens in its first requests. A run that was cancelled then is left:
+        whoever looks for runs without a worker ends it, and its GPU jobs.
         """
-        if self.ending is Ending.FENCED or isinstance(error, Abort | Pause) or (self.told and self.told.is_final()):
+        if self.told is not None and (self.told.is_final() or self.told.is_scheduled() or self.told.is_cancelling()):
             return None
-        match self.ending:
-            case Ending.HANDED_BACK:
-                return None if self.told and self.told.is_scheduled() else _handed_back()
-            case Ending.CANCELLED:
-                return Cancelled(message="Cancelled before it had begun.")
-            case _:
-                # Without a reason only a process that ends cancels: its runs are found by another one.
-                is_cancelled = isinstance(error, asyncio.CancelledError)
-                return None if is_cancelled else Crashed(message=f"Its engine ended by {type(error).__name__}.")
+        if self.ending is Ending.HANDED_BACK:
+            return _handed_back()
+        # Without a reason only a process that ends cancels: its runs are found by another one.
+        if self.ending is not None or isinstance(error, Abort | Pause | asyncio.CancelledError):
+            return None
+        return Crashed(message=f"Its engine ended by {type(error).__name__}.")
 
     @property
     def heartbeat_seconds(self) -> int | None:
@@ -116,7 +114,8 @@ class InProcessEngine(AsyncFlowRunEngine[..., Any]):
             await self.handle_cancellation(exc)
         elif self.ending is Ending.HANDED_BACK:
             with CancelScope(shield=True):
-                await self.set_state(_handed_back(), force=True)
+                # Not by force: somebody may have cancelled it meanwhile.
+                await self.set_state(_handed_back())
                 self._raised = exc  # type: ignore[assignment]  # as Prefect itself does
 
 
@@ -202,9 +201,12 @@ class ChoosyWorker(BaseWorker[NothingToConfigure, BaseVariables, InProcessResult
         if self._runs_task_group is None:
             raise RuntimeError("the worker has not been set up")
 
+        scope = CancelScope()
+        # Cancelled in Prefect's teardown.
+        self._scheduled_task_scopes.add(scope)
+
         async def until_teardown() -> None:
-            with CancelScope() as scope:
-                self._scheduled_task_scopes.add(scope)
+            with scope:
                 await service()
 
         self._runs_task_group.start_soon(until_teardown)
@@ -219,8 +221,10 @@ class ChoosyWorker(BaseWorker[NothingToConfigure, BaseVariables, InProcessResult
         if flow_run is None or (is_ours is not None and not await is_ours()):
             return True
         try:
-            # Of a run that Prefect believes to be at work, only force makes one that is due.
-            await self.client.set_flow_run_state(flow_run.id, state, force=state.is_scheduled())
+            # The flow's own last words first, as everywhere.
+            await engine.call_hooks(state)
+            # What the server refuses it knows better.
+            await self.client.set_flow_run_state(flow_run.id, state)
         except Exception as error:  # noqa: BLE001  # whatever it is, its lease ends and another worker finds it
             self.log.warning("It could not be told how run %s stands (%s).", flow_run.name, type(error).__name__)
             return False

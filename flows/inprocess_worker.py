@@ -80,6 +80,8 @@ class InProcessWorker(ChoosyWorker):
         self._trial = Trial(leases, ended=self._is_due.set)
         self._looks_again_at = 0.0
         self._is_stopping = False
+        self._handing_back: asyncio.Task[bool] | None = None
+        self._are_all_told = True
 
     async def start(
         self,
@@ -106,8 +108,7 @@ class InProcessWorker(ChoosyWorker):
     async def teardown(self, *exc_info: Any) -> None:  # noqa: ANN401  # Prefect's
         """End, and forget Redis. What still works is handed back first: whoever fails has not done that."""
         try:
-            if not self._is_stopping:
-                await self.hand_back_all()
+            await self.hand_back_all()
         finally:
             await self._close(*exc_info)
 
@@ -141,7 +142,8 @@ class InProcessWorker(ChoosyWorker):
         except Exception as error:  # noqa: BLE001  # one run that cannot be taken must not end the worker
             self.log.warning("Run %s could not be taken up (%s).", flow_run.name, type(error).__name__)
         finally:
-            if flow_run.id not in self._runs:
+            if self._taken.is_only_taken(flow_run.id):
+                self.free_place(flow_run.id)
                 await self._let_go(flow_run.id)
 
     async def _take_and_submit(self, flow_run: FlowRun) -> None:
@@ -170,6 +172,7 @@ class InProcessWorker(ChoosyWorker):
         handover.take_up(str(flow_run.id), is_fresh=partial(self._leases.is_fresh, flow_run.id))
         engine = InProcessEngine(flow=flow, flow_run=flow_run, parameters=dict(flow_run.parameters))
         engine.is_ours = partial(self._leases.is_ours, flow_run.id)
+        self._taken.begin(flow_run.id)
         self._runs.begin(flow_run.id, engine, name=identifier)
         if task_status is not None:
             task_status.started(identifier)
@@ -198,12 +201,18 @@ class InProcessWorker(ChoosyWorker):
         Returns:
             Whether all were given back in time; another worker finds the others when their leases are over.
         """
-        self._is_stopping = True
+        # Once, whoever asks: a worker may fail while it is being stopped.
+        if self._handing_back is None:
+            self._is_stopping = True
+            self._handing_back = asyncio.create_task(self._hand_back_all())
+        return await asyncio.shield(self._handing_back)
+
+    async def _hand_back_all(self) -> bool:
         # A run that is writing down its end would be taken up again for nothing: it may finish.
-        if await self._taken.emptied(within=max(self.settings.drain_seconds, _LET_END_SECONDS)):
-            return True
-        self._runs.hand_back()
-        return await self._taken.emptied(within=self.settings.hand_back_seconds)
+        if not await self._taken.emptied(within=max(self.settings.drain_seconds, _LET_END_SECONDS)):
+            self._runs.hand_back()
+            await self._taken.emptied(within=self.settings.hand_back_seconds)
+        return not self._taken and self._are_all_told
 
     def is_at_work(self, run_id: UUID) -> bool:
         """Tell whether a run is at work here."""
@@ -223,6 +232,7 @@ class InProcessWorker(ChoosyWorker):
     async def _end(self, run_id: UUID, is_told: bool) -> None:  # noqa: FBT001  # as it is called
         handover.let_go(str(run_id))
         self.free_place(run_id)
+        self._are_all_told &= is_told
         # Nobody may take it up before what was sent last has arrived, or never will: then its lease ends by itself.
         await self._let_go(run_id, drops_lease=is_told)
         # There is room for another one.
@@ -232,11 +242,13 @@ class InProcessWorker(ChoosyWorker):
         self._trial.end(run_id)
         if run_id not in self._taken:
             return
-        if drops_lease:
-            await self._leases.drop(run_id)
-        else:
-            self._leases.leave(run_id)
-        self._taken.let_go(run_id)
+        try:
+            if drops_lease:
+                await self._leases.drop(run_id)
+            else:
+                self._leases.leave(run_id)
+        finally:
+            self._taken.let_go(run_id)
 
     async def _submit_when_due(self) -> None:
         while True:

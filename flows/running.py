@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from prefect.client.schemas.objects import State
+from prefect.exceptions import Abort, Pause
 
 from flows.inprocess_engine import Ending, InProcessEngine
 
@@ -52,15 +53,20 @@ class Runs:
             self.interrupt(run_id, Ending.HANDED_BACK)
 
     def interrupt(self, run_id: UUID, ending: Ending) -> bool:
-        """End a run for a reason, unless it is being ended for another; False when it is not here."""
+        """End a run for a reason, unless it is being ended for another; False when it is not here, or is over."""
         if run_id not in self._at_work:
             return False
         at_work = self._at_work[run_id]
         if at_work.engine.ending is None:
             at_work.engine.interrupt(ending)
             # After its first step: a task that is cancelled before has no end to tell of.
-            asyncio.get_running_loop().call_soon(at_work.task.cancel)
+            asyncio.get_running_loop().call_soon(self._cancel, run_id, at_work.task)
         return True
+
+    def _cancel(self, run_id: UUID, task: asyncio.Task[None]) -> None:
+        # Not what is done after a run's end, which it may have come to in this very moment.
+        if run_id in self._at_work and self._at_work[run_id].task is task:
+            task.cancel()
 
     def hand_back(self) -> None:
         """Begin to give all runs to other workers, and those that begin from now on."""
@@ -74,11 +80,12 @@ class Runs:
             await engine.work()
         except BaseException as error:  # Prefect's signals are no exceptions; a run ends, however it does
             state = engine.untold(error)
-            if state is not None and state.is_crashed():
+            if not isinstance(error, Abort | Pause | asyncio.CancelledError):
                 _logger.exception("The engine of run %s ended without saying how.", run_id)
+        finally:
+            del self._at_work[run_id]
         is_told = False
         try:
             is_told = state is None or await self._tell(engine, state)
         finally:
-            del self._at_work[run_id]
             await self._ended(run_id, is_told)

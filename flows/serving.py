@@ -24,7 +24,8 @@ from flows.inprocess_worker import InProcessWorker
 from flows.patient_clients import confirm_events_often, share_tls_context, wait_for_server
 from gpu_tasks import tracing
 
-# Together two seconds, beside what the settings grant the runs: docs/recovery.md tells supervisors to wait for both.
+# Together three seconds, with spans and processes that end, beside what the settings grant the runs: docs/recovery.md
+# tells supervisors to wait for both.
 _STOP_SECONDS = 1.0
 _GOODBYE_SECONDS = 0.3
 _DRAIN_SECONDS = 0.3
@@ -91,9 +92,11 @@ class Life:
         stopping = asyncio.create_task(asyncio.to_thread(self._stop.wait))
         try:
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                self._is_all_back = await self._worker.hand_back_all()
-                working.cancel()
+            if working.done() and not working.cancelled():
+                # Said before anybody is told that all is over; what was at work has been handed back by then.
+                self.error = working.exception()
+            self._is_all_back = await self._worker.hand_back_all()
+            working.cancel()
         finally:
             for event in (self._handed_back, self._stop):
                 event.set()
@@ -140,6 +143,8 @@ async def work_beside_signals(worker: InProcessWorker, work: Work) -> None:
         await asyncio.shield(over)
     finally:
         life.stop()
-        await over
+        is_well = await over
     if life.error is not None:
         raise life.error
+    if not is_well:
+        raise SystemExit(1)

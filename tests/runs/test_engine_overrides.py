@@ -25,7 +25,7 @@ from prefect.events.worker import EventsWorker
 from prefect.exceptions import Abort
 from prefect.flow_engine import AsyncFlowRunEngine
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import AwaitingRetry, Cancelled, Completed, Running
+from prefect.states import AwaitingRetry, Cancelling, Completed, Running
 from prefect.task_engine import AsyncTaskRunEngine
 from prefect.utilities.dispatch import get_registry_for_type
 from prefect.utilities.engine import capture_sigterm
@@ -249,8 +249,9 @@ async def _client_of_a_run() -> PrefectClient:
         (None, RuntimeError("the server is away"), None, "Crashed"),
         (None, Abort("it is tried again later"), None, None),
         (None, asyncio.CancelledError(), None, None),
-        (Ending.CANCELLED, asyncio.CancelledError(), None, "Cancelled"),
-        (Ending.CANCELLED, asyncio.CancelledError(), Cancelled(), None),
+        # Ended, with its GPU jobs, by whoever looks for runs without a worker.
+        (Ending.CANCELLED, asyncio.CancelledError(), None, None),
+        (Ending.HANDED_BACK, asyncio.CancelledError(), Cancelling(), None),
         (Ending.HANDED_BACK, asyncio.CancelledError(), None, "AwaitingRetry"),
         (Ending.HANDED_BACK, asyncio.CancelledError(), Running(), "AwaitingRetry"),
         (Ending.HANDED_BACK, asyncio.CancelledError(), AwaitingRetry(), None),
