@@ -24,6 +24,7 @@ _OUTAGE_SECONDS = 600.0
 _SERVER_ERROR_SECONDS = 90.0
 _PAUSE_SECONDS = (0.5, 1.5)
 _UNCONFIRMED_EVENTS = 50
+_NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout)
 _UNAVAILABLE: frozenset[int] = frozenset(
     {httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT}
 )
@@ -70,7 +71,9 @@ def wait_for_server() -> None:
         async def patiently(*args: Any, **kwargs: Any) -> httpx.Response:  # noqa: ANN401  # httpx' own
             return await _sent(send, *args, **kwargs)
 
-        return await genuine(self, request, patiently, send_args, send_kwargs, retry_codes, retry_exceptions)
+        # Who has waited so long for a connection does not begin anew, five times.
+        others = tuple(kind for kind in retry_exceptions if kind not in _NOT_CONNECTED)
+        return await genuine(self, request, patiently, send_args, send_kwargs, retry_codes, others)
 
     PrefectHttpxAsyncClient._send_with_retry = send_with_retry  # type: ignore[method-assign]  # noqa: SLF001  # the same
 
@@ -80,7 +83,7 @@ async def _sent(send: _Send, *args: Any, **kwargs: Any) -> httpx.Response:  # no
     while True:
         try:
             response = await send(*args, **kwargs)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+        except _NOT_CONNECTED:
             # Nothing was sent, so everything may be sent again.
             if time.monotonic() - began > _OUTAGE_SECONDS:
                 raise

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import anyio
+import httpx
 import prefect.client.orchestration
 import pytest
 from prefect import flow, flow_engine
@@ -31,7 +32,7 @@ from prefect.utilities.dispatch import get_registry_for_type
 from prefect.utilities.engine import capture_sigterm
 from prefect.workers.base import BaseJobConfiguration, BaseWorker
 
-from flows import inprocess_worker
+from flows import inprocess_worker, patient_clients
 from flows.inprocess_engine import (
     PREFECT_VERSION,
     ChoosyWorker,
@@ -207,6 +208,21 @@ async def test_clients_wait_for_a_server_that_is_not_there_yet(monkeypatch: pyte
         server = await asyncio.start_server(_answer, sock=later)
         async with server, asyncio.timeout(60):
             assert (await asking).status_code == HTTPStatus.OK
+
+
+async def test_clients_give_a_server_up_once_that_was_there_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PrefectHttpxAsyncClient, "_send_with_retry", PrefectHttpxAsyncClient._send_with_retry)
+    monkeypatch.setattr(patient_clients, "_OUTAGE_SECONDS", 0.0)
+    wait_for_server()
+    server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with PrefectHttpxAsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with server:
+            assert (await client.get("/health")).status_code == HTTPStatus.OK
+        # Prefect's own five retries would take a minute.
+        async with asyncio.timeout(20):
+            with pytest.raises(httpx.ConnectError):
+                await client.get("/health")
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
