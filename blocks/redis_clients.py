@@ -6,6 +6,10 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
+from blocks.lasting_cancellations import keep_cancellations
+
+keep_cancellations()
+
 _MAX_CONNECTIONS: Final = 16
 _SOCKET_SECONDS: Final = 5.0
 _HEALTH_CHECK_SECONDS: Final = 30
