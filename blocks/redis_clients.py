@@ -8,8 +8,6 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from blocks.lasting_cancellations import keep_cancellations
 
-keep_cancellations()
-
 _MAX_CONNECTIONS: Final = 16
 _SOCKET_SECONDS: Final = 5.0
 _HEALTH_CHECK_SECONDS: Final = 30
@@ -17,6 +15,7 @@ _HEALTH_CHECK_SECONDS: Final = 30
 
 def commanding(url: str) -> Redis:
     """Return a client for commands; nothing is sent yet."""
+    keep_cancellations()
     # Callers wait for one of few connections: hosted plans count them.
     pool = BlockingConnectionPool.from_url(
         url,
